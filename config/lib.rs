@@ -3,6 +3,14 @@
 //! Nothing here does I/O, reads a clock or the environment, draws a random number, logs or awaits: time, draws and
 //! environment come in as arguments, so that every rule can be tested without a socket. `gateway` acts on what this
 //! crate computes.
+//!
+//! Reading order:
+//! - [`name`], [`host`], [`path`], [`weight`], [`template`], [`rule`]: small values, parsed once, never wrong
+//! - [`model`]: a configuration that cannot be wrong
+//! - [`problem`], [`parse`], [`check`], [`format`](mod@format), [`schema`]: text to model and back
+//! - [`edit`], [`diff`], [`texts`]: one model to the next, and to a store
+//! - [`bucket`], [`slot`]: how an alias chooses, with and without a routing key
+//! - [`table`], [`head`], [`resolve`], [`explain`]: the hot path
 
 pub mod bucket;
 pub mod host;
@@ -11,5 +19,6 @@ pub mod name;
 pub mod path;
 pub mod problem;
 pub mod rule;
+pub mod slot;
 pub mod template;
 pub mod weight;

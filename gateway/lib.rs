@@ -1,1 +1,11 @@
 //! The shell of Weir: everything that touches the world. `config` computes, `gateway` acts.
+//!
+//! Reading order:
+//! - [`cli`], [`serve`], [`demo`]: from the command line to a running gateway
+//! - [`live`]: the one snapshot that requests are resolved by
+//! - [`edge`], [`proxy`], [`policy`], [`upstreams`]: the way of a request, from the socket to an endpoint and back
+//! - [`control`], [`store`]: the way of a change, from a wish to the next snapshot
+//! - [`admin`], [`metrics`], [`log`], [`clock`]: what operators see, and what time it is
+//!
+//! Which of them may know which is a table in `tests/tidy/walls.rs`; ARCHITECTURE.md says why.
+
