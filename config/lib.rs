@@ -13,6 +13,7 @@
 //! - [`table`], [`head`], [`resolve`], [`explain`]: the hot path
 
 pub mod bucket;
+pub mod head;
 pub mod host;
 pub mod model;
 pub mod name;
