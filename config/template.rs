@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// One parsed text with its variables.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// One parsed text with its variables. `Default` is the empty text.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Template {
     source: Arc<str>,
     parts: Arc<[Part]>,
@@ -120,7 +120,7 @@ impl Template {
 }
 
 /// Whether `name` has the shape `[A-Za-z_][A-Za-z0-9_]*`.
-fn is_variable(name: &str) -> bool {
+pub(crate) fn is_variable(name: &str) -> bool {
     !name.starts_with(|c: char| c.is_ascii_digit())
         && !name.is_empty()
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')

@@ -1,0 +1,188 @@
+//! Functions, versions and aliases.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Upstream;
+use crate::bucket::Buckets;
+use crate::name::{AliasName, PlanName, VersionId};
+use crate::rule::When;
+use crate::weight::Split;
+
+/// The deployable unit: a draft, frozen versions, and aliases over them. Any HTTP backend.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Function {
+    /// `$LATEST`; a function may have none.
+    pub draft: Option<Arc<Version>>,
+    /// Published versions by number.
+    pub versions: BTreeMap<NonZeroU32, Arc<Version>>,
+    /// Aliases by name. `$DEFAULT` is here only when it was changed; otherwise it means all to `$LATEST`.
+    pub aliases: BTreeMap<AliasName, Arc<Alias>>,
+    /// Clouds whose context headers endpoints and clients get beside Weir's own.
+    pub dialects: Vec<Dialect>,
+}
+
+/// A cloud whose header names a function speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dialect {
+    /// `x-fc-qualifier`, `x-fc-version-id` to the endpoint, `x-fc-invocation-function-version` to the client.
+    Fc,
+    /// `x-amz-executed-version` to the client.
+    Aws,
+}
+
+/// One version, or the draft: where it runs and how it is spoken to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Version {
+    /// Who answers.
+    pub target: Target,
+    /// For people.
+    pub description: Option<String>,
+    /// Unique within the function; not a number.
+    pub label: Option<String>,
+    /// Digest of what runs there; stands for the endpoints when versions are compared.
+    pub artifact: Option<String>,
+    /// Out of use: no alias may name it, but its number stays taken.
+    pub retired: bool,
+}
+
+/// Who answers for a version.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Target {
+    /// Endpoints on the network.
+    Upstream(Box<Upstream>),
+    /// The gateway itself, always the same: a maintenance page.
+    Response(FixedResponse),
+}
+
+/// A fixed answer. YAML: `response: {status: 503, headers: {…}, body: "…"}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FixedResponse {
+    /// 200..=599.
+    pub status: u16,
+    /// Checked header names (lower case) and values.
+    pub headers: Vec<(String, String)>,
+    /// UTF-8 body; `content-type: text/plain; charset=utf-8` unless `headers` says otherwise.
+    pub body: String,
+}
+
+/// A named split over versions of one function.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alias {
+    /// Who gets how much.
+    pub split: Split,
+    /// Which callers each version has. A pure function of `split` for one and two versions, history for more.
+    pub buckets: Buckets,
+    /// The version that joined when the alias last went from one version to several: names the cohort of the salt.
+    pub joined: VersionId,
+    /// Where the routing key is found: the first source present wins. Empty: every request is keyless.
+    pub key: Vec<KeySource>,
+    /// What happens to a request without a routing key.
+    pub on_missing_key: OnMissingKey,
+    /// How keyless requests are drawn.
+    pub selection: Selection,
+    /// Shares or keeps a cohort under this name.
+    pub salt: Option<String>,
+    /// First hit wins.
+    pub rules: Vec<Rule>,
+    /// What happens when no endpoint of the chosen version is healthy.
+    pub on_unhealthy: OnUnhealthy,
+    /// The version that promotion left as the stable one.
+    pub stable: Option<VersionId>,
+    /// The plan that a release uses when it names none.
+    pub plan: Option<PlanName>,
+}
+
+/// Where a routing key is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// A request header, lower case.
+    Header(String),
+    /// A cookie.
+    Cookie(String),
+    /// A query parameter.
+    Query(String),
+    /// The client's address (the trusted one).
+    ClientAddress,
+    /// A cookie that Weir issues, holding a random key, when it is absent.
+    IssueCookie {
+        /// Name of the cookie.
+        name: String,
+        /// `Max-Age`. Default 30 days.
+        max_age: Duration,
+    },
+}
+
+/// What happens to a request without a routing key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnMissingKey {
+    /// It is split like a keyless one.
+    #[default]
+    Slot,
+    /// It goes to the alias's stable version, else to the largest weight.
+    Stable,
+    /// 400.
+    Refuse,
+}
+
+/// How keyless requests are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Selection {
+    /// By the exact sequence: never more than one request off.
+    #[default]
+    Exact,
+    /// Independently at random, as the clouds do.
+    Random,
+}
+
+/// What happens when no endpoint of the chosen version is healthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnUnhealthy {
+    /// The spare version answers.
+    #[default]
+    Fallback,
+    /// 503.
+    Fail,
+}
+
+/// Requests that go to a fixed version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Which requests.
+    pub when: When,
+    /// Where they go.
+    pub version: VersionId,
+}
+
+impl Function {
+    /// The version behind an id, the draft included.
+    #[must_use]
+    pub fn version(&self, id: VersionId) -> Option<&Arc<Version>> {
+        match id {
+            VersionId::Number(number) => self.versions.get(&number),
+            VersionId::Latest => self.draft.as_ref(),
+        }
+    }
+}
+
+impl Alias {
+    /// An alias with this split and the default of everything else, as a cold start from a file makes it.
+    #[must_use]
+    pub fn new(split: Split) -> Self {
+        Self {
+            buckets: Buckets::cold(&split),
+            joined: split.highest(),
+            key: Vec::new(),
+            on_missing_key: OnMissingKey::default(),
+            selection: Selection::default(),
+            salt: None,
+            rules: Vec::new(),
+            on_unhealthy: OnUnhealthy::default(),
+            stable: None,
+            plan: None,
+            split,
+        }
+    }
+}

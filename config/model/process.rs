@@ -1,0 +1,125 @@
+//! What needs a restart to change.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// What needs a restart to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Where clients come in. Default: `0.0.0.0:8080`, plain.
+    pub listeners: Vec<Listener>,
+    /// Where the admin API listens. Default `127.0.0.1:9900`.
+    pub admin: SocketAddr,
+    /// File of the embedded store. Default `weir-state.db`.
+    pub store: PathBuf,
+    /// Data-path threads; 0 means one per core.
+    pub workers: usize,
+    /// Bounds on what clients may send.
+    pub limits: Limits,
+    /// How the process stops.
+    pub drain: Drain,
+    /// One line per request. YAML: `access_log: stdout` (default), `off`, a path, or
+    /// `access_log: {to: PATH, redact_query: true}`.
+    pub access_log: AccessLog,
+}
+
+/// The access log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AccessLog {
+    /// Where the lines go.
+    pub to: AccessTarget,
+    /// Whether values of query parameters are hidden. Default false.
+    pub redact_query: bool,
+}
+
+/// Where access-log lines go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AccessTarget {
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Nowhere.
+    Off,
+    /// Appended to this file.
+    File(PathBuf),
+}
+
+/// One listening socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Where.
+    pub address: SocketAddr,
+    /// Whether clients speak TLS.
+    pub tls: bool,
+    /// Peers that must send a PROXY protocol header, v1 or v2; empty: nobody.
+    pub proxy_protocol_from: Vec<IpNet>,
+}
+
+/// Bounds on what clients may send. All finite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request head, request line included. Over it: 431. Default 32 KiB.
+    pub head_bytes: usize,
+    /// Header fields of a request. Over it: 431. Default 100.
+    pub headers: usize,
+    /// Bytes of the request target. Over it: 414. Default 8 KiB.
+    pub target_bytes: usize,
+    /// Bytes of a request body. Over it: 413. Default 1 GiB.
+    pub body_bytes: u64,
+    /// Open client connections over all listeners. Default 100 000.
+    pub connections: usize,
+    /// Open client connections of one address. Default 10 000.
+    pub connections_per_address: usize,
+    /// From the first byte of a head (or the TLS ClientHello) to its last. Default 10 s.
+    pub head_timeout: Duration,
+    /// A connection without a request. Default 75 s.
+    pub idle_timeout: Duration,
+    /// Between two bytes of a request body, or two writes to a client that does not read. Default 60 s.
+    pub body_timeout: Duration,
+}
+
+/// How the process stops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drain {
+    /// How long `/ready` answers 503 while everything is still served. Default 5 s.
+    pub delay: Duration,
+    /// How long requests in flight may take after that. Default 30 s.
+    pub deadline: Duration,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            listeners: vec![Listener {
+                address: SocketAddr::from(([0, 0, 0, 0], 8080)),
+                tls: false,
+                proxy_protocol_from: Vec::new(),
+            }],
+            admin: SocketAddr::from(([127, 0, 0, 1], 9900)),
+            store: PathBuf::from("weir-state.db"),
+            workers: 0,
+            limits: Limits::default(),
+            drain: Drain { delay: Duration::from_secs(5), deadline: Duration::from_secs(30) },
+            access_log: AccessLog::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 32 << 10,
+            headers: 100,
+            target_bytes: 8 << 10,
+            body_bytes: 1 << 30,
+            connections: 100_000,
+            connections_per_address: 10_000,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(60),
+        }
+    }
+}
