@@ -13,13 +13,17 @@
 //! - [`table`], [`head`], [`resolve`], [`explain`]: the hot path
 
 pub mod bucket;
+pub mod check;
+pub mod format;
 pub mod head;
 pub mod host;
 pub mod model;
 pub mod name;
+pub mod parse;
 pub mod path;
 pub mod problem;
 pub mod rule;
 pub mod slot;
 pub mod template;
 pub mod weight;
+mod yaml;

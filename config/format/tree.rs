@@ -1,0 +1,224 @@
+//! The canonical tree of a configuration: what its text and its JSON are written from, and what a diff compares.
+
+use crate::format::{Entries, process, rule, version, ways};
+use crate::model::{
+    Alias, Bake, Config, Function, KeySource, Notifier, OnMissingKey, OnUnhealthy, Plan, PlanForm, Selection, Step,
+};
+use crate::parse::{show_duration, show_runs};
+use crate::template::Template;
+use crate::weight::{Split, Weight};
+
+/// One value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Tree {
+    /// A text.
+    Text(String),
+    /// A number or a switch, as JSON writes it.
+    Raw(String),
+    /// `block`: every item has a line.
+    List { items: Vec<Tree>, block: bool },
+    /// `block`: every entry has a line.
+    Map { entries: Vec<(String, Tree)>, block: bool },
+}
+
+impl Tree {
+    pub(super) fn text<T: ToString + ?Sized>(text: &T) -> Self {
+        Self::Text(text.to_string())
+    }
+
+    pub(super) fn raw<T: ToString + ?Sized>(value: &T) -> Self {
+        Self::Raw(value.to_string())
+    }
+
+    pub(super) fn list(items: impl IntoIterator<Item = Tree>) -> Self {
+        Self::List { items: items.into_iter().collect(), block: false }
+    }
+
+    pub(super) fn lines(items: impl IntoIterator<Item = Tree>) -> Self {
+        Self::List { items: items.into_iter().collect(), block: true }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Text(_) | Self::Raw(_) => false,
+            Self::List { items, .. } => items.is_empty(),
+            Self::Map { entries, .. } => entries.is_empty(),
+        }
+    }
+}
+
+impl From<&str> for Tree {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<&Template> for Tree {
+    fn from(template: &Template) -> Self {
+        Self::Text(template.source().to_owned())
+    }
+}
+
+/// A mapping with one line for each entry.
+pub(super) fn named<K: ToString>(entries: impl IntoIterator<Item = (K, Tree)>) -> Tree {
+    Tree::Map { entries: entries.into_iter().map(|(key, value)| (key.to_string(), value)).collect(), block: true }
+}
+
+/// A whole file.
+pub(crate) fn config(config: &Config) -> Tree {
+    let mut entries = Entries::default();
+    process::process(&mut entries, &config.process);
+    let networks = config.trusted_proxies.iter().map(Tree::text);
+    entries.put_full("trusted_proxies", Tree::list(networks));
+    entries.put_full("functions", named(config.functions.iter().map(|(name, f)| (name, function(f)))));
+    entries.put_full("stages", named(config.stages.iter().map(|(name, s)| (name, ways::stage(s)))));
+    entries.put_full("domains", named(config.domains.iter().map(|(host, d)| (host, ways::domain(d)))));
+    entries.put_full("triggers", Tree::lines(config.triggers.iter().map(ways::route)));
+    entries.put_full("plans", named(config.plans.iter().map(|(name, p)| (name, plan(p)))));
+    entries.put_some("base_domain", config.base_domain.as_ref(), |base| {
+        Entries::default()
+            .put("host", Tree::text(&base.host))
+            .put_unless("public", &base.public, &false, Tree::raw)
+            .flow()
+    });
+    let overrides = &config.overrides;
+    let from = Tree::list(overrides.from.iter().map(Tree::text));
+    let tokens = Tree::list(overrides.tokens.iter().map(Tree::from));
+    entries.put_full("override", Entries::default().put_full("from", from).put_full("tokens", tokens).flow());
+    entries.put_full("notifiers", named(config.notifiers.iter().map(|(name, n)| (name, notifier(n)))));
+    entries.block()
+}
+
+/// One function.
+pub(crate) fn function(function: &Function) -> Tree {
+    let dialects = function.dialects.iter().map(|dialect| Tree::from(dialect.as_str()));
+    Entries::default()
+        .put_some("draft", function.draft.as_ref(), |draft| version::version(draft))
+        .put_full("versions", named(function.versions.iter().map(|(number, v)| (number, version::version(v)))))
+        .put_full("aliases", named(function.aliases.iter().map(|(name, a)| (name, alias(a)))))
+        .put_full("dialects", Tree::list(dialects))
+        .block()
+}
+
+/// One alias in full.
+pub(crate) fn alias(alias: &Alias) -> Tree {
+    let mut entries = Entries::default();
+    entries.put("split", split(&alias.split));
+    entries.put_full("key", Tree::list(alias.key.iter().map(key_source)));
+    entries.put_unless("on_missing_key", &alias.on_missing_key, &OnMissingKey::default(), |on| on.as_str().into());
+    entries.put_unless("selection", &alias.selection, &Selection::default(), |selection| selection.as_str().into());
+    entries.put_some("salt", alias.salt.as_ref(), Tree::text);
+    entries.put_full("rules", Tree::list(alias.rules.iter().map(rule::rule)));
+    entries.put_unless("on_unhealthy", &alias.on_unhealthy, &OnUnhealthy::default(), |on| on.as_str().into());
+    entries.put_some("stable", alias.stable.as_ref(), version_id);
+    entries.put_some("plan", alias.plan.as_ref(), Tree::text);
+    entries.put_unless("joined", &alias.joined, &alias.split.highest(), version_id);
+    if !alias.buckets.is_cold(&alias.split) {
+        entries.put("buckets", Tree::Text(show_runs(&alias.buckets)));
+    }
+    entries.flow()
+}
+
+/// A version number, or `$LATEST`.
+pub(super) fn version_id(id: &crate::name::VersionId) -> Tree {
+    match id {
+        crate::name::VersionId::Number(number) => Tree::raw(number),
+        crate::name::VersionId::Latest => Tree::text(id),
+    }
+}
+
+/// `{1: 95, 2: 5}` in percent.
+pub(crate) fn split(split: &Split) -> Tree {
+    let parts = split.parts().iter().map(|(version, weight)| (version.to_string(), Tree::raw(weight)));
+    Tree::Map { entries: parts.collect(), block: false }
+}
+
+fn key_source(source: &KeySource) -> Tree {
+    match source {
+        KeySource::Header(name) => Entries::default().put("header", &**name).flow(),
+        KeySource::Cookie(name) => Entries::default().put("cookie", &**name).flow(),
+        KeySource::Query(name) => Entries::default().put("query", &**name).flow(),
+        KeySource::ClientAddress => "client_address".into(),
+        KeySource::IssueCookie { name, max_age } if *max_age == KeySource::COOKIE_MAX_AGE => {
+            Entries::default().put("issue_cookie", &**name).flow()
+        }
+        KeySource::IssueCookie { name, max_age } => {
+            let cookie =
+                Entries::default().put("name", &**name).put("max_age", Tree::Text(show_duration(*max_age))).flow();
+            Entries::default().put("issue_cookie", cookie).flow()
+        }
+    }
+}
+
+/// One plan as it was spelled.
+pub(crate) fn plan(plan: &Plan) -> Tree {
+    let percent = |weight: &Weight| Tree::raw(weight);
+    let timed = |weight: &Weight, interval: &std::time::Duration| {
+        let mut entries = Entries::default();
+        entries.put("weight", percent(weight));
+        let whole = weight.basis_points() == Weight::WHOLE && interval.is_zero();
+        if !whole {
+            entries.put("interval", Tree::Text(show_duration(*interval)));
+        }
+        entries.flow()
+    };
+    match &plan.form {
+        PlanForm::CanaryStep { weight, interval } => {
+            Entries::default().put("canaryStep", timed(weight, interval)).flow()
+        }
+        PlanForm::LinearStep { weight, interval } => {
+            Entries::default().put("linearStep", timed(weight, interval)).flow()
+        }
+        PlanForm::CanaryPlans(parts) => {
+            let parts = parts.iter().map(|(weight, interval)| timed(weight, interval));
+            Entries::default().put("canaryPlans", Tree::list(parts)).flow()
+        }
+        PlanForm::CanaryWeight(weight) => Entries::default().put("canaryWeight", percent(weight)).flow(),
+        PlanForm::Full => Entries::default().put("full", Tree::raw(&true)).flow(),
+        PlanForm::CodeDeploy(name) => Tree::text(name),
+        PlanForm::Steps => Entries::default().put("steps", Tree::list(plan.steps.iter().map(step))).flow(),
+    }
+}
+
+fn step(step: &Step) -> Tree {
+    let mut entries = Entries::default();
+    entries.put("weight", Tree::raw(&step.weight));
+    match step.bake {
+        Bake::Time(time) if time.is_zero() => {}
+        Bake::Time(time) => {
+            entries.put("bake", Tree::Text(show_duration(time)));
+        }
+        Bake::Requests(requests) => {
+            entries.put("requests", Tree::raw(&requests));
+        }
+        Bake::Hold => {
+            entries.put("bake", "hold");
+        }
+    }
+    entries.flow()
+}
+
+fn notifier(notifier: &Notifier) -> Tree {
+    let with = |kind: &str, fields: Tree| Entries::default().put(kind, fields).flow();
+    let show = |template: &Template| Tree::from(template);
+    match notifier {
+        Notifier::DingTalk { access_token, secret, at_users } => {
+            let users = Tree::list(at_users.iter().map(Tree::text));
+            let mut fields = Entries::default();
+            fields
+                .put("access_token", access_token)
+                .put_some("secret", secret.as_ref(), show)
+                .put_full("at_users", users);
+            with("dingtalk", fields.flow())
+        }
+        Notifier::Feishu { url, secret } => {
+            with("feishu", Entries::default().put("url", url).put_some("secret", secret.as_ref(), show).flow())
+        }
+        Notifier::WeCom { key } => with("wecom", Entries::default().put("key", key).flow()),
+        Notifier::Slack { url } => with("slack", Entries::default().put("url", url).flow()),
+        Notifier::Webhook { url, secret } => {
+            with("webhook", Entries::default().put("url", url).put_some("secret", secret.as_ref(), show).flow())
+        }
+        Notifier::Log => "log".into(),
+    }
+}

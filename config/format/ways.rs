@@ -1,0 +1,63 @@
+//! Ways in: stages, domains, routes.
+
+use crate::format::Entries;
+use crate::format::tree::Tree;
+use crate::model::{Domain, DomainStage, Route, Stage};
+use crate::path::RewriteForm;
+
+/// One stage.
+pub(crate) fn stage(stage: &Stage) -> Tree {
+    let functions = stage.functions.iter().map(|(name, alias)| (name.to_string(), Tree::from(alias)));
+    let variables = stage.variables.iter().map(|(name, value)| (name.clone(), Tree::text(value)));
+    Entries::default()
+        .put("alias", &stage.alias)
+        .put_full("functions", Tree::Map { entries: functions.collect(), block: false })
+        .put_full("variables", Tree::Map { entries: variables.collect(), block: false })
+        .flow()
+}
+
+/// One domain.
+pub(crate) fn domain(domain: &Domain) -> Tree {
+    let mut entries = Entries::default();
+    entries.put_some("certificate", domain.certificate.as_ref(), |certificate| {
+        Entries::default()
+            .put("cert", Tree::text(&certificate.cert.display()))
+            .put("key", Tree::text(&certificate.key.display()))
+            .flow()
+    });
+    match &domain.stage {
+        DomainStage::None => {}
+        DomainStage::Named(name) => {
+            entries.put("stage", name.as_str());
+        }
+        DomainStage::Path => {
+            entries.put("stage_from", "path");
+        }
+    }
+    entries.put_unless("version_header", &domain.version_header, &true, Tree::raw);
+    if domain.redirect_to_https {
+        entries.put("https", "redirect");
+    }
+    entries.put("routes", Tree::list(domain.routes.iter().map(route)));
+    entries.flow()
+}
+
+/// A route or a trigger.
+pub(crate) fn route(route: &Route) -> Tree {
+    let mut entries = Entries::default();
+    entries.put("path", Tree::text(&route.path));
+    entries.put_some("methods", route.methods.as_ref(), |methods| Tree::list(methods.iter().map(Tree::text)));
+    let to = match &route.qualifier {
+        Some(qualifier) => format!("{}:{qualifier}", route.function),
+        None => route.function.to_string(),
+    };
+    entries.put("to", &*to);
+    entries.put_some("stage", route.stage.as_ref(), Tree::text);
+    entries.put_some("rewrite", route.rewrite.as_ref(), |rewrite| match rewrite.form() {
+        RewriteForm::Text(text) => text.into(),
+        RewriteForm::Regex { pattern, replacement } => {
+            Entries::default().put("regex", pattern).put("to", replacement).flow()
+        }
+    });
+    entries.flow()
+}

@@ -1,0 +1,120 @@
+//! Notifiers: where the news of a rollout goes.
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+
+use crate::model::Notifier;
+use crate::name::NotifierName;
+use crate::parse::place::{Fields, Place, Reading, one_of};
+use crate::parse::scalar::{env_template, line};
+use crate::template::Template;
+
+const KINDS: [&str; 6] = ["dingtalk", "feishu", "wecom", "slack", "webhook", "log"];
+
+/// `notifiers:`
+pub(super) fn notifiers(place: &Place<'_>, r: &mut Reading<'_>) -> Option<OrdMap<NotifierName, Arc<Notifier>>> {
+    let mut notifiers = OrdMap::new();
+    for entry in place.entries(r, "notifiers by name") {
+        let name = entry.parse_key::<NotifierName>(r, "a notifier name");
+        notifiers.extend(name.zip(notifier(&entry, r).map(Arc::new)));
+    }
+    Some(notifiers)
+}
+
+/// `log`, or a mapping with exactly one kind: `{dingtalk: {access_token: "${DINGTALK_TOKEN}"}}`.
+fn notifier(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Notifier> {
+    let what = format!("a mapping with one of {}", one_of(&KINDS));
+    if place.is_scalar() {
+        if place.text(r, "") == Some("log") {
+            return Some(Notifier::Log);
+        }
+        r.problems.push(place.expected(&format!("`log` or {what}")));
+        return None;
+    }
+    let mut fields = place.fields(r, &what)?;
+    let there: Vec<&str> = KINDS.iter().copied().filter(|kind| fields.has(kind)).collect();
+    if there.len() > 1 {
+        let message = format!("a notifier is of one kind, and this one has {}: {}", there.len(), there.join(", "));
+        r.problems.push(place.problem(message).help("make several notifiers"));
+    } else if there.is_empty() {
+        r.problems.push(place.problem("this notifier tells nobody").help(format!("expected {what}")));
+    }
+    let kinds = [
+        fields.read(r, "dingtalk", dingtalk),
+        fields.read(r, "feishu", |place, r| {
+            with(place, r, "{url: \"${FEISHU_URL}\"}", |f, r| {
+                Some(Notifier::Feishu { url: url(f, r)?, secret: optional(f, r, "secret") })
+            })
+        }),
+        fields.read(r, "wecom", |place, r| {
+            with(place, r, "{key: \"${WECOM_KEY}\"}", |f, r| Some(Notifier::WeCom { key: required(f, r, "key")? }))
+        }),
+        fields.read(r, "slack", |place, r| {
+            with(place, r, "{url: \"${SLACK_URL}\"}", |f, r| Some(Notifier::Slack { url: url(f, r)? }))
+        }),
+        fields.read(r, "webhook", |place, r| {
+            with(place, r, "{url: \"https://example.com/hook\"}", |f, r| {
+                Some(Notifier::Webhook { url: url(f, r)?, secret: optional(f, r, "secret") })
+            })
+        }),
+        fields
+            .read(r, "log", |place, r| place.fields(r, "`{}`").map(|fields| fields.finish(r)).map(|()| Notifier::Log)),
+    ];
+    fields.finish(r);
+    kinds.into_iter().flatten().next()
+}
+
+fn dingtalk(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Notifier> {
+    with(place, r, "{access_token: \"${DINGTALK_TOKEN}\"}", |fields, r| {
+        let secret = optional(fields, r, "secret");
+        let mut at_users = Vec::new();
+        if let Some(users) = fields.take("at_users") {
+            at_users.extend(users.items(r, "a list of users").iter().filter_map(|item| line(item, r)));
+        }
+        Some(Notifier::DingTalk { access_token: required(fields, r, "access_token")?, secret, at_users })
+    })
+}
+
+fn with(
+    place: &Place<'_>,
+    r: &mut Reading<'_>,
+    example: &str,
+    read: impl FnOnce(&mut Fields<'_>, &mut Reading<'_>) -> Option<Notifier>,
+) -> Option<Notifier> {
+    let mut fields = place.fields(r, &format!("a mapping such as `{example}`"))?;
+    let notifier = read(&mut fields, r);
+    fields.finish(r);
+    notifier
+}
+
+fn required(fields: &mut Fields<'_>, r: &mut Reading<'_>, name: &'static str) -> Option<Template> {
+    let place = fields.require(r, name, "keep it in the environment: \"${NAME}\"")?;
+    some_secret(&place, r)
+}
+
+fn optional(fields: &mut Fields<'_>, r: &mut Reading<'_>, name: &'static str) -> Option<Template> {
+    fields.read(r, name, some_secret)
+}
+
+fn some_secret(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Template> {
+    let template = env_template(place, r, "a text")?;
+    if template.fixed() == Some("") {
+        r.problems.push(place.problem("this is empty").help("set the environment variable, or leave the key out"));
+        return None;
+    }
+    Some(template)
+}
+
+fn url(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> Option<Template> {
+    let place = fields.require(r, "url", "for example `url: \"${WEBHOOK_URL}\"`")?;
+    let template = some_secret(&place, r)?;
+    let parsed = template.fixed().and_then(|text| text.parse::<http::Uri>().ok());
+    let fits = parsed.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+    if !fits {
+        r.problems
+            .push(place.problem("this is not a URL").help("it starts with `https://` or `http://` and names a host"));
+        return None;
+    }
+    Some(template)
+}

@@ -1,0 +1,281 @@
+//! Scalars, read from their text: durations, sizes, numbers, switches, templates, header names.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use crate::parse::place::{Place, Reading, quoted};
+use crate::template::Template;
+
+/// The longest duration in a file: a year.
+pub(crate) const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// `true` or `false`; nothing else, so that `no` is never a surprise.
+pub(crate) fn switch(place: &Place<'_>, r: &mut Reading<'_>) -> Option<bool> {
+    place.choice(r, &[("true", true), ("false", false)])
+}
+
+/// A whole number in a range.
+pub(crate) fn integer(place: &Place<'_>, r: &mut Reading<'_>, range: RangeInclusive<u64>) -> Option<u64> {
+    let (first, last) = (range.start(), range.end());
+    let what = if *last == u64::MAX {
+        format!("a whole number from {first}")
+    } else {
+        format!("a whole number from {first} to {last}")
+    };
+    let text = place.text(r, &what)?;
+    let number = plain_digits(text).then(|| text.parse().ok()).flatten().filter(|number| range.contains(number));
+    if number.is_none() {
+        r.problems.push(place.expected(&what));
+    }
+    number
+}
+
+/// `500ms`, `5s`, `10m`, `1h`, `1h30m`, `30d`; between `least` and a year.
+pub(crate) fn duration(place: &Place<'_>, r: &mut Reading<'_>, least: Duration) -> Option<Duration> {
+    bounded_duration(place, r, least, parse_duration)
+}
+
+/// Like [`duration`], and a bare number is minutes, as in the release plans of the clouds.
+pub(crate) fn interval(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Duration> {
+    let minutes = |text: &str| {
+        let number = plain_digits(text).then(|| text.parse::<u64>().ok()).flatten();
+        number.and_then(|n| n.checked_mul(60)).map(Duration::from_secs).or_else(|| parse_duration(text))
+    };
+    bounded_duration(place, r, Duration::from_secs(1), minutes)
+}
+
+fn bounded_duration(
+    place: &Place<'_>,
+    r: &mut Reading<'_>,
+    least: Duration,
+    parse: impl Fn(&str) -> Option<Duration>,
+) -> Option<Duration> {
+    let text = place.text(r, "a duration such as `500ms`, `5s`, `10m` or `1h30m`")?;
+    match parse(text) {
+        None => {
+            let message = format!("{} is not a duration", quoted(text));
+            r.problems.push(
+                place.problem(message).help("write a number with its unit: `500ms`, `5s`, `10m`, `1h30m`, `30d`"),
+            );
+            None
+        }
+        Some(duration) if duration < least => {
+            r.problems.push(place.problem(format!("`{text}` is too short: at least `{}`", show_duration(least))));
+            None
+        }
+        Some(duration) if duration > YEAR => {
+            r.problems.push(place.problem(format!("`{text}` is too long: at most `365d`")));
+            None
+        }
+        duration => duration,
+    }
+}
+
+/// Units from long to short, each at most once; `None` for anything else.
+fn parse_duration(text: &str) -> Option<Duration> {
+    const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+    let mut rest = text;
+    let mut next = 0;
+    let mut milliseconds = 0u64;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        let after = &rest[digits..];
+        let unit = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let index = UNITS.iter().position(|(name, _)| *name == &after[..unit]).filter(|index| *index >= next)?;
+        milliseconds = milliseconds.checked_add(number.checked_mul(UNITS[index].1)?)?;
+        next = index + 1;
+        rest = &after[unit..];
+    }
+    (!text.is_empty()).then(|| Duration::from_millis(milliseconds))
+}
+
+/// The shortest text that [`parse_duration`] reads back: `1h30m`, `500ms`, `0s`.
+pub(crate) fn show_duration(duration: Duration) -> String {
+    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut text = String::new();
+    for (unit, milliseconds) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
+        if rest >= milliseconds {
+            text.push_str(&format!("{}{unit}", rest / milliseconds));
+            rest %= milliseconds;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+/// `4096`, `32KiB`, `1GiB`, in bytes.
+pub(crate) fn size(place: &Place<'_>, r: &mut Reading<'_>, range: RangeInclusive<u64>) -> Option<u64> {
+    let text = place.text(r, "a size such as `32KiB`, `1GiB` or `4096`")?;
+    let Some(bytes) = parse_size(text) else {
+        let message = format!("{} is not a size", quoted(text));
+        r.problems
+            .push(place.problem(message).help("write bytes (`4096`) or a unit of 1024: `32KiB`, `10MiB`, `1GiB`"));
+        return None;
+    };
+    if !range.contains(&bytes) {
+        let (least, most) = (show_size(*range.start()), show_size(*range.end()));
+        r.problems.push(place.problem(format!("`{text}` is out of range: from `{least}` to `{most}`")));
+        return None;
+    }
+    Some(bytes)
+}
+
+const SIZES: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+
+fn parse_size(text: &str) -> Option<u64> {
+    let unit = SIZES.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
+    let (digits, shift) = unit.unwrap_or((text.strip_suffix('B').unwrap_or(text), 0));
+    let number: u64 = plain_digits(digits).then(|| digits.parse().ok()).flatten()?;
+    number.checked_mul(1 << shift)
+}
+
+/// The largest unit that leaves a whole number.
+pub(crate) fn show_size(bytes: u64) -> String {
+    let unit = SIZES.iter().find(|(_, shift)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    unit.map_or_else(|| bytes.to_string(), |(unit, shift)| format!("{}{unit}", bytes >> shift))
+}
+
+fn plain_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'))
+}
+
+/// Text with `${NAME}` in it.
+pub(crate) fn template(place: &Place<'_>, r: &mut Reading<'_>, what: &str) -> Option<Template> {
+    let text = place.text(r, what)?;
+    template_text(place, r, text)
+}
+
+/// A part of a place's text as a template.
+pub(crate) fn template_text(place: &Place<'_>, r: &mut Reading<'_>, text: &str) -> Option<Template> {
+    match Template::parse(text, r.env) {
+        Ok(template) => Some(template),
+        Err(error) => {
+            r.problems.push(place.problem(error.to_string()));
+            None
+        }
+    }
+}
+
+/// A template that may hold environment variables but no stage variables.
+pub(crate) fn env_template(place: &Place<'_>, r: &mut Reading<'_>, what: &str) -> Option<Template> {
+    let template = template(place, r, what)?;
+    if template.fixed().is_none() {
+        r.problems.push(place.problem("stage variables have no value here").help("use `${NAME}` for the environment"));
+        return None;
+    }
+    Some(template)
+}
+
+/// One line of text for people, at most 1024 characters.
+pub(crate) fn line(place: &Place<'_>, r: &mut Reading<'_>) -> Option<String> {
+    let text = place.text(r, "a line of text")?;
+    if text.is_empty() || text.chars().count() > 1024 || text.contains(char::is_control) {
+        r.problems.push(place.problem("expected one line of 1 to 1024 characters without control characters"));
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// A header name as HTTP allows it, in lower case.
+pub(crate) fn header_name(place: &Place<'_>, r: &mut Reading<'_>, text: &str) -> Option<String> {
+    match HeaderName::from_bytes(text.as_bytes()) {
+        Ok(name) => Some(name.as_str().to_owned()),
+        Err(_) => {
+            r.problems.push(
+                place
+                    .key_problem(format!("{} is not a header name", quoted(text)))
+                    .help("letters, digits and `-`, such as `x-user-id`"),
+            );
+            None
+        }
+    }
+}
+
+/// Whether HTTP can carry this as the value of a header.
+pub(crate) fn is_header_value(text: &str) -> bool {
+    HeaderValue::from_str(text).is_ok() && text.trim() == text
+}
+
+/// A token of RFC 9110: cookie names, methods.
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+/// A list of networks: `10.0.0.0/8`, `::1`.
+pub(crate) fn networks(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Vec<IpNet>> {
+    let items = place.items(r, "a list of networks such as `[10.0.0.0/8, \"::1\"]`");
+    Some(items.iter().filter_map(|item| network(item, r)).collect())
+}
+
+/// A network in the form of its first address, or one address.
+pub(crate) fn network(place: &Place<'_>, r: &mut Reading<'_>) -> Option<IpNet> {
+    let text = place.text(r, "a network such as `10.0.0.0/8`")?;
+    let Some(network) = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)) else {
+        r.problems.push(
+            place
+                .problem(format!("{} is not a network", quoted(text)))
+                .help("write `10.0.0.0/8`, `2001:db8::/32` or one address"),
+        );
+        return None;
+    };
+    if network.trunc() != network {
+        let message = format!("`{text}` has bits beyond its prefix length");
+        let help = format!("write `{}` for the network or `{}` for the one address", network.trunc(), network.addr());
+        r.problems.push(place.problem(message).help(help));
+        return None;
+    }
+    Some(network)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn durations_are_units_from_long_to_short() {
+        for (text, milliseconds) in [
+            ("500ms", 500),
+            ("5s", 5_000),
+            ("10m", 600_000),
+            ("1h30m", 5_400_000),
+            ("1h500ms", 3_600_500),
+            ("30d", 2_592_000_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in
+            ["", "5", "s", "5 s", "1m1h", "1s1s", "1.5s", "-1s", "1S", "5min", "99999999999999999999s", "1us", "5sé"]
+        {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_powers_of_1024() {
+        for (text, bytes) in [("0", 0), ("4096", 4096), ("4096B", 4096), ("32KiB", 32 << 10), ("1GiB", 1 << 30)] {
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
+        }
+        for text in ["", "B", "KiB", "32KB", "32k", "1.5MiB", "-1", "01", "99999999TiB"] {
+            assert_eq!(parse_size(text), None, "{text}");
+        }
+        assert_eq!(show_size(1 << 30), "1GiB");
+        assert_eq!(show_size(1000), "1000");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_is_read_back(n in any::<u64>(), shift in 0u32..64) {
+            let n = n >> shift;
+            prop_assert_eq!(parse_size(&show_size(n)), Some(n));
+            let duration = Duration::from_millis(n);
+            prop_assert_eq!(parse_duration(&show_duration(duration)), Some(duration));
+        }
+    }
+}
