@@ -14,6 +14,7 @@
 
 pub mod bucket;
 pub mod check;
+pub mod diff;
 pub mod format;
 pub mod head;
 pub mod host;
@@ -23,6 +24,7 @@ pub mod parse;
 pub mod path;
 pub mod problem;
 pub mod rule;
+pub mod schema;
 pub mod slot;
 pub mod template;
 pub mod weight;

@@ -1,0 +1,104 @@
+//! The schema against a real validator: good fixtures pass, and of the bad ones only those do that need more than shapes.
+
+#![expect(clippy::disallowed_methods, reason = "these tests read fixtures")]
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Map, Number, Value};
+
+use crate::format;
+use crate::parse::parse;
+use crate::schema::schema;
+use crate::yaml::{self, Node};
+
+/// Bad files whose shapes are right: only their meaning is wrong, or their text is no YAML at all.
+const MEANING: [&str; 21] = [
+    "anchor-bomb",
+    "bad-indent",
+    "buckets",
+    "complex-key",
+    "duplicate-keys",
+    "environment",
+    "nested-too-deep",
+    "plans-that-fall",
+    "same-host-twice",
+    "split-all-zero",
+    "split-rounds-to-zero",
+    "stage-variables",
+    "star-without-quotes",
+    "tabs",
+    "tags",
+    "target-larger-than-head",
+    "two-documents",
+    "unclosed-bracket",
+    "variable-without-quotes",
+    "versions-that-are-not-there",
+    "yaml-versions-differ",
+];
+
+fn validator() -> jsonschema::Validator {
+    jsonschema::draft202012::options().build(&schema()).expect("the schema is a schema")
+}
+
+/// The tree as an editor's YAML reader resolves it.
+fn resolved(node: &Node) -> Value {
+    match &node.value {
+        yaml::Value::Null => Value::Null,
+        yaml::Value::Scalar { text, plain: true } if text == "true" || text == "false" => Value::Bool(text == "true"),
+        yaml::Value::Scalar { text, plain: true } => {
+            let integer = text.parse::<i64>().ok().map(Number::from);
+            let number = integer.or_else(|| text.parse::<f64>().ok().and_then(Number::from_f64));
+            number.filter(|_| !text.starts_with(char::is_alphabetic)).map_or_else(|| text.clone().into(), Value::Number)
+        }
+        yaml::Value::Scalar { text, .. } => text.clone().into(),
+        yaml::Value::Sequence(items) => items.iter().map(resolved).collect(),
+        yaml::Value::Mapping(entries) => {
+            let entry = |(key, node): &(yaml::Key, Node)| (key.text.clone(), resolved(node));
+            Value::Object(entries.iter().map(entry).collect::<Map<_, _>>())
+        }
+    }
+}
+
+fn fixtures(kind: &str) -> Vec<(String, String)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(kind);
+    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "yaml")).collect();
+    files.sort();
+    let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    files.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+#[test]
+fn good_files_and_their_canonical_form_are_valid() {
+    let validator = validator();
+    let env = |_: &str| Some("https://0123456789abcdef:1".to_owned());
+    for (name, text) in fixtures("good") {
+        let value = resolved(&yaml::read(&text, &mut Vec::new()).unwrap());
+        let errors: Vec<_> = validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path)).collect();
+        assert!(errors.is_empty(), "{name}: {errors:#?}");
+        let (config, _) = parse(&text, &env).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&format::to_json(&config)).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{name}, canonical: {errors:#?}");
+    }
+}
+
+#[test]
+fn bad_shapes_are_found() {
+    let validator = validator();
+    let passing = fixtures("bad").into_iter().filter(|(_, text)| {
+        let mut problems = Vec::new();
+        yaml::read(text, &mut problems).is_none_or(|node| !problems.is_empty() || validator.is_valid(&resolved(&node)))
+    });
+    let passing: Vec<String> = passing.map(|(name, _)| name).collect();
+    assert_eq!(passing, MEANING);
+}
+
+#[test]
+fn every_key_has_a_description_or_a_definition() {
+    let schema = schema();
+    for (name, property) in schema["properties"].as_object().unwrap() {
+        let described = property.get("description").is_some() || property.get("$ref").is_some();
+        assert!(described, "{name} has neither");
+    }
+}
