@@ -15,6 +15,7 @@
 pub mod bucket;
 pub mod check;
 pub mod diff;
+pub mod edit;
 pub mod explain;
 pub mod format;
 pub mod head;
@@ -30,5 +31,6 @@ pub mod schema;
 pub mod slot;
 pub mod table;
 pub mod template;
+pub mod texts;
 pub mod weight;
 mod yaml;
