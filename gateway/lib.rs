@@ -9,3 +9,5 @@
 //!
 //! Which of them may know which is a table in `tests/tidy/walls.rs`; ARCHITECTURE.md says why.
 
+pub mod clock;
+pub mod edge;

@@ -1,0 +1,105 @@
+//! Where clients come in: the accept loop and the transport below every lane.
+//!
+//! pingora's own listeners leave gaps (no deadline over a whole head, no idle limit, constants for head sizes, no PROXY
+//! protocol on plain listeners, answers that no callback sees), so Weir accepts connections itself and gives pingora a
+//! stream of its own:
+//!
+//! ```text
+//! accept ── PROXY protocol ── caps ── TLS ── EdgeStream ── Lane
+//! ```
+//! - [`accept`]: sockets, the loop, what a connection passes before a lane sees it
+//! - [`stream`]: [`EdgeStream`], with one buffer each way that exists only while there is something in it
+//! - `transport`: the socket below, with or without TLS, and how it is left
+//! - `writer`: the way out, gathered into few writes
+//! - [`head`]: the request head of HTTP/1, as the transport looks at it
+//! - [`refusal`]: why a client was turned away
+//! - [`connection`]: what is known about a connection, reachable from every request on it
+//! - [`load`]: who is here; caps and what draining waits for
+//! - [`tls`]: certificates by SNI, swapped while running
+//! - [`proxy_protocol`]: the client's address, from a load balancer in front
+//! - [`proxied`]: the lane that pingora serves
+//!
+//! Nothing here knows functions, versions or routes.
+
+pub mod accept;
+pub mod connection;
+pub mod head;
+pub mod load;
+pub mod proxied;
+pub mod proxy_protocol;
+pub mod refusal;
+pub mod stream;
+pub mod tls;
+mod transport;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use config::model::Limits;
+use ipnet::IpNet;
+use pingora_core::server::ShutdownWatch;
+
+pub use accept::{bind, serve_listener};
+pub use connection::{ClientProtocol, Connection, Tls};
+pub use load::Load;
+pub use refusal::Refusal;
+pub use stream::EdgeStream;
+
+/// What serves a connection.
+///
+/// A lane takes the connection over for its whole life. When `shutdown` turns true it ends what is idle at once and lets
+/// the requests in flight finish.
+pub trait Lane: Send + Sync + 'static {
+    /// Serves every request of one connection; ends when the connection is over.
+    fn serve(&self, stream: Box<EdgeStream>, shutdown: &ShutdownWatch) -> impl Future<Output = ()> + Send;
+}
+
+/// Is told what happens at the edge. Called on the data path: nothing here may block.
+pub trait Observer: Send + Sync + 'static {
+    /// A connection is ready for requests. `listener` is its index in the settings.
+    fn opened(&self, _listener: usize, _protocol: ClientProtocol) {}
+    /// A connection that was opened is over.
+    fn closed(&self, _listener: usize, _protocol: ClientProtocol) {}
+    /// The transport turned a client, or one of its requests, away.
+    fn refused(&self, _refusal: Refusal) {}
+    /// A TLS handshake ended; a failed one is also refused.
+    fn handshake(&self, _outcome: Result<(), Refusal>) {}
+}
+
+/// An observer that looks away.
+impl Observer for () {}
+
+/// What all listeners share. One per process.
+pub struct Edge {
+    /// Bounds on what clients may send.
+    pub limits: Limits,
+    /// Who is here.
+    pub load: Arc<Load>,
+    /// Is told what happens.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Edge {
+    /// An edge where nobody is yet.
+    #[must_use]
+    pub fn new(limits: Limits, observer: Arc<dyn Observer>) -> Self {
+        let load = Arc::new(Load::new(limits.connections, limits.connections_per_address));
+        Self { limits, load, observer }
+    }
+}
+
+/// One listener, as all its workers see it.
+pub struct Entrance {
+    /// Index of the listener in the settings.
+    pub listener: usize,
+    /// TLS settings (see [`tls::server_config`]); `None` on a plain listener.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Peers that must send a PROXY protocol header.
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// What all listeners share.
+    pub edge: Arc<Edge>,
+}

@@ -1,0 +1,137 @@
+//! What is known about a client connection, reachable from every request on it.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pingora::proxy::Session;
+use pingora_core::protocols::SocketDigest;
+use pingora_core::protocols::tls::SslDigest;
+use pingora_core::server::ShutdownWatch;
+
+use super::EdgeStream;
+use super::transport::Remains;
+
+/// The protocol that a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClientProtocol {
+    /// HTTP/1.0 or HTTP/1.1.
+    Http1,
+    /// HTTP/2, agreed on by ALPN.
+    Http2,
+}
+
+impl ClientProtocol {
+    /// The value of the metric's label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http1",
+            Self::Http2 => "http2",
+        }
+    }
+}
+
+/// What the TLS handshake agreed on.
+#[derive(Debug)]
+pub struct Tls {
+    /// Server name that the client asked for, lower case: a request for a host under another certificate is misdirected.
+    pub sni: Box<str>,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The same, as pingora wants it.
+    pub(super) digest: Arc<SslDigest>,
+}
+
+/// One client connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Unique in this process.
+    pub id: u64,
+    /// Index of the listener in the settings.
+    pub listener: usize,
+    /// Who is at the other end of the socket.
+    pub peer: SocketAddr,
+    /// The client: what a PROXY protocol header said, else the peer.
+    pub client: SocketAddr,
+    /// TLS, if there is any.
+    pub tls: Option<Tls>,
+    /// The protocol spoken.
+    pub protocol: ClientProtocol,
+    /// The socket, as pingora wants it: its peer is the client.
+    pub(super) socket: Arc<SocketDigest>,
+    shutdown: ShutdownWatch,
+    handed: Mutex<Option<Box<dyn Any + Send>>>,
+    remains: Mutex<Option<Remains>>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        id: u64,
+        listener: usize,
+        (peer, client): (SocketAddr, SocketAddr),
+        tls: Option<Tls>,
+        protocol: ClientProtocol,
+        fd: RawFd,
+        shutdown: ShutdownWatch,
+    ) -> Self {
+        let socket = SocketDigest::from_raw_fd(fd);
+        socket.peer_addr.set(Some(client.into())).expect("a new digest has no peer yet");
+        let socket = Arc::new(socket);
+        Self {
+            id,
+            listener,
+            peer,
+            client,
+            tls,
+            protocol,
+            socket,
+            shutdown,
+            handed: Mutex::default(),
+            remains: Mutex::default(),
+        }
+    }
+
+    /// The connection that a request of pingora's came in on; `None` if it did not come through the edge.
+    #[must_use]
+    pub fn of(session: &Session) -> Option<Arc<Self>> {
+        let session = session.as_downstream();
+        if let Some(stream) = session.stream() {
+            return stream.as_any().downcast_ref::<EdgeStream>().map(|stream| Arc::clone(stream.connection()));
+        }
+        // HTTP/2 streams share a digest; its one free place is the proxy's user data.
+        let digest = session.digest()?.proxy_digest.as_ref()?;
+        digest.user_data.as_ref()?.downcast_ref::<Arc<Self>>().cloned()
+    }
+
+    /// Whether the gateway is shutting down: the response in the making is the last one, and should say so.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        *self.shutdown.borrow()
+    }
+
+    /// Leaves something for the lane that takes the request over: what was resolved is not resolved twice.
+    pub fn hand_over<T: Send + 'static>(&self, value: T) {
+        *lock(&self.handed) = Some(Box::new(value));
+    }
+
+    /// Takes what the lane before left for this request.
+    pub fn take_handed<T: 'static>(&self) -> Option<T> {
+        let mut handed = lock(&self.handed);
+        if handed.as_ref()?.is::<T>() { handed.take()?.downcast().ok().map(|value| *value) } else { None }
+    }
+
+    pub(super) fn leave_remains(&self, remains: Remains) {
+        *lock(&self.remains) = Some(remains);
+    }
+
+    pub(super) fn take_remains(&self) -> Option<Remains> {
+        lock(&self.remains).take()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Only whole values are put in and taken out.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

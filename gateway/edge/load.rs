@@ -1,0 +1,199 @@
+//! Who is here: open connections, overall and by address, and requests in flight. The caps are held here, and draining
+//! waits here.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::Refusal;
+
+const SHARDS: usize = 16;
+
+/// Open connections and requests in flight.
+#[derive(Debug)]
+pub struct Load {
+    connections: AtomicUsize,
+    requests: AtomicUsize,
+    /// Told when one of the counts falls to zero.
+    fell_to_zero: Notify,
+    by_address: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
+    hash: RandomState,
+    next_id: AtomicU64,
+    connections_max: usize,
+    connections_per_address_max: usize,
+}
+
+impl Load {
+    /// Nobody is here; at most so many may come, overall and from one address.
+    #[must_use]
+    pub fn new(connections_max: usize, connections_per_address_max: usize) -> Self {
+        Self {
+            connections: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+            fell_to_zero: Notify::new(),
+            by_address: std::array::from_fn(|_| Mutex::default()),
+            hash: RandomState::new(),
+            next_id: AtomicU64::new(1),
+            connections_max,
+            connections_per_address_max,
+        }
+    }
+
+    /// Open connections.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+
+    /// Requests in flight.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Acquire)
+    }
+
+    /// Waits until no connection is open.
+    pub async fn no_connections(&self) {
+        self.zero(&self.connections).await;
+    }
+
+    /// Waits until no request is in flight.
+    pub async fn no_requests(&self) {
+        self.zero(&self.requests).await;
+    }
+
+    async fn zero(&self, count: &AtomicUsize) {
+        loop {
+            let told = self.fell_to_zero.notified();
+            tokio::pin!(told);
+            // Listens before it looks, so that no fall is missed.
+            told.as_mut().enable();
+            if count.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Counts a request until the value returned is dropped.
+    #[must_use]
+    pub fn request(self: &Arc<Self>) -> InFlight {
+        self.requests.fetch_add(1, Ordering::AcqRel);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Lets a connection in, if there is room.
+    pub(super) fn admit(self: &Arc<Self>) -> Result<Admission, Refusal> {
+        let before = self.connections.fetch_add(1, Ordering::AcqRel);
+        let admission = Admission { load: Arc::clone(self), address: None };
+        if before < self.connections_max { Ok(admission) } else { Err(Refusal::Connections) }
+    }
+
+    pub(super) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn shard(&self, address: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        let hash = self.hash.hash_one(address);
+        // A count is whole after every step, so a panic elsewhere under the lock has spoilt nothing.
+        self.by_address[(hash >> 32) as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leave(&self, count: &AtomicUsize) {
+        if count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.fell_to_zero.notify_waiters();
+        }
+    }
+}
+
+/// A request in flight, until dropped.
+#[derive(Debug)]
+pub struct InFlight(Arc<Load>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.leave(&self.0.requests);
+    }
+}
+
+/// A connection that was let in, until dropped.
+#[derive(Debug)]
+pub(super) struct Admission {
+    load: Arc<Load>,
+    address: Option<IpAddr>,
+}
+
+impl Admission {
+    /// Counts the connection under its client's address too.
+    pub(super) fn count_address(&mut self, address: IpAddr) -> Result<(), Refusal> {
+        let mut shard = self.load.shard(address);
+        let count = shard.entry(address).or_insert(0);
+        if *count >= self.load.connections_per_address_max {
+            return Err(Refusal::ConnectionsPerAddress);
+        }
+        *count += 1;
+        drop(shard);
+        self.address = Some(address);
+        Ok(())
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if let Some(address) = self.address {
+            let mut shard = self.load.shard(address);
+            if let Some(count) = shard.get_mut(&address) {
+                *count -= 1;
+                if *count == 0 {
+                    shard.remove(&address);
+                }
+            }
+        }
+        self.load.leave(&self.load.connections);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caps_and_their_release() {
+        let load = Arc::new(Load::new(3, 2));
+        let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let mut first = load.admit().unwrap();
+        let mut second = load.admit().unwrap();
+        let mut third = load.admit().unwrap();
+        assert_eq!(load.admit().unwrap_err(), Refusal::Connections);
+        assert_eq!(load.connections(), 3);
+        first.count_address(here).unwrap();
+        second.count_address(here).unwrap();
+        assert_eq!(third.count_address(here), Err(Refusal::ConnectionsPerAddress));
+        third.count_address(there).unwrap();
+        drop(first);
+        load.admit().unwrap().count_address(here).unwrap();
+        drop((second, third));
+        assert_eq!(load.connections(), 0);
+        assert!(load.by_address.iter().all(|shard| shard.lock().unwrap().is_empty()));
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_when_the_last_one_leaves() {
+        let load = Arc::new(Load::new(9, 9));
+        load.no_requests().await;
+        let (one, two) = (load.request(), load.request());
+        let waiting = tokio::spawn({
+            let load = Arc::clone(&load);
+            async move { load.no_requests().await }
+        });
+        drop(one);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        assert_eq!(load.requests(), 1);
+        drop(two);
+        waiting.await.unwrap();
+    }
+}

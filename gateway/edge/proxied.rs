@@ -1,0 +1,132 @@
+//! The lane that pingora serves: HTTP/2, and HTTP/1 for as long as there is no other lane for it.
+//!
+//! HTTP/1 connections are looped over here and not by pingora: the next request reaches pingora only when its head is whole,
+//! so an idle connection holds no session of pingora's, and it is known when each request ends.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use config::model::Limits;
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora_core::server::ShutdownWatch;
+
+use super::{ClientProtocol, Edge, EdgeStream, Lane, Load};
+
+/// Open streams of one HTTP/2 connection.
+const STREAMS: u32 = 128;
+
+/// Serves connections by an application of pingora's, such as `pingora::proxy::http_proxy`.
+pub struct ProxiedLane<A> {
+    app: Arc<A>,
+    http2: Arc<Http2<A>>,
+    edge: Arc<Edge>,
+}
+
+impl<A: HttpServerApp + Send + Sync + 'static> ProxiedLane<A> {
+    /// A lane for `app`, counting requests in `edge.load`.
+    #[must_use]
+    pub fn new(app: Arc<A>, edge: Arc<Edge>) -> Self {
+        let http2 = Arc::new(Http2::new(Arc::clone(&app), &edge));
+        Self { app, http2, edge }
+    }
+
+    async fn serve_http1(&self, mut stream: Box<EdgeStream>, shutdown: &ShutdownWatch) {
+        let connection = Arc::clone(stream.connection());
+        let mut down = shutdown.clone();
+        let mut settings: Option<HttpPersistentSettings> = None;
+        loop {
+            // A lane before this one may have read the head already.
+            if !stream.has_head() && stream.next_head(&mut down).await.is_err() {
+                return;
+            }
+            let in_flight = self.edge.load.request();
+            let session = self.session(stream, settings.take());
+            let reused = self.app.process_new_http(session, shutdown).await;
+            drop(in_flight);
+            let Some((reused, kept)) = reused.map(ReusedHttpStream::consume) else { break };
+            let Ok(reused) = reused.into_any().downcast::<EdgeStream>() else { return };
+            stream = reused;
+            stream.request_done();
+            settings = kept;
+            if *shutdown.borrow() {
+                return;
+            }
+        }
+        if let Some(remains) = connection.take_remains() {
+            Box::pin(remains.linger()).await;
+        }
+    }
+
+    fn session(&self, stream: Box<EdgeStream>, kept: Option<HttpPersistentSettings>) -> ServerSession {
+        let limits = &self.edge.limits;
+        let mut session = ServerSession::new_http1(stream);
+        match kept {
+            Some(kept) => kept.apply_to_session(&mut session),
+            // Only whether it is kept matters: waiting for the next request is the stream's.
+            None => session.set_keepalive(Some(limits.idle_timeout.as_secs())),
+        }
+        session.set_read_timeout(Some(limits.body_timeout));
+        session.set_total_drain_timeout(Some(limits.body_timeout));
+        session
+    }
+}
+
+impl<A: HttpServerApp + Send + Sync + 'static> Lane for ProxiedLane<A> {
+    async fn serve(&self, mut stream: Box<EdgeStream>, shutdown: &ShutdownWatch) {
+        match stream.connection().protocol {
+            ClientProtocol::Http1 => self.serve_http1(stream, shutdown).await,
+            ClientProtocol::Http2 => {
+                if stream.http2_preface().await.is_ok() {
+                    self.http2.process_new(stream, shutdown).await;
+                }
+            }
+        }
+    }
+}
+
+/// The application as HTTP/2 connections see it: with the edge's limits, each stream counted.
+struct Http2<A> {
+    app: Arc<A>,
+    load: Arc<Load>,
+    options: HttpServerOptions,
+    http2: H2Options,
+}
+
+impl<A> Http2<A> {
+    fn new(app: Arc<A>, edge: &Edge) -> Self {
+        let mut options = HttpServerOptions::default();
+        options.h2_idle_timeout = Some(edge.limits.idle_timeout);
+        Self { app, load: Arc::clone(&edge.load), options, http2: http2_options(&edge.limits) }
+    }
+}
+
+fn http2_options(limits: &Limits) -> H2Options {
+    let mut options = default_h2_options();
+    // HPACK entries count 32 bytes more than their text (RFC 7541, 4.1), which bounds the number of fields as well.
+    let list = limits.head_bytes.saturating_add(32 * limits.headers);
+    options.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
+    options.max_concurrent_streams(STREAMS);
+    options
+}
+
+#[async_trait]
+impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let _in_flight = self.load.request();
+        self.app.process_new_http(session, shutdown).await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        Some(self.http2.clone())
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+}

@@ -1,0 +1,374 @@
+//! The transport that every lane reads and writes: one buffer each way, there only while there is something in it.
+//!
+//! For HTTP/1 the stream knows where a request ends. [`EdgeStream::next_head`] waits for a whole head, within all bounds;
+//! then exactly the bytes of that request can be read from the stream, and what comes after them stays for the next head.
+//! For HTTP/2 and other protocols the bytes pass through.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::tls::SslDigest;
+use pingora_core::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    UniqueIDType,
+};
+use pingora_core::server::ShutdownWatch;
+use pingora_http::ResponseHeader;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::head::{Body, Head, Scan};
+use super::transport::{Remains, Transport};
+use super::writer::Writer;
+use super::{ClientProtocol, Connection, Edge, Refusal};
+
+/// Read at once when a head is awaited; what is read ahead of a request that is not yet answered stays below it.
+const CHUNK: usize = 4096;
+
+/// A client connection as a lane reads and writes it.
+pub struct EdgeStream {
+    /// `None` once the connection is over and only its remains are left.
+    transport: Option<Transport>,
+    /// Read from the socket and not yet from this stream.
+    unread: BytesMut,
+    readable: Readable,
+    writer: Writer,
+    connection: Arc<Connection>,
+    edge: Arc<Edge>,
+}
+
+/// How much of what the client sends may be read from the stream now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readable {
+    /// The rest of one message; at 0 the client has nothing more to say.
+    Bytes(u64),
+    /// Chunks; their reader knows where they end.
+    Chunks,
+    /// Everything.
+    All,
+}
+
+/// Why no request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The client left, was idle too long, or the gateway is shutting down. Nothing is owed.
+    Quiet,
+    /// The client was refused; it has its answer.
+    Refused(Refusal),
+}
+
+impl EdgeStream {
+    pub(super) fn new(transport: Transport, connection: Arc<Connection>, edge: Arc<Edge>) -> Self {
+        let readable = match connection.protocol {
+            ClientProtocol::Http1 => Readable::Bytes(0),
+            ClientProtocol::Http2 => Readable::All,
+        };
+        let writer = Writer::new(edge.limits.body_timeout);
+        Self { transport: Some(transport), unread: BytesMut::new(), readable, writer, connection, edge }
+    }
+
+    /// The connection below.
+    #[must_use]
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// Whether a head is here that nobody has read: [`next_head`](Self::next_head) was called by the lane before.
+    #[must_use]
+    pub fn has_head(&self) -> bool {
+        !self.unread.is_empty() && self.readable != Readable::Bytes(0)
+    }
+
+    /// Waits for the next request of an HTTP/1 connection until its whole head is here; the request can then be read.
+    ///
+    /// # Errors
+    /// When no request came, or one that was refused: the answer is sent and the connection is to be dropped.
+    pub async fn next_head(&mut self, shutdown: &mut ShutdownWatch) -> Result<Head, End> {
+        debug_assert_eq!(self.readable, Readable::Bytes(0), "the request before was read to its end");
+        match self.await_head(shutdown).await {
+            Ok(head) => {
+                self.readable = match head.body {
+                    Body::Length(length) => Readable::Bytes((head.len as u64).saturating_add(length)),
+                    Body::Chunked => Readable::Chunks,
+                    Body::Upgrade => Readable::All,
+                };
+                Ok(head)
+            }
+            Err(End::Refused(refusal)) => {
+                self.edge.observer.refused(refusal);
+                self.refuse(refusal).await;
+                Err(End::Refused(refusal))
+            }
+            Err(End::Quiet) => Err(End::Quiet),
+        }
+    }
+
+    /// The unread head, as [`next_head`](Self::next_head) found it, and what was read behind it.
+    #[must_use]
+    pub fn unread(&self) -> &[u8] {
+        &self.unread
+    }
+
+    /// The request is answered: what the client sends from now on belongs to the next one.
+    ///
+    /// Only right when the whole request was read.
+    pub fn request_done(&mut self) {
+        self.readable = Readable::Bytes(0);
+    }
+
+    /// Waits for the first bytes of an HTTP/2 connection; they stay unread.
+    ///
+    /// # Errors
+    /// When they did not come in time, or are not HTTP/2. Nothing is answered.
+    pub async fn http2_preface(&mut self) -> Result<(), End> {
+        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        let deadline = Instant::now() + self.edge.limits.head_timeout;
+        while self.unread.len() < PREFACE.len() && PREFACE.starts_with(&self.unread) {
+            match timeout_at(deadline, self.read_more()).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) => return Err(End::Quiet),
+                Err(_) => return Err(self.refuse_quietly(Refusal::Http2Preface)),
+            }
+        }
+        if self.unread.starts_with(PREFACE) { Ok(()) } else { Err(self.refuse_quietly(Refusal::Http2Preface)) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn holds_buffers(&self) -> bool {
+        self.unread.capacity() > 0 || self.writer.holds_buffer()
+    }
+
+    fn refuse_quietly(&self, refusal: Refusal) -> End {
+        self.edge.observer.refused(refusal);
+        End::Refused(refusal)
+    }
+
+    async fn await_head(&mut self, shutdown: &mut ShutdownWatch) -> Result<Head, End> {
+        if self.unread.is_empty() {
+            self.await_first_bytes(shutdown).await?;
+        }
+        let edge = Arc::clone(&self.edge);
+        let mut scan = Scan::default();
+        let mut deadline = None;
+        loop {
+            if let Some(head) = scan.advance(&self.unread, &edge.limits).map_err(End::Refused)? {
+                return Ok(head);
+            }
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + edge.limits.head_timeout);
+            match timeout_at(deadline, self.read_more()).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) => return Err(End::Quiet),
+                Err(_) => return Err(End::Refused(Refusal::HeadTimeout)),
+            }
+        }
+    }
+
+    async fn await_first_bytes(&mut self, shutdown: &mut ShutdownWatch) -> Result<(), End> {
+        let idle = self.edge.limits.idle_timeout;
+        tokio::select! {
+            biased;
+            read = timeout(idle, self.read_more()) => match read {
+                Ok(Ok(1..)) => Ok(()),
+                Ok(Ok(0) | Err(_)) | Err(_) => Err(End::Quiet),
+            },
+            _ = shutdown.wait_for(|down| *down) => Err(End::Quiet),
+        }
+    }
+
+    /// Reads what is there behind the unread bytes; 0 is the end.
+    async fn read_more(&mut self) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read_more(cx)).await
+    }
+
+    fn poll_read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // On the stack, so that a connection without a request holds no buffer.
+        let mut chunk = [const { MaybeUninit::uninit() }; CHUNK];
+        let mut chunk = ReadBuf::uninit(&mut chunk);
+        ready!(Pin::new(transport(&mut self.transport)?).poll_read(cx, &mut chunk))?;
+        self.unread.extend_from_slice(chunk.filled());
+        Poll::Ready(Ok(chunk.filled().len()))
+    }
+
+    async fn refuse(&mut self, refusal: Refusal) {
+        let Some(response) = refusal.response() else { return };
+        if self.write_all(&response).await.is_ok()
+            && self.flush().await.is_ok()
+            && let Some(remains) = self.take_remains()
+        {
+            Box::pin(remains.linger()).await;
+        }
+    }
+
+    fn take_remains(&mut self) -> Option<Remains> {
+        self.transport.take().map(Remains::new)
+    }
+
+    /// Hands on what may be read of the unread bytes.
+    fn read_unread(&mut self, buf: &mut ReadBuf<'_>) {
+        let mut len = buf.remaining().min(self.unread.len());
+        if let Readable::Bytes(left) = &mut self.readable {
+            len = len.min(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= len as u64;
+        }
+        buf.put_slice(&self.unread[..len]);
+        self.unread.advance(len);
+        if self.unread.is_empty() {
+            self.unread = BytesMut::new();
+        }
+    }
+
+    /// Between two requests: whether the client is still there. What it sends ahead stays for the next head.
+    fn poll_departure(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.unread.len() < CHUNK {
+            if ready!(self.poll_read_more(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        // Enough was sent ahead: nothing is read, and nobody is woken, until the next head is awaited.
+        Poll::Pending
+    }
+
+    /// Reads past the buffer. What belongs to the next request is put aside.
+    fn poll_read_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let start = buf.filled().len();
+        ready!(Pin::new(transport(&mut self.transport)?).poll_read(cx, buf))?;
+        if let Readable::Bytes(left) = &mut self.readable {
+            let read = buf.filled().len() - start;
+            let own = read.min(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= own as u64;
+            self.unread.extend_from_slice(&buf.filled()[start + own..]);
+            buf.set_filled(start + own);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn transport(transport: &mut Option<Transport>) -> io::Result<&mut Transport> {
+    transport.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+}
+
+impl AsyncRead for EdgeStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if this.readable == Readable::Bytes(0) {
+            return this.poll_departure(cx);
+        }
+        if this.unread.is_empty() {
+            return this.poll_read_body(cx, buf);
+        }
+        this.read_unread(buf);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for EdgeStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.writer.poll_write(transport(&mut this.transport)?, cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.writer.poll_flush(transport(&mut this.transport)?, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let transport = transport(&mut this.transport)?;
+        ready!(this.writer.poll_flush(transport, cx))?;
+        Pin::new(transport).poll_shutdown(cx)
+    }
+}
+
+impl Drop for EdgeStream {
+    /// A lane may drop the stream while the client is still sending: closing then would reset the connection before the
+    /// client has read its answer. What remains goes to the connection, whose task lingers.
+    fn drop(&mut self) {
+        let unfinished = match self.readable {
+            Readable::Bytes(left) => left > 0 || !self.unread.is_empty(),
+            Readable::Chunks => true,
+            Readable::All => false,
+        };
+        if unfinished && let Some(remains) = self.take_remains() {
+            self.connection.leave_remains(remains);
+        }
+    }
+}
+
+impl fmt::Debug for EdgeStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EdgeStream")
+            .field("connection", &self.connection.id)
+            .field("client", &self.connection.client)
+            .field("unread", &self.unread.len())
+            .field("readable", &self.readable)
+            .finish_non_exhaustive()
+    }
+}
+
+// --- what pingora asks of a stream -----------------------------------------------------------------------------------
+
+#[async_trait]
+impl Shutdown for EdgeStream {
+    async fn shutdown(&mut self) {
+        // The connection is over either way.
+        let _ = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for EdgeStream {
+    fn id(&self) -> UniqueIDType {
+        self.transport.as_ref().map_or(-1, |transport| transport.tcp().as_raw_fd())
+    }
+}
+
+impl Ssl for EdgeStream {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.connection.tls.as_ref().map(|tls| Arc::clone(&tls.digest))
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        match self.connection.protocol {
+            ClientProtocol::Http1 => None,
+            ClientProtocol::Http2 => Some(ALPN::H2),
+        }
+    }
+}
+
+impl GetTimingDigest for EdgeStream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for EdgeStream {
+    /// The way from an HTTP/2 stream to its connection (see [`Connection::of`]).
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        if self.connection.protocol != ClientProtocol::Http2 {
+            return None;
+        }
+        let no_response = Box::new(ResponseHeader::build(200, Some(0)).expect("200 is a status"));
+        Some(Arc::new(ProxyDigest::new(no_response, Some(Box::new(Arc::clone(&self.connection))))))
+    }
+}
+
+impl GetSocketDigest for EdgeStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(Arc::clone(&self.connection.socket))
+    }
+}
+
+/// Nothing is ever peeked at: `h2c` stays off, and HTTP/2 is agreed on by ALPN.
+impl Peek for EdgeStream {}
