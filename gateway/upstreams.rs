@@ -1,0 +1,252 @@
+//! Upstreams at run time: what survives a swap of the snapshot, keyed by name.
+//!
+//! The control plane calls [`Upstreams::reconcile`] for each upstream that a new revision names and puts the
+//! [`UpstreamState`]s into the snapshot; the data path calls [`UpstreamState::pick`] once per attempt. Health and counts
+//! in flight stay with an endpoint as long as its upstream names its address. Names are looked up and checks are run on
+//! the control plane's runtime; nothing on the data path awaits, locks or allocates here.
+
+mod budget;
+mod endpoint;
+mod health;
+mod names;
+mod peer;
+mod pick;
+mod state;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use config::model::{HealthCheck, Protocol, Retries, Timeouts, UpstreamTls};
+use config::table::{Rendered, RenderedHost};
+use pingora_core::connectors::http::Connector;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+pub use budget::RetryBudget;
+pub use config::table::UpstreamKey;
+pub use peer::{TrustError, check_authorities};
+pub use pick::{Failure, Pick, Tried};
+pub use state::{EndpointView, UpstreamState};
+
+use crate::clock;
+use endpoint::Millis;
+use names::Lookup;
+use peer::Trust;
+
+/// Checks that run at the same time, over all upstreams.
+const CHECKS_AT_ONCE: usize = 64;
+/// Names that are looked up at the same time; each one holds a thread.
+const LOOKUPS_AT_ONCE: usize = 16;
+
+/// The part of a rendered upstream that its endpoints depend on; a change of anything else leaves them alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// Host (a DNS name, or an IP address without brackets) and port.
+    pub endpoints: Vec<(String, u16)>,
+    /// How the endpoints are spoken to.
+    pub protocol: Protocol,
+    /// TLS to the endpoints.
+    pub tls: Option<UpstreamTls>,
+    /// The `Host` of checks; `None` means the endpoint's own.
+    pub host: Option<String>,
+    /// Active checks.
+    pub health: Option<HealthCheck>,
+    /// All finite.
+    pub timeouts: Timeouts,
+    /// Retries inside the version.
+    pub retries: Retries,
+}
+
+/// News about endpoints. Rare: transitions only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// Requests failed in a row: no more of them for `time`, then one probe.
+    Ejected { endpoint: SocketAddr, after: Failure, time: Duration },
+    /// The probe was answered.
+    Returned { endpoint: SocketAddr },
+    /// Active checks failed, the last one for this reason.
+    Down { endpoint: SocketAddr, reason: &'a str },
+    /// Active checks pass again.
+    Up { endpoint: SocketAddr },
+    /// A name has other addresses than before.
+    Resolved { name: &'a str, addresses: &'a [SocketAddr] },
+    /// A name cannot be looked up any more (or for the first time); `kept` addresses of its last answer stay.
+    Unresolved { name: &'a str, error: &'a str, kept: usize },
+}
+
+/// Is told the news; must not block.
+pub trait Observer: Send + Sync {
+    /// Something changed for an endpoint of `key`.
+    fn observe(&self, key: &UpstreamKey, event: &Event<'_>);
+}
+
+/// Why an upstream cannot run.
+#[derive(Debug, thiserror::Error)]
+#[error("upstream {upstream}: {error}")]
+pub struct UpstreamProblem {
+    /// Which one.
+    pub upstream: UpstreamKey,
+    /// What is wrong with its certificate authorities.
+    pub error: TrustError,
+}
+
+/// All upstreams of the process. Owned by the control plane, the only one that changes them.
+pub struct Upstreams {
+    shared: Arc<Shared>,
+    states: HashMap<UpstreamKey, Arc<UpstreamState>>,
+}
+
+/// What all upstreams share.
+struct Shared {
+    observer: Arc<dyn Observer>,
+    start: Instant,
+    runtime: Handle,
+    next_id: AtomicU64,
+    lookup: Lookup,
+    lookups: Arc<Semaphore>,
+    checks: Semaphore,
+    /// Made for the first check: it reads the system's certificate authorities.
+    connector: OnceLock<Connector>,
+}
+
+impl Upstreams {
+    /// None yet. `runtime` is the control plane's: lookups and checks run there.
+    #[must_use]
+    pub fn new(runtime: Handle, observer: Arc<dyn Observer>) -> Self {
+        Self::with_lookup(runtime, observer, Lookup::system())
+    }
+
+    fn with_lookup(runtime: Handle, observer: Arc<dyn Observer>, lookup: Lookup) -> Self {
+        let shared = Shared {
+            observer,
+            start: clock::now(),
+            runtime,
+            next_id: AtomicU64::new(1),
+            lookup,
+            lookups: Arc::new(Semaphore::new(LOOKUPS_AT_ONCE)),
+            checks: Semaphore::new(CHECKS_AT_ONCE),
+            connector: OnceLock::new(),
+        };
+        Self { shared: Arc::new(shared), states: HashMap::new() }
+    }
+
+    /// The states for the upstreams of a revision, in the same order: the present one when nothing changed, else a new
+    /// one that takes over what is known about the endpoints both name. Reads the files of certificate authorities.
+    ///
+    /// # Errors
+    /// Every upstream whose certificate authorities cannot be used; then nothing has changed.
+    pub fn reconcile(
+        &mut self,
+        wanted: Vec<(UpstreamKey, Arc<Spec>)>,
+    ) -> Result<Vec<Arc<UpstreamState>>, Vec<UpstreamProblem>> {
+        let mut ready = Vec::with_capacity(wanted.len());
+        let mut problems = Vec::new();
+        for (key, spec) in wanted {
+            match Trust::load(&key, &spec) {
+                Ok(trust) => ready.push((key, spec, trust)),
+                Err(error) => problems.push(UpstreamProblem { upstream: key, error }),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(ready.into_iter().map(|(key, spec, trust)| self.start(key, spec, trust)).collect())
+    }
+
+    fn start(&mut self, key: UpstreamKey, spec: Arc<Spec>, trust: Trust) -> Arc<UpstreamState> {
+        let old = self.states.get(&key);
+        if let Some(old) = old.filter(|old| old.spec == spec && old.trust.group_key == trust.group_key) {
+            return Arc::clone(old);
+        }
+        let state = UpstreamState::start(&self.shared, key.clone(), spec, trust, old.map(|old| &**old));
+        self.states.insert(key, Arc::clone(&state));
+        state
+    }
+
+    /// The state for `key`.
+    #[must_use]
+    pub fn get(&self, key: &UpstreamKey) -> Option<&Arc<UpstreamState>> {
+        self.states.get(key)
+    }
+
+    /// Forgets one: its checks and lookups stop; requests that hold a pick go on.
+    pub fn forget(&mut self, key: &UpstreamKey) {
+        if let Some(state) = self.states.remove(key) {
+            state.retire();
+        }
+    }
+
+    /// Forgets all but these.
+    pub fn retain(&mut self, keep: impl Fn(&UpstreamKey) -> bool) {
+        for (_, state) in self.states.extract_if(|key, _| !keep(key)) {
+            state.retire();
+        }
+    }
+}
+
+/// Tells the observer about one upstream, and what time it is.
+#[derive(Clone)]
+struct Reporter {
+    key: UpstreamKey,
+    observer: Arc<dyn Observer>,
+    start: Instant,
+}
+
+impl Reporter {
+    fn tell(&self, event: &Event<'_>) {
+        self.observer.observe(&self.key, event);
+    }
+
+    /// Never 0, which means "not at all" in an endpoint.
+    fn millis(&self) -> Millis {
+        1 + clock::now().saturating_duration_since(self.start).as_millis() as Millis
+    }
+}
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.key.fmt(f)
+    }
+}
+
+impl From<&Rendered> for Spec {
+    fn from(rendered: &Rendered) -> Self {
+        let host = if let RenderedHost::Set(host) = &rendered.host { Some(host.clone()) } else { None };
+        Self {
+            endpoints: rendered.endpoints.clone(),
+            protocol: rendered.protocol,
+            tls: rendered.tls.clone(),
+            host,
+            health: rendered.health.clone(),
+            timeouts: rendered.timeouts.clone(),
+            retries: rendered.retries.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ejected { endpoint, after, time } => {
+                write!(f, "endpoint {endpoint} ejected for {time:?}: failures in a row, the last one {after:?}")
+            }
+            Self::Returned { endpoint } => write!(f, "endpoint {endpoint} answers again"),
+            Self::Down { endpoint, reason } => write!(f, "endpoint {endpoint} is down: {reason}"),
+            Self::Up { endpoint } => write!(f, "endpoint {endpoint} is up"),
+            Self::Resolved { name, addresses } => write!(f, "{name} resolves to {addresses:?}"),
+            Self::Unresolved { name, error, kept: 0 } => {
+                write!(f, "{name} cannot be resolved ({error}): it has no endpoint until it can")
+            }
+            Self::Unresolved { name, error, kept } => {
+                write!(f, "{name} cannot be resolved ({error}): its last {kept} addresses stay")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,353 @@
+//! Peers: endpoints as pingora wants to see them, finished before the first request.
+//!
+//! pingora's pool is shared by everything, and its key leaves out the certificate authorities and the protocol. So each
+//! peer carries a `group_key` over all that makes one connection unlike another (function, version, stage, protocol,
+//! trust), and connections never cross versions or trust settings.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use config::model::{Protocol, UpstreamTls};
+use pingora_core::ErrorType::{ConnectError, ConnectRefused};
+use pingora_core::connectors::L4Connect;
+use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
+use pingora_core::protocols::l4::stream::Stream;
+use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
+use pingora_core::protocols::tls::CaType;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::utils::tls::{WrappedX509, parse_x509};
+use pingora_core::{Error, OkOrErr};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::{Spec, UpstreamKey};
+
+/// Streams at a time on one HTTP/2 connection (pingora's default of 1 is slower than HTTP/1.1).
+const H2_STREAMS: usize = 100;
+/// A silent HTTP/2 connection is found dead after this long; it would otherwise swallow requests until TCP gives up.
+const H2_PING: Duration = Duration::from_secs(10);
+/// Keeps connections of upgrades out of the pool of ordinary requests.
+const UPGRADE_SALT: u64 = 0x5745_4953_4f43_4b45;
+/// Keeps connections of checks out of every pool.
+const CHECK_SALT: u64 = 0x6865_616c_7468_2121;
+
+/// The certificate authorities of an upstream cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The file cannot be read.
+    #[error("{}: cannot read the certificate authorities: {error}; a PEM file is needed", path.display())]
+    Unreadable { path: PathBuf, error: io::Error },
+    /// It is not PEM, or one of its certificates cannot be one of an authority.
+    #[error("{}: certificate {number} cannot be used: {error}", path.display())]
+    Certificate { path: PathBuf, number: usize, error: String },
+    /// It has no certificate.
+    #[error("{}: holds no certificate; a PEM file with `-----BEGIN CERTIFICATE-----` is needed", path.display())]
+    Empty { path: PathBuf },
+}
+
+/// What all peers of an upstream share: the authorities, and the group key.
+#[derive(Debug, Clone)]
+pub(super) struct Trust {
+    pub(super) group_key: u64,
+    authorities: Option<Arc<CaType>>,
+}
+
+impl Trust {
+    /// Reads the authorities. Blocks on the file: for the control plane only.
+    pub(super) fn load(key: &UpstreamKey, spec: &Spec) -> Result<Self, TrustError> {
+        let mut hasher = DefaultHasher::new();
+        (&key.function, key.version, &key.stage).hash(&mut hasher);
+        std::mem::discriminant(&spec.protocol).hash(&mut hasher);
+        let mut authorities = None;
+        if let Some(tls) = &spec.tls {
+            (tls.verify, tls.sni.as_ref().map(|sni| sni.as_str())).hash(&mut hasher);
+            if let Some(path) = &tls.ca {
+                let certificates = read_authorities(path)?;
+                certificates.hash(&mut hasher);
+                let wrapped = certificates.into_iter().map(|der| WrappedX509::new(der, parse_x509));
+                authorities = Some(wrapped.collect::<Vec<_>>().into());
+            }
+        }
+        Ok(Self { group_key: hasher.finish(), authorities })
+    }
+}
+
+/// Whether the certificate authorities of this PEM file can be used. Blocks on the file.
+///
+/// # Errors
+/// Why not.
+pub fn check_authorities(path: &PathBuf) -> Result<(), TrustError> {
+    read_authorities(path).map(|_| ())
+}
+
+/// The DER certificates of a PEM file, each one usable as a trust anchor.
+fn read_authorities(path: &PathBuf) -> Result<Vec<Vec<u8>>, TrustError> {
+    let pem = std::fs::read(path).map_err(|error| TrustError::Unreadable { path: path.clone(), error })?;
+    let mut found = Vec::new();
+    for (index, certificate) in CertificateDer::pem_slice_iter(&pem).enumerate() {
+        let refuse = |error: String| TrustError::Certificate { path: path.clone(), number: index + 1, error };
+        let certificate = certificate.map_err(|error| refuse(error.to_string()))?;
+        // Both readers must take it: rustls verifies with it, and pingora's own reader panics on what it cannot read.
+        RootCertStore::empty().add(certificate.clone()).map_err(|error| refuse(error.to_string()))?;
+        X509Certificate::from_der(&certificate).map_err(|error| refuse(error.to_string()))?;
+        found.push(certificate.to_vec());
+    }
+    if found.is_empty() { Err(TrustError::Empty { path: path.clone() }) } else { Ok(found) }
+}
+
+/// The finished peer of one endpoint.
+pub(super) fn template(spec: &Spec, trust: &Trust, host: &str, address: SocketAddr) -> HttpPeer {
+    // An empty SNI would switch verification off in pingora; an endpoint's host is never empty.
+    let sni = spec.tls.as_ref().map_or(String::new(), |tls| server_name(tls, host));
+    let mut peer = HttpPeer::new(address, spec.tls.is_some(), sni);
+    peer.group_key = trust.group_key;
+    let options = &mut peer.options;
+    options.ca = trust.authorities.clone();
+    options.verify_cert = spec.tls.as_ref().is_none_or(|tls| tls.verify);
+    options.verify_hostname = options.verify_cert;
+    options.connection_timeout = Some(spec.timeouts.connect);
+    options.total_connection_timeout = Some(spec.timeouts.connect);
+    options.read_timeout = Some(spec.timeouts.response);
+    options.write_timeout = Some(spec.timeouts.idle);
+    options.idle_timeout = Some(spec.timeouts.keep_alive);
+    if spec.protocol != Protocol::Http1 {
+        options.set_http_version(2, 2);
+        options.max_h2_streams = H2_STREAMS;
+        options.h2_ping_interval = Some(H2_PING);
+    }
+    peer
+}
+
+/// The name that the endpoint's certificate must carry: as configured, else its own host (an IP address too).
+fn server_name(tls: &UpstreamTls, host: &str) -> String {
+    tls.sni.as_ref().map_or(host, |sni| sni.as_str()).to_owned()
+}
+
+/// The peer of a request whose response may pause: the idle limit holds between two bytes of it.
+pub(super) fn for_stream(template: &HttpPeer) -> Box<HttpPeer> {
+    let mut peer = Box::new(template.clone());
+    peer.options.read_timeout = peer.options.read_timeout.max(idle(template));
+    peer
+}
+
+/// The peer of a request that wants an upgrade. Upgrades exist in HTTP/1.1 alone, so it speaks that even when the
+/// upstream is configured for HTTP/2; the tunnel's idle limit holds.
+pub(super) fn for_upgrade(template: &HttpPeer) -> Box<HttpPeer> {
+    let mut peer = Box::new(template.clone());
+    peer.group_key ^= UPGRADE_SALT;
+    peer.options.set_http_version(1, 1);
+    peer.options.read_timeout = idle(template);
+    peer.options.custom_l4 = Some(Arc::new(YieldingDial));
+    peer
+}
+
+/// The idle limit of a template: writes wait that long.
+fn idle(template: &HttpPeer) -> Option<Duration> {
+    template.options.write_timeout
+}
+
+/// The peer of a check: its own connection each time, never one that requests use.
+pub(super) fn for_check(template: &HttpPeer, timeout: Duration) -> HttpPeer {
+    let mut peer = template.clone();
+    peer.group_key ^= CHECK_SALT;
+    peer.options.max_h2_streams = 1;
+    peer.options.connection_timeout = Some(timeout);
+    peer.options.total_connection_timeout = Some(timeout);
+    peer.options.read_timeout = Some(timeout);
+    peer
+}
+
+/// Dials connections for upgrades that work around cloudflare/pingora issue 946.
+///
+/// In pingora 0.9.1 a tunnel is closed right after its 101 when the 101 is readable before the proxy has seen that the
+/// request has no body, which happens at random with near endpoints. So the first read after a write always yields once,
+/// and the proxy's own task wins. This holds while no request body filter awaits for upgrades.
+#[derive(Debug)]
+struct YieldingDial;
+
+#[async_trait]
+impl L4Connect for YieldingDial {
+    async fn connect(&self, address: &PeerAddress) -> pingora_core::Result<Stream> {
+        let address = address.as_inet().or_err(ConnectError, "upgrades need an IP address")?;
+        let stream = TcpStream::connect(address).await.map_err(|error| {
+            let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+            Error::because(
+                if refused { ConnectRefused } else { ConnectError },
+                format!("connecting to {address}"),
+                error,
+            )
+        })?;
+        Ok(VirtualSocketStream::new(Box::new(YieldingSocket { stream, wrote: false })).into())
+    }
+}
+
+/// A socket whose first read after a write yields to other tasks once.
+#[derive(Debug)]
+struct YieldingSocket {
+    stream: TcpStream,
+    wrote: bool,
+}
+
+impl AsyncRead for YieldingSocket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.wrote) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for YieldingSocket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.wrote = true;
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl VirtualSocket for YieldingSocket {
+    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
+        match option {
+            VirtualSockOpt::NoDelay => self.stream.set_nodelay(true),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use config::model::Timeouts;
+    use pingora_core::upstreams::peer::{ALPN, Peer};
+
+    use super::super::tests::{key, spec};
+    use super::*;
+
+    const CA: &str = "authority.pem";
+
+    /// A fresh certificate authority, as PEM.
+    fn authority() -> String {
+        rcgen::generate_simple_self_signed(["authority.test".to_owned()]).unwrap().cert.pem()
+    }
+
+    fn tls(ca: Option<PathBuf>, verify: bool) -> Option<UpstreamTls> {
+        Some(UpstreamTls { ca, sni: None, verify })
+    }
+
+    fn finished(spec: &Spec, host: &str) -> HttpPeer {
+        template(spec, &Trust::load(&key(1), spec).unwrap(), host, SocketAddr::from(([127, 0, 0, 1], 443)))
+    }
+
+    #[test]
+    fn every_timeout_is_finite_and_as_configured() {
+        let seconds = Duration::from_secs;
+        let timeouts = Timeouts { connect: seconds(1), response: seconds(2), idle: seconds(3), keep_alive: seconds(4) };
+        let peer = finished(&Spec { timeouts, ..spec(&[]) }, "127.0.0.1");
+        let limits = |peer: &HttpPeer| {
+            let o = &peer.options;
+            [o.connection_timeout, o.total_connection_timeout, o.read_timeout, o.write_timeout, o.idle_timeout]
+                .map(|limit| limit.unwrap().as_secs())
+        };
+        assert_eq!(limits(&peer), [1, 1, 2, 3, 4]);
+        assert_eq!(limits(&for_stream(&peer)), [1, 1, 3, 3, 4]);
+        assert_eq!(limits(&for_upgrade(&peer)), [1, 1, 3, 3, 4]);
+        assert_eq!(limits(&for_check(&peer, seconds(9))), [9, 9, 9, 3, 4]);
+    }
+
+    #[test]
+    fn nothing_that_differs_shares_connections() {
+        let dir = tempfile::tempdir().unwrap();
+        let authorities = [dir.path().join(CA), dir.path().join("other.pem")];
+        authorities.iter().for_each(|path| fs::write(path, authority()).unwrap());
+        let [ca, other] = authorities.map(Some);
+        let plain = spec(&[]);
+        let sni = Some(UpstreamTls { ca: None, sni: Some("other.test".parse().unwrap()), verify: true });
+        let specs = [
+            plain.clone(),
+            Spec { protocol: Protocol::H2c, ..plain.clone() },
+            Spec { tls: tls(None, true), ..plain.clone() },
+            Spec { tls: tls(None, true), protocol: Protocol::H2, ..plain.clone() },
+            Spec { tls: tls(None, false), ..plain.clone() },
+            Spec { tls: tls(ca.clone(), true), ..plain.clone() },
+            Spec { tls: tls(other, true), ..plain.clone() },
+            Spec { tls: sni, ..plain.clone() },
+        ];
+        let mut keys = BTreeSet::new();
+        let mut peers = 0;
+        for spec in &specs {
+            let stage = UpstreamKey { stage: Some("dev".parse().unwrap()), ..key(1) };
+            for key in [key(1), key(2), stage] {
+                let trust = Trust::load(&key, spec).unwrap();
+                assert_eq!(trust.group_key, Trust::load(&key, spec).unwrap().group_key, "the same is the same");
+                let peer = template(spec, &trust, "shop.test", SocketAddr::from(([127, 0, 0, 1], 443)));
+                let others = [for_upgrade(&peer).reuse_hash(), for_check(&peer, Duration::MAX).reuse_hash()];
+                keys.extend(others.into_iter().chain([peer.reuse_hash()]));
+                peers += 3;
+            }
+        }
+        assert_eq!(keys.len(), peers);
+
+        // A new authority under the same path is another trust.
+        let spec = &specs[5];
+        let before = Trust::load(&key(1), spec).unwrap().group_key;
+        fs::write(ca.unwrap(), authority()).unwrap();
+        assert_ne!(Trust::load(&key(1), spec).unwrap().group_key, before);
+    }
+
+    #[test]
+    fn the_certificate_must_carry_the_configured_name_or_the_host() {
+        let https = Spec { tls: tls(None, true), ..spec(&[]) };
+        assert_eq!(finished(&https, "shop.test").sni, "shop.test");
+        assert_eq!(finished(&https, "::1").sni, "::1", "never empty: that would switch verification off");
+        assert!(finished(&https, "shop.test").options.verify_cert);
+        let named = UpstreamTls { ca: None, sni: Some("other.test".parse().unwrap()), verify: false };
+        let peer = finished(&Spec { tls: Some(named), ..https }, "shop.test");
+        assert_eq!((&*peer.sni, peer.options.verify_cert, peer.options.verify_hostname), ("other.test", false, false));
+    }
+
+    #[test]
+    fn http2_is_spoken_when_configured_but_never_for_upgrades() {
+        let h2c = finished(&Spec { protocol: Protocol::H2c, ..spec(&[]) }, "127.0.0.1");
+        assert_eq!(h2c.options.alpn, ALPN::H2);
+        assert_eq!(h2c.options.max_h2_streams, 100);
+        assert_eq!(for_upgrade(&h2c).options.alpn, ALPN::H1);
+        assert_eq!(finished(&spec(&[]), "127.0.0.1").options.alpn, ALPN::H1);
+    }
+
+    #[test]
+    fn bad_authorities_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(CA);
+        let load = || Trust::load(&key(1), &Spec { tls: tls(Some(path.clone()), true), ..spec(&[]) });
+        let message = || load().unwrap_err().to_string();
+        assert!(message().contains("authority.pem: cannot read the certificate authorities"), "{}", message());
+        fs::write(&path, "not PEM").unwrap();
+        assert!(message().contains("holds no certificate"), "{}", message());
+        let garbage = "-----BEGIN CERTIFICATE-----\nbm8gY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n";
+        fs::write(&path, authority() + garbage).unwrap();
+        assert!(message().contains("certificate 2 cannot be used"), "{}", message());
+        fs::write(&path, authority() + &authority()).unwrap();
+        assert_eq!(load().unwrap().authorities.unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,427 @@
+//! The pick of an endpoint for one attempt, always inside one version.
+//!
+//! Power of two choices: of two endpoints drawn at random the one with fewer requests in flight. Endpoints that an
+//! attempt of the same request has tried are left out while another is left; so are ejected ones, but for the single
+//! request that probes them. When nothing else is left an ejected endpoint is picked all the same: passive health alone
+//! never makes a version unhealthy, only active checks (and names that have no address) do. No lock, no allocation.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorSource, ErrorType};
+use rand::Rng;
+
+use super::endpoint::{Endpoint, Millis, Standing};
+use super::{Event, Reporter, UpstreamState, peer};
+
+/// The most attempts of one request that are remembered.
+const MAX_TRIED: usize = 8;
+
+/// The endpoints that attempts of one request have tried.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tried {
+    ids: [u64; MAX_TRIED],
+    count: usize,
+}
+
+impl Tried {
+    /// Remembers the endpoint of an attempt. Beyond eight attempts the oldest is forgotten.
+    pub fn add(&mut self, pick: &Pick) {
+        self.ids[self.count % MAX_TRIED] = pick.member.endpoint.id;
+        self.count += 1;
+    }
+
+    fn has(&self, endpoint: &Endpoint) -> bool {
+        self.ids[..self.count.min(MAX_TRIED)].contains(&endpoint.id)
+    }
+}
+
+/// How an attempt failed, as passive health counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection: refused, unreachable, timed out, or TLS refused.
+    Connect,
+    /// The connection broke before the response was complete.
+    Reset,
+    /// Connected, but silent for too long.
+    Timeout,
+}
+
+impl Failure {
+    /// What an error of pingora says about the endpoint. `None` when it is not the endpoint's fault: the client's or
+    /// our own error, or a `reused` connection that the endpoint closed while it was idle.
+    #[must_use]
+    pub fn of(error: &Error, reused: bool) -> Option<Self> {
+        use ErrorType::*;
+        if error.esource() != &ErrorSource::Upstream {
+            return None;
+        }
+        match error.etype() {
+            ConnectTimedout | ConnectRefused | ConnectNoRoute | ConnectError | SocketError | ConnectProxyFailure
+            | TLSHandshakeFailure | TLSHandshakeTimedout | InvalidCert | HandshakeError => Some(Self::Connect),
+            ReadTimedout | WriteTimedout => Some(Self::Timeout),
+            ReadError | WriteError | ConnectionClosed | H2Error | H2Downgrade | InvalidH2 | InvalidHTTPHeader => {
+                (!reused).then_some(Self::Reset)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// One endpoint of one upstream, with its finished peer.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) port: u16,
+    pub(super) peer: HttpPeer,
+    pub(super) reporter: Arc<Reporter>,
+    /// The upstream, for its other members.
+    pub(super) upstream: Weak<UpstreamState>,
+}
+
+/// A picked endpoint, in flight until it is dropped.
+#[derive(Debug)]
+pub struct Pick {
+    member: Arc<Member>,
+    probe: bool,
+}
+
+impl Pick {
+    fn new(member: &Arc<Member>, probe: bool) -> Self {
+        member.endpoint.begin();
+        Self { member: Arc::clone(member), probe }
+    }
+
+    /// Where the endpoint listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.member.endpoint.address
+    }
+
+    /// The endpoint's host as configured: a name, or an IP address without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.member.endpoint.host
+    }
+
+    /// The endpoint's port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.member.port
+    }
+
+    /// The peer for this attempt. Its read timeout is `timeouts.response`, on each read: pingora has one for both the
+    /// head and the body.
+    #[must_use]
+    pub fn peer(&self) -> Box<HttpPeer> {
+        Box::new(self.member.peer.clone())
+    }
+
+    /// The peer for a request whose response may pause (event streams, gRPC): the longer of `timeouts.response` and
+    /// `timeouts.idle` holds for each read.
+    #[must_use]
+    pub fn peer_for_stream(&self) -> Box<HttpPeer> {
+        peer::for_stream(&self.member.peer)
+    }
+
+    /// The peer for a request that wants an upgrade: HTTP/1.1, its own connection, `timeouts.idle` for each read of the
+    /// tunnel, and the way around pingora's lost tunnels (issue 946), which holds while no request body filter awaits.
+    #[must_use]
+    pub fn peer_for_upgrade(&self) -> Box<HttpPeer> {
+        peer::for_upgrade(&self.member.peer)
+    }
+
+    /// The attempt was answered, with whatever status.
+    pub fn succeeded(&self) {
+        let Member { endpoint, reporter, .. } = &*self.member;
+        if endpoint.succeeded(self.probe, || reporter.millis()) {
+            reporter.tell(&Event::Returned { endpoint: endpoint.address });
+        }
+    }
+
+    /// The attempt failed. An attempt that says neither (a client that left) changes nothing.
+    pub fn failed(&self, failure: Failure) {
+        let Member { endpoint, reporter, .. } = &*self.member;
+        if let Some(time) = endpoint.failed(self.probe, reporter.millis(), || self.member.is_last()) {
+            reporter.tell(&Event::Ejected { endpoint: endpoint.address, after: failure, time });
+        }
+    }
+}
+
+impl Drop for Pick {
+    fn drop(&mut self) {
+        self.member.endpoint.end();
+    }
+}
+
+impl Member {
+    /// Whether an ejection would leave the upstream without a usable endpoint.
+    fn is_last(&self) -> bool {
+        let Some(upstream) = self.upstream.upgrade() else { return true };
+        let usable = |member: &Arc<Self>| member.endpoint.is_up() && member.endpoint.in_good_standing();
+        !upstream.members.load().iter().any(|other| usable(other) && other.endpoint.id != self.endpoint.id)
+    }
+}
+
+impl UpstreamState {
+    /// Picks the endpoint of one attempt and counts it as in flight until the pick is dropped. `None` when active checks
+    /// say that all are down, or no name has an address.
+    #[must_use]
+    pub fn pick(&self, tried: &Tried, rng: &mut impl Rng) -> Option<Pick> {
+        let members = self.members.load();
+        match &***members {
+            [] => None,
+            [only] => only.endpoint.is_up().then(|| Pick::new(only, only.claims(|| self.reporter.millis()))),
+            many => Choice { many, tried, millis: &|| self.reporter.millis() }.pick(rng),
+        }
+    }
+}
+
+/// A pick among several endpoints.
+struct Choice<'a> {
+    many: &'a [Arc<Member>],
+    tried: &'a Tried,
+    millis: &'a dyn Fn() -> Millis,
+}
+
+/// What may be picked when nothing better is left, in this order.
+const FALLBACKS: [fn(&Choice<'_>, &Endpoint) -> bool; 4] = [
+    |choice, endpoint| choice.is_best(endpoint),
+    |_, endpoint| endpoint.is_up() && endpoint.in_good_standing(),
+    |choice, endpoint| endpoint.is_up() && !choice.tried.has(endpoint),
+    |_, endpoint| endpoint.is_up(),
+];
+
+impl Choice<'_> {
+    /// Draws two; unless one of them will do, looks at all.
+    fn pick(&self, rng: &mut impl Rng) -> Option<Pick> {
+        let (first, second) = two_of(self.many.len(), rng);
+        let (first, second) = (&self.many[first], &self.many[second]);
+        let member = match (self.is_best(&first.endpoint), self.is_best(&second.endpoint)) {
+            (true, true) => less_loaded(first, second),
+            (true, false) => first,
+            (false, true) => second,
+            (false, false) => return self.pick_of_all(rng),
+        };
+        let probe = member.claims(self.millis);
+        // An endpoint that is out belongs to the one request that probes it.
+        if probe || member.endpoint.in_good_standing() { Some(Pick::new(member, probe)) } else { self.pick_of_all(rng) }
+    }
+
+    /// Up, not tried, and not ejected (or due to be probed).
+    fn is_best(&self, endpoint: &Endpoint) -> bool {
+        endpoint.is_up()
+            && !self.tried.has(endpoint)
+            && (endpoint.in_good_standing() || endpoint.standing((self.millis)()) == Standing::ProbeDue)
+    }
+
+    /// Two choices among those of the first fallback that has any.
+    fn pick_of_all(&self, rng: &mut impl Rng) -> Option<Pick> {
+        for fits in FALLBACKS {
+            let fitting = || self.many.iter().filter(|member| fits(self, &member.endpoint));
+            let count = fitting().count();
+            let member = match count {
+                0 => continue,
+                1 => fitting().next(),
+                _ => {
+                    let (first, second) = two_of(count, rng);
+                    // Health may change between the count and here; then the first that fits will do.
+                    let drawn = fitting().nth(first).zip(fitting().nth(second));
+                    drawn.map(|(first, second)| less_loaded(first, second)).or_else(|| fitting().next())
+                }
+            };
+            if let Some(member) = member {
+                return Some(Pick::new(member, member.claims(self.millis)));
+            }
+        }
+        None
+    }
+}
+
+impl Member {
+    /// Whether this request becomes the endpoint's probe.
+    fn claims(&self, millis: impl Fn() -> Millis) -> bool {
+        !self.endpoint.in_good_standing() && self.endpoint.claim_probe(millis())
+    }
+}
+
+fn less_loaded<'a>(first: &'a Arc<Member>, second: &'a Arc<Member>) -> &'a Arc<Member> {
+    if second.endpoint.in_flight() < first.endpoint.in_flight() { second } else { first }
+}
+
+/// Two different places below `count`, which is at least 2, each pair equally likely (up to 2^-32 x `count`).
+fn two_of(count: usize, rng: &mut impl Rng) -> (usize, usize) {
+    let first = below(count, rng.next_u32());
+    let second = below(count - 1, rng.next_u32());
+    (first, if second >= first { second + 1 } else { second })
+}
+
+/// A place below `count` from 32 random bits, by multiplication (Lemire) instead of division.
+fn below(count: usize, random: u32) -> usize {
+    ((u64::from(random) * count as u64) >> 32) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use rand::RngExt;
+
+    use super::super::tests::{key, paper_spec, reconcile, rng, until, upstreams};
+    use super::*;
+
+    fn upstream(count: usize) -> Arc<UpstreamState> {
+        reconcile(&mut upstreams().0, key(1), paper_spec(count))
+    }
+
+    fn eject(state: &UpstreamState, index: usize) {
+        let now = state.reporter.millis();
+        let members = state.members.load();
+        assert!((0..5).any(|_| members[index].endpoint.failed(false, now, || false).is_some()));
+    }
+
+    fn index_of(state: &UpstreamState, pick: &Pick) -> usize {
+        state.members.load().iter().position(|member| Arc::ptr_eq(member, &pick.member)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn requests_in_flight_are_spread_evenly() {
+        let state = upstream(10);
+        let mut rng = rng();
+        let picks: Vec<_> = (0..1_000).map(|_| state.pick(&Tried::default(), &mut rng).unwrap()).collect();
+        let loads: Vec<_> = state.endpoints().iter().map(|endpoint| endpoint.in_flight).collect();
+        // One random choice would leave a spread of about 30.
+        assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 5, "{loads:?}");
+        assert_eq!(loads.iter().sum::<u32>(), 1_000);
+        drop(picks);
+        assert!(state.endpoints().iter().all(|endpoint| endpoint.in_flight == 0));
+    }
+
+    #[tokio::test]
+    async fn a_slow_endpoint_gets_less() {
+        let state = upstream(2);
+        let mut rng = rng();
+        let slow = std::iter::repeat_with(|| state.pick(&Tried::default(), &mut rng).unwrap())
+            .find(|pick| index_of(&state, pick) == 0);
+        for _ in 0..100 {
+            let pick = state.pick(&Tried::default(), &mut rng).unwrap();
+            assert_eq!(index_of(&state, &pick), 1);
+        }
+        drop(slow);
+    }
+
+    #[tokio::test]
+    async fn idle_endpoints_and_those_beside_a_bad_one_get_equal_shares() {
+        for (count, ejected) in [(2, None), (5, None), (3, Some(1)), (5, Some(0)), (40, Some(7))] {
+            let state = upstream(count);
+            if let Some(index) = ejected {
+                eject(&state, index);
+            }
+            let mut rng = rng();
+            let mut shares = BTreeMap::new();
+            let (picks, left) = (40_000, count - usize::from(ejected.is_some()));
+            for _ in 0..picks {
+                *shares.entry(index_of(&state, &state.pick(&Tried::default(), &mut rng).unwrap())).or_insert(0) += 1;
+            }
+            let fair = picks as f64 / left as f64;
+            assert_eq!(shares.len(), left);
+            // Five standard deviations.
+            assert!(shares.values().all(|share| (f64::from(*share) - fair).abs() < 5.0 * fair.sqrt()), "{shares:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_endpoint_twice_while_another_is_left() {
+        for count in 1..=MAX_TRIED {
+            let state = upstream(count);
+            let (mut tried, mut rng, mut seen) = (Tried::default(), rng(), Vec::new());
+            for _ in 0..count {
+                let pick = state.pick(&tried, &mut rng).unwrap();
+                tried.add(&pick);
+                seen.push(index_of(&state, &pick));
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, (0..count).collect::<Vec<_>>());
+            assert!(state.pick(&tried, &mut rng).is_some(), "then again from the start");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_ejected_endpoint_gets_one_probe_when_its_time_is_over() {
+        let state = upstream(3);
+        eject(&state, 1);
+        let mut rng = rng();
+        let members = state.members.load();
+        until("the time is over", || members[1].endpoint.standing(state.reporter.millis()) == Standing::ProbeDue).await;
+        let picks: Vec<_> = (0..60).map(|_| state.pick(&Tried::default(), &mut rng).unwrap()).collect();
+        let probes: Vec<_> = picks.iter().filter(|pick| index_of(&state, pick) == 1).collect();
+        assert_eq!(probes.len(), 1);
+        probes[0].succeeded();
+        let after = (0..60).filter(|_| index_of(&state, &state.pick(&Tried::default(), &mut rng).unwrap()) == 1);
+        assert!(after.count() > 1, "it is back");
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    struct Given {
+        up: bool,
+        ejected: bool,
+        tried: bool,
+        load: u32,
+    }
+
+    fn given() -> impl Strategy<Value = Vec<Given>> {
+        let one = (any::<bool>(), prop::bool::weighted(0.3), prop::bool::weighted(0.3), 0..4u32)
+            .prop_map(|(up, ejected, tried, load)| Given { up, ejected, tried, load });
+        proptest::collection::vec(one, 0..7)
+    }
+
+    /// The same rule without shortcuts: the best class that is not empty.
+    fn oracle(given: &[Given]) -> Vec<usize> {
+        let class = |one: &Given| match (one.up, one.ejected, one.tried) {
+            (false, ..) => None,
+            (true, false, false) => Some(0),
+            (true, false, true) => Some(1),
+            (true, true, false) => Some(2),
+            (true, true, true) => Some(3),
+        };
+        let best = given.iter().filter_map(class).min();
+        (0..given.len()).filter(|index| best.is_some() && class(&given[*index]) == best).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn picks_from_the_best_class_that_is_not_empty(given in given(), seed in any::<u64>()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let _entered = runtime.enter();
+            let state = upstream(given.len());
+            let mut tried = Tried::default();
+            for (index, (one, member)) in given.iter().zip(state.members.load().iter()).enumerate() {
+                (0..one.load).for_each(|_| member.endpoint.begin());
+                if one.tried {
+                    tried.add(&Pick::new(member, false));
+                }
+                if one.ejected {
+                    eject(&state, index);
+                }
+                if !one.up {
+                    member.endpoint.checked(false, 1, 1);
+                }
+            }
+            let best = oracle(&given);
+            let mut rng: rand::rngs::SmallRng = rand::SeedableRng::seed_from_u64(seed);
+            for _ in 0..rng.random_range(5..20) {
+                let pick = state.pick(&tried, &mut rng).map(|pick| index_of(&state, &pick));
+                prop_assert_eq!(pick.is_some(), !best.is_empty());
+                if let Some(index) = pick {
+                    prop_assert!(best.contains(&index), "{} of {:?}", index, best);
+                }
+                // With two in all, the less loaded one whatever is drawn.
+                if let (Some(index), [one, other], 2) = (pick, &given[..], best.len()) {
+                    prop_assert_eq!(given[index].load, one.load.min(other.load));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! Upstreams on real loopback sockets, and what their tests share.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use config::model::{HealthCheck, Protocol, Retries, Timeouts};
+use config::name::VersionId;
+use pingora_core::connectors::http::Connector;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+
+use super::names::Lookup;
+use super::*;
+
+mod peers;
+
+// --- shared by the tests of the other files --------------------------------------------------------------------------
+
+pub(super) fn key(version: u32) -> UpstreamKey {
+    let version = VersionId::number(version).expect("not 0");
+    UpstreamKey { function: "shop".parse().expect("a name"), version, stage: None }
+}
+
+pub(super) fn spec(endpoints: &[(&str, u16)]) -> Spec {
+    Spec {
+        endpoints: endpoints.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect(),
+        protocol: Protocol::Http1,
+        tls: None,
+        host: None,
+        health: None,
+        timeouts: Timeouts::default(),
+        retries: Retries::default(),
+    }
+}
+
+/// Endpoints 10.0.0.1 to 10.0.0.`count`, which are never dialled.
+pub(super) fn paper_spec(count: usize) -> Spec {
+    let hosts: Vec<String> = (1..=count).map(|n| format!("10.0.0.{n}")).collect();
+    spec(&hosts.iter().map(|host| (host.as_str(), 80)).collect::<Vec<_>>())
+}
+
+pub(super) fn rng() -> SmallRng {
+    SmallRng::seed_from_u64(7)
+}
+
+/// Writes down what it is told.
+#[derive(Default)]
+pub(super) struct Notes(Mutex<Vec<String>>);
+
+impl Observer for Notes {
+    fn observe(&self, key: &UpstreamKey, event: &Event<'_>) {
+        self.0.lock().unwrap().push(format!("{key}: {event}"));
+    }
+}
+
+impl Notes {
+    pub(super) fn count(&self, part: &str) -> usize {
+        self.0.lock().unwrap().iter().filter(|note| note.contains(part)).count()
+    }
+}
+
+pub(super) fn upstreams() -> (Upstreams, Arc<Notes>) {
+    let notes = Arc::new(Notes::default());
+    (Upstreams::new(Handle::current(), Arc::clone(&notes) as Arc<dyn Observer>), notes)
+}
+
+pub(super) fn reconcile(upstreams: &mut Upstreams, key: UpstreamKey, spec: Spec) -> Arc<UpstreamState> {
+    upstreams.reconcile(vec![(key, Arc::new(spec))]).unwrap().remove(0)
+}
+
+/// Waits for a condition; the test fails when it does not come true in ten seconds.
+pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// Reads a request head; `None` when the client is gone.
+pub(super) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    String::from_utf8(head).ok()
+}
+
+/// An HTTP/1.1 server that answers each connection once, with a status that the test sets.
+pub(super) struct Scripted {
+    pub(super) port: u16,
+    pub(super) status: Arc<AtomicU16>,
+    pub(super) heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Scripted {
+    pub(super) async fn start(status: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = Self { port, status: Arc::new(AtomicU16::new(status)), heads: Arc::default() };
+        let (status, heads) = (Arc::clone(&server.status), Arc::clone(&server.heads));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                answer_once(stream, &status, &heads).await;
+            }
+        });
+        server
+    }
+
+    pub(super) fn asked(&self) -> usize {
+        self.heads.lock().unwrap().len()
+    }
+}
+
+pub(super) async fn answer_once(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    status: &AtomicU16,
+    heads: &Mutex<Vec<String>>,
+) {
+    let Some(head) = read_head(&mut stream).await else { return };
+    heads.lock().unwrap().push(head);
+    let answer = format!("HTTP/1.1 {} Scripted\r\ncontent-length: 0\r\n\r\n", status.load(SeqCst));
+    // A client that is gone shows in the test itself.
+    let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.shutdown().await;
+}
+
+// --- health ----------------------------------------------------------------------------------------------------------
+
+/// One attempt over pingora's connector, reported as the data path does.
+async fn attempt(connector: &Connector, state: &UpstreamState, rng: &mut SmallRng) -> Option<bool> {
+    let pick = state.pick(&Tried::default(), rng)?;
+    let peer = *pick.peer();
+    match connector.get_http_session(&peer).await {
+        Ok((_, reused)) => {
+            assert!(!reused);
+            pick.succeeded();
+            Some(true)
+        }
+        Err(mut error) => {
+            error.as_up();
+            pick.failed(Failure::of(&error, false).expect("a refused connection is the endpoint's fault"));
+            Some(false)
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dead_endpoint_is_ejected_and_comes_back() {
+    let alive = Scripted::start(200).await;
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (mut upstreams, notes) = upstreams();
+    let endpoints = [("127.0.0.1", alive.port), ("127.0.0.1", dead.port())];
+    let state = reconcile(&mut upstreams, key(1), spec(&endpoints));
+    let (connector, mut rng) = (Connector::new(None), rng());
+
+    let mut failed = 0;
+    while notes.count("ejected for 1s") == 0 {
+        failed += usize::from(attempt(&connector, &state, &mut rng).await == Some(false));
+    }
+    assert_eq!(failed, 5);
+    assert!(state.endpoints().iter().any(|endpoint| endpoint.ejected && endpoint.address == dead));
+    for _ in 0..50 {
+        assert_eq!(attempt(&connector, &state, &mut rng).await, Some(true), "the other one answers");
+    }
+    assert!(state.healthy());
+
+    let _revived = TcpListener::bind(dead).await.unwrap();
+    while notes.count("answers again") == 0 {
+        assert_eq!(attempt(&connector, &state, &mut rng).await, Some(true));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(state.endpoints().iter().all(|endpoint| !endpoint.ejected && endpoint.in_flight == 0));
+}
+
+#[tokio::test]
+async fn the_only_endpoint_is_never_ejected() {
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (mut upstreams, notes) = upstreams();
+    let state = reconcile(&mut upstreams, key(1), spec(&[("127.0.0.1", dead.port())]));
+    let (connector, mut rng) = (Connector::new(None), rng());
+    for _ in 0..20 {
+        assert_eq!(attempt(&connector, &state, &mut rng).await, Some(false));
+    }
+    assert!(state.healthy());
+    assert_eq!(notes.count("ejected"), 0);
+}
+
+#[tokio::test]
+async fn checks_turn_an_endpoint_down_and_up_again() {
+    let server = Scripted::start(200).await;
+    let (mut upstreams, notes) = upstreams();
+    let every = Duration::from_millis(20);
+    let health = HealthCheck { path: "/healthz?deep=1".into(), every, rise: 2, fall: 3, ..HealthCheck::default() };
+    let spec = Spec { health: Some(health), ..spec(&[("127.0.0.1", server.port)]) };
+    let state = reconcile(&mut upstreams, key(1), spec.clone());
+    assert!(state.healthy(), "healthy until checks say otherwise");
+    until("checks run", || server.asked() >= 3).await;
+    let head = server.heads.lock().unwrap()[0].to_lowercase();
+    assert!(head.starts_with("get /healthz?deep=1 http/1.1\r\n"), "{head}");
+    assert!(head.contains(&format!("\r\nhost: 127.0.0.1:{}\r\n", server.port)), "{head}");
+
+    server.status.store(503, SeqCst);
+    let before = server.asked();
+    until("down", || !state.healthy()).await;
+    // The one that was under way may be the first of the three.
+    assert!(server.asked() >= before + 2, "not before `fall` bad checks");
+    assert!(state.pick(&Tried::default(), &mut rng()).is_none());
+    assert_eq!(notes.count("is down: GET /healthz?deep=1 answered 503, healthy is 200 to 399"), 1);
+
+    server.status.store(204, SeqCst);
+    until("up", || state.healthy()).await;
+    assert_eq!(notes.count("is up"), 1);
+    assert!(state.pick(&Tried::default(), &mut rng()).is_some());
+
+    // Without checks the endpoint is healthy again, whatever they said before.
+    server.status.store(500, SeqCst);
+    until("down again", || !state.healthy()).await;
+    let unchecked = reconcile(&mut upstreams, key(1), Spec { health: None, ..spec });
+    assert!(unchecked.healthy());
+}
+
+#[tokio::test]
+async fn a_silent_endpoint_fails_its_checks() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (mut upstreams, notes) = upstreams();
+    let (every, timeout) = (Duration::from_millis(10), Duration::from_millis(30));
+    let health = Some(HealthCheck { every, timeout, fall: 1, ..HealthCheck::default() });
+    let spec = Spec { health, ..spec(&[("127.0.0.1", listener.local_addr().unwrap().port())]) };
+    let state = reconcile(&mut upstreams, key(1), spec);
+    until("down", || !state.healthy()).await;
+    assert_eq!(notes.count("is down"), 1);
+}
+
+#[tokio::test]
+async fn checks_stop_when_the_upstream_goes() {
+    let server = Scripted::start(200).await;
+    let (mut upstreams, _) = upstreams();
+    let health = Some(HealthCheck { every: Duration::from_millis(5), ..HealthCheck::default() });
+    let spec = Spec { health, ..spec(&[("127.0.0.1", server.port)]) };
+    let state = reconcile(&mut upstreams, key(1), spec);
+    until("checks run", || server.asked() > 0).await;
+    upstreams.forget(&key(1));
+    assert!(upstreams.get(&key(1)).is_none());
+    let weak = Arc::downgrade(&state);
+    drop(state);
+    until("the last check is over", || weak.strong_count() == 0).await;
+}
+
+#[tokio::test]
+async fn checks_speak_http2_when_the_upstream_does() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let (uris, opened) = (Arc::clone(&seen), Arc::clone(&connections));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            opened.fetch_add(1, SeqCst);
+            let uris = Arc::clone(&uris);
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    uris.lock().unwrap().push(request.uri().to_string());
+                    let response = http::Response::builder().status(404).body(()).unwrap();
+                    respond.send_response(response, true).unwrap();
+                }
+            });
+        }
+    });
+    let (mut upstreams, notes) = upstreams();
+    let health = HealthCheck { every: Duration::from_millis(10), fall: 2, ..HealthCheck::default() };
+    let spec = Spec { health: Some(health), protocol: Protocol::H2c, ..spec(&[("127.0.0.1", port)]) };
+    let state = reconcile(&mut upstreams, key(1), spec);
+    until("down", || !state.healthy()).await;
+    assert_eq!(notes.count("answered 404"), 1);
+    assert_eq!(seen.lock().unwrap()[0], format!("http://127.0.0.1:{port}/"));
+    assert!(connections.load(SeqCst) >= 2, "each check dials");
+}
+
+// --- names -----------------------------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn localhost_is_resolved_and_picked() {
+    let (mut upstreams, notes) = upstreams();
+    let state = reconcile(&mut upstreams, key(1), spec(&[("localhost", 8080)]));
+    state.settled().await;
+    assert!(state.healthy());
+    let pick = state.pick(&Tried::default(), &mut rng()).unwrap();
+    assert!(pick.address().ip().is_loopback());
+    assert_eq!((pick.host(), pick.port()), ("localhost", 8080));
+    assert_eq!(notes.count("localhost resolves to"), 1);
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_exist_is_no_endpoint_but_others_are() {
+    let (mut upstreams, notes) = upstreams();
+    let state = reconcile(&mut upstreams, key(1), spec(&[("nowhere.invalid", 80)]));
+    assert!(!state.healthy());
+    state.settled().await;
+    assert!(!state.healthy());
+    assert!(state.pick(&Tried::default(), &mut rng()).is_none());
+    assert_eq!(notes.count("nowhere.invalid cannot be resolved"), 1);
+    assert_eq!(state.unresolved().len(), 1);
+    assert_eq!(state.unresolved()[0].0, "nowhere.invalid");
+    let both = spec(&[("nowhere.invalid", 80), ("127.0.0.1", 80)]);
+    let state = reconcile(&mut upstreams, key(1), both);
+    assert!(state.healthy());
+}
+
+/// What every name resolves to.
+type Answer = Arc<Mutex<Result<Vec<SocketAddr>, io::ErrorKind>>>;
+
+fn scripted_names(answers: &Answer) -> (Upstreams, Arc<Notes>) {
+    let notes = Arc::new(Notes::default());
+    let answers = Arc::clone(answers);
+    let answer = move |_: &str, _: u16| answers.lock().unwrap().clone().map_err(io::Error::from);
+    let lookup = Lookup { answer: Arc::new(answer), every: Duration::from_millis(5) };
+    (Upstreams::with_lookup(Handle::current(), Arc::clone(&notes) as Arc<dyn Observer>, lookup), notes)
+}
+
+fn addresses(state: &UpstreamState) -> BTreeSet<SocketAddr> {
+    state.endpoints().into_iter().map(|endpoint| endpoint.address).collect()
+}
+
+#[tokio::test]
+async fn a_name_is_followed_and_its_last_good_answer_kept() {
+    let [a, b, c] = [1, 2, 3].map(|n| SocketAddr::from(([10, 0, 0, n], 80)));
+    let answers: Answer = Arc::new(Mutex::new(Ok(vec![b, a, b])));
+    let (mut upstreams, notes) = scripted_names(&answers);
+    let state = reconcile(&mut upstreams, key(1), spec(&[("shop.test", 80)]));
+    state.settled().await;
+    assert_eq!(addresses(&state), [a, b].into());
+    assert_eq!(state.endpoints().len(), 2, "no address twice");
+    let mut rng = rng();
+    let held = std::iter::repeat_with(|| state.pick(&Tried::default(), &mut rng).unwrap())
+        .find(|pick| pick.address() == b)
+        .unwrap();
+
+    *answers.lock().unwrap() = Ok(vec![c, b]);
+    until("the new answer", || addresses(&state) == [b, c].into()).await;
+    let load = |state: &UpstreamState| state.endpoints().iter().find(|e| e.address == b).map(|e| e.in_flight);
+    assert_eq!(load(&state), Some(1), "what stays keeps its state");
+
+    *answers.lock().unwrap() = Err(io::ErrorKind::TimedOut);
+    until("the warning", || notes.count("its last 2 addresses stay") == 1).await;
+    assert_eq!(addresses(&state), [b, c].into());
+    *answers.lock().unwrap() = Ok(vec![]);
+    // Over a config change too, which a lookup that fails must not undo.
+    let more = spec(&[("shop.test", 80), ("10.0.0.9", 80)]);
+    let state = reconcile(&mut upstreams, key(1), more);
+    state.settled().await;
+    until("the empty answer", || notes.count("the answer is empty") == 1).await;
+    assert!(addresses(&state).is_superset(&[b, c].into()));
+    assert_eq!(load(&state), Some(1));
+    drop(held);
+    assert_eq!(load(&state), Some(0));
+
+    *answers.lock().unwrap() = Ok(vec![a]);
+    until("back", || addresses(&state) == [a, SocketAddr::from(([10, 0, 0, 9], 80))].into()).await;
+    assert!(state.unresolved().is_empty());
+    assert_eq!(notes.count("cannot be resolved"), 2, "once per change, not once per lookup");
+}
+
+// --- reconcile -------------------------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn state_survives_a_change_of_the_config() {
+    let (mut upstreams, notes) = upstreams();
+    let first = reconcile(&mut upstreams, key(1), paper_spec(2));
+    assert!(Arc::ptr_eq(&first, &reconcile(&mut upstreams, key(1), paper_spec(2))), "nothing changed");
+    let mut rng = rng();
+    let bad = first.pick(&Tried::default(), &mut rng).unwrap();
+    (0..5).for_each(|_| bad.failed(Failure::Reset));
+    assert_eq!(notes.count("ejected for 1s"), 1);
+    for _ in 0..30 {
+        assert!(first.budget().try_take());
+    }
+
+    let second = reconcile(&mut upstreams, key(1), paper_spec(3));
+    let view = |state: &UpstreamState| state.endpoints().into_iter().find(|e| e.address == bad.address()).unwrap();
+    assert!(view(&second).ejected);
+    assert_eq!(view(&second).in_flight, 1);
+    assert_eq!(second.endpoints().len(), 3);
+    assert!(!second.budget().try_take(), "the budget is the same");
+
+    let other = reconcile(&mut upstreams, key(2), paper_spec(2));
+    assert!(other.endpoints().iter().all(|e| !e.ejected && e.in_flight == 0), "versions share nothing");
+
+    // A pick from before the change still reports to the endpoint that both states have.
+    drop(first);
+    drop(bad);
+    assert!(second.endpoints().iter().all(|e| e.in_flight == 0));
+    upstreams.retain(|key| key.version == VersionId::number(2).unwrap());
+    assert!(upstreams.get(&key(1)).is_none() && upstreams.get(&key(2)).is_some());
+}
+
+#[tokio::test]
+async fn a_revision_with_a_problem_changes_nothing_and_names_every_problem() {
+    let (mut upstreams, _) = upstreams();
+    let before = reconcile(&mut upstreams, key(1), paper_spec(1));
+    let tls = UpstreamTls { ca: Some("/nowhere/ca.pem".into()), sni: None, verify: true };
+    let bad = Arc::new(Spec { tls: Some(tls), ..paper_spec(1) });
+    let wanted = vec![(key(1), Arc::new(paper_spec(2))), (key(2), Arc::clone(&bad)), (key(3), bad)];
+    let problems: Vec<_> = upstreams.reconcile(wanted).unwrap_err().iter().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 2);
+    assert!(problems[0].starts_with("upstream shop:2: /nowhere/ca.pem: cannot read"), "{}", problems[0]);
+    assert!(Arc::ptr_eq(&before, upstreams.get(&key(1)).unwrap()));
+    assert!(upstreams.get(&key(2)).is_none());
+}
