@@ -11,4 +11,7 @@
 
 pub mod clock;
 pub mod edge;
+pub mod log;
+pub mod metrics;
+pub mod policy;
 pub mod upstreams;

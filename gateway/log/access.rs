@@ -1,0 +1,311 @@
+//! The access log: lines from the data path, written by a thread of their own.
+//!
+//! A line is written straight into one of a few buffers that the data path and the thread share. The data path only
+//! ever *tries* the locks of these buffers: when every one is taken or full the line is dropped and counted. The thread
+//! swaps a buffer for an empty one and writes it out without holding its lock, so a slow disk or a reader that stopped
+//! reading costs lines, never a request.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+use config::model::{self, AccessTarget};
+use prometheus::IntCounter;
+
+use super::line::AccessLine;
+
+/// Buffers: more than one, so that a taken lock is no reason to drop a line.
+const BUFFERS: usize = 8;
+/// The most bytes that wait in one buffer.
+const BUFFER_BYTES: usize = 1 << 20;
+/// A buffer with so many bytes wakes the thread before its time.
+const WAKE_BYTES: usize = 64 << 10;
+/// The longest that a line waits while the thread can write.
+const FLUSH: Duration = Duration::from_millis(100);
+
+/// The data path's end. Cheap to clone.
+#[derive(Clone)]
+pub struct AccessLog(Option<Arc<Shared>>);
+
+/// The thread's end: ends the log when it is finished or dropped.
+pub struct AccessThread {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    buffers: [Mutex<Vec<u8>>; BUFFERS],
+    /// The most bytes in one buffer.
+    capacity: usize,
+    redact_query: bool,
+    dropped: IntCounter,
+    stopping: AtomicBool,
+    writer: OnceLock<Thread>,
+}
+
+impl AccessLog {
+    /// A log that takes lines and drops them uncounted: `access_log: off`.
+    #[must_use]
+    pub fn off() -> Self {
+        Self(None)
+    }
+
+    /// The log that `access_log` asks for. A file is appended to, and made when it is not there.
+    ///
+    /// # Errors
+    /// The file cannot be opened for writing, or the operating system gives no thread.
+    pub fn open(settings: &model::AccessLog, dropped: IntCounter) -> io::Result<(Self, Option<AccessThread>)> {
+        let out: Box<dyn Write + Send> = match &settings.to {
+            AccessTarget::Off => return Ok((Self::off(), None)),
+            AccessTarget::Stdout => Box::new(io::stdout()),
+            AccessTarget::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+        };
+        Self::start(out, settings.redact_query, dropped).map(|(log, thread)| (log, Some(thread)))
+    }
+
+    /// Starts the thread that writes to `out`. `dropped` counts lines that found no room or could not be written.
+    ///
+    /// # Errors
+    /// The operating system's, when it gives no thread.
+    pub fn start(
+        out: Box<dyn Write + Send>,
+        redact_query: bool,
+        dropped: IntCounter,
+    ) -> io::Result<(Self, AccessThread)> {
+        Self::with_capacity(out, redact_query, dropped, BUFFER_BYTES)
+    }
+
+    fn with_capacity(
+        out: Box<dyn Write + Send>,
+        redact_query: bool,
+        dropped: IntCounter,
+        capacity: usize,
+    ) -> io::Result<(Self, AccessThread)> {
+        let shared = Arc::new(Shared {
+            buffers: std::array::from_fn(|_| Mutex::default()),
+            capacity,
+            redact_query,
+            dropped,
+            stopping: AtomicBool::new(false),
+            writer: OnceLock::new(),
+        });
+        let thread = thread::Builder::new().name("access-log".into()).spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.write_all(out)
+        })?;
+        shared.writer.get_or_init(|| thread.thread().clone());
+        Ok((Self(Some(Arc::clone(&shared))), AccessThread { shared, thread: Some(thread) }))
+    }
+
+    /// Whether lines go anywhere: when not, they need not be made.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Writes one line, or drops and counts it. Never waits.
+    pub fn write(&self, line: &AccessLine<'_>) {
+        let Some(shared) = &self.0 else { return };
+        for buffer in &shared.buffers {
+            let Ok(mut buffer) = buffer.try_lock() else { continue };
+            let before = buffer.len();
+            line.write(&mut buffer, shared.redact_query);
+            let after = buffer.len();
+            if after > shared.capacity {
+                buffer.truncate(before);
+                continue;
+            }
+            drop(buffer);
+            if before < WAKE_BYTES && after >= WAKE_BYTES {
+                shared.wake();
+            }
+            return;
+        }
+        shared.dropped.inc();
+    }
+}
+
+impl AccessThread {
+    /// Writes what waits and ends the thread; lines that come later are lost. Blocks until the output has taken them.
+    pub fn finish(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        self.shared.wake();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been printed; there is nothing left to save.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for AccessThread {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Shared {
+    /// The thread: swaps each buffer and writes it out, until it is told to stop and has seen every buffer once more.
+    fn write_all(&self, mut out: Box<dyn Write + Send>) {
+        let mut spare = Vec::new();
+        let mut failing = false;
+        loop {
+            let last = self.stopping.load(Ordering::Acquire);
+            for buffer in &self.buffers {
+                mem::swap(&mut *lock(buffer), &mut spare);
+                if spare.is_empty() {
+                    continue;
+                }
+                let result = out.write_all(&spare).and_then(|()| out.flush());
+                if result.is_err() {
+                    // A line that was cut short counts as lost with the rest of its buffer.
+                    self.dropped.inc_by(spare.iter().filter(|byte| **byte == b'\n').count() as u64);
+                }
+                self.report(&mut failing, result);
+                spare.clear();
+            }
+            if last {
+                return;
+            }
+            thread::park_timeout(FLUSH);
+        }
+    }
+
+    /// One diagnostic when writing begins to fail, one when it works again.
+    fn report(&self, failing: &mut bool, result: io::Result<()>) {
+        match (mem::replace(failing, result.is_err()), result) {
+            (false, Err(error)) => tracing::error!(%error, "the access log cannot be written; lines are dropped"),
+            (true, Ok(())) => {
+                tracing::info!(dropped_so_far = self.dropped.get(), "the access log can be written again");
+            }
+            _ => {}
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+}
+
+/// A buffer is bytes: what a panic left behind is still a buffer.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::super::line::tests::smallest;
+    use super::*;
+
+    /// An output that stands still until it is let go, and says what it got.
+    struct Gate {
+        entered: mpsc::Sender<()>,
+        go: mpsc::Receiver<()>,
+        got: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.entered.send(()).ok();
+            // Ends when the test drops its side.
+            self.go.recv().ok();
+            lock(&self.got).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Shut;
+
+    impl Write for Shut {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn counter() -> IntCounter {
+        IntCounter::new("dropped", "lines").unwrap()
+    }
+
+    fn line_bytes() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        smallest().write(&mut bytes, false);
+        bytes
+    }
+
+    #[test]
+    fn every_line_arrives_whole_from_many_threads() {
+        let (got, dropped) = (Arc::new(Mutex::new(Vec::new())), counter());
+        let (entered, _entered) = mpsc::channel();
+        let (_, go) = mpsc::channel();
+        let gate = Gate { entered, go, got: Arc::clone(&got) };
+        let (log, thread) = AccessLog::start(Box::new(gate), false, dropped.clone()).unwrap();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..500).for_each(|_| log.write(&smallest())));
+            }
+        });
+        thread.finish();
+        let (got, line) = (lock(&got), line_bytes());
+        assert_eq!(got.len() / line.len() + usize::try_from(dropped.get()).unwrap(), 2000);
+        assert!(got.chunks(line.len()).all(|chunk| chunk == line));
+    }
+
+    #[test]
+    fn a_reader_that_stopped_costs_lines_not_requests() {
+        let (got, dropped, size) = (Arc::new(Mutex::new(Vec::new())), counter(), line_bytes().len());
+        let (entered, has_entered) = mpsc::channel();
+        let (let_go, go) = mpsc::channel();
+        let gate = Gate { entered, go, got: Arc::clone(&got) };
+        let (log, thread) = AccessLog::with_capacity(Box::new(gate), false, dropped.clone(), 2 * size).unwrap();
+        log.write(&smallest());
+        has_entered.recv().unwrap();
+        // The thread stands in its first write: every buffer has room for two lines, and no more.
+        (0..BUFFERS * 2 + 5).for_each(|_| log.write(&smallest()));
+        assert_eq!(dropped.get(), 5);
+        drop(let_go);
+        thread.finish();
+        assert_eq!(lock(&got).len(), (1 + BUFFERS * 2) * size);
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted() {
+        let dropped = counter();
+        let (log, thread) = AccessLog::start(Box::new(Shut), false, dropped.clone()).unwrap();
+        (0..3).for_each(|_| log.write(&smallest()));
+        thread.finish();
+        assert_eq!(dropped.get(), 3);
+    }
+
+    #[test]
+    fn targets() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access.log");
+        std::fs::write(&path, "before\n").unwrap();
+        let open = |to| AccessLog::open(&model::AccessLog { to, redact_query: false }, counter());
+        let (log, thread) = open(AccessTarget::File(path.clone())).unwrap();
+        log.write(&smallest());
+        thread.unwrap().finish();
+        let text = std::fs::read(&path).unwrap();
+        assert_eq!(text, [b"before\n", &line_bytes()[..]].concat());
+        let (off, none) = open(AccessTarget::Off).unwrap();
+        assert!(!off.is_on() && none.is_none());
+        assert!(open(AccessTarget::File(dir.path().join("none/access.log"))).is_err());
+    }
+}
