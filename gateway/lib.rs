@@ -10,8 +10,11 @@
 //! Which of them may know which is a table in `tests/tidy/walls.rs`; ARCHITECTURE.md says why.
 
 pub mod clock;
+pub mod control;
 pub mod edge;
+pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod policy;
+pub mod store;
 pub mod upstreams;

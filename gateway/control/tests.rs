@@ -1,0 +1,114 @@
+//! The control plane by itself, without a listener: from a file to what is live.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use config::table::{Alias, AliasIndex};
+use tokio::runtime::Handle;
+
+use super::publish::{self, Publisher};
+use super::{Control, Environment, Outcome, Refused};
+use crate::edge::tls::LiveCertificates;
+use crate::live::Live;
+use crate::metrics::{Labels, Metrics};
+use crate::store::Store;
+use crate::store::memory::Memory;
+use crate::upstreams::{Event, Observer, UpstreamKey, Upstreams};
+
+/// A node on the memory store.
+pub(crate) struct Node {
+    pub(crate) live: Arc<Live>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) control: Control,
+}
+
+struct Deaf;
+
+impl Observer for Deaf {
+    fn observe(&self, _: &UpstreamKey, _: &Event<'_>) {}
+}
+
+impl Node {
+    /// With this file live.
+    pub(crate) async fn with(file: &str) -> Self {
+        let live = Arc::new(Live::default());
+        let labels = Labels { listeners: &["".into()], refused: &[], unresolved: &[], handshakes: &[] };
+        let metrics = Arc::new(Metrics::new(&labels));
+        let environment: Environment = Arc::new(|_| None);
+        let store: Arc<dyn Store> = Arc::new(Memory::default());
+        let publisher = Publisher {
+            live: Arc::clone(&live),
+            certificates: Arc::new(LiveCertificates::default()),
+            upstreams: Upstreams::new(Handle::current(), Arc::new(Deaf)),
+            metrics: Arc::clone(&metrics),
+            environment: Arc::clone(&environment),
+        };
+        publish::start(Arc::clone(&store), publisher).unwrap();
+        let control = Control::start(store, live.progress(), environment);
+        let node = Self { live, metrics, control };
+        node.file(file).await.unwrap();
+        node
+    }
+
+    async fn file(&self, text: &str) -> Outcome {
+        self.control.apply_file(config::parse::parse(text, &|_| None).unwrap().0).await
+    }
+
+    fn alias(&self, function: &str) -> (AliasIndex, Arc<Alias>, u64) {
+        let snapshot = self.live.load_full();
+        let function = snapshot.table.function(snapshot.table.function_named(function).unwrap()).unwrap();
+        let index = function.alias("prod").unwrap();
+        let cursor = snapshot.cursor(index).unwrap().0.load(Ordering::Relaxed);
+        (index, Arc::clone(snapshot.table.alias(index).unwrap()), cursor)
+    }
+}
+
+/// A file with one function, and a line more.
+fn file(function: &str, split: &str, more: &str) -> String {
+    format!(
+        "functions:\n  {function}:\n    versions: {{1: 'http://127.0.0.1:1', 2: 'http://127.0.0.1:2'}}\n    \
+         aliases: {{prod: {split}}}\n{more}"
+    )
+}
+
+#[tokio::test]
+async fn an_index_that_is_given_out_again_begins_with_nothing_of_the_one_before() {
+    let node = Node::with(&file("first", "{1: 95, 2: 5}", "")).await;
+    let (index, ..) = node.alias("first");
+    node.live.load().cursor(index).unwrap().0.fetch_add(7, Ordering::Relaxed);
+    node.file("").await.unwrap();
+    assert!(node.live.load().cursor(index).is_none(), "nothing is left of it");
+    node.file(&file("second", "{1: 95, 2: 5}", "")).await.unwrap();
+    let (again, alias, cursor) = node.alias("second");
+    assert!(again.get() < 2, "indices of the first function are given out again");
+    assert_eq!(cursor, alias.slots.as_ref().unwrap().start());
+}
+
+#[tokio::test]
+async fn a_cursor_goes_on_through_edits_that_leave_the_weights_alone() {
+    let node = Node::with(&file("shop", "{1: 95, 2: 5}", "")).await;
+    let (index, _, start) = node.alias("shop");
+    node.live.load().cursor(index).unwrap().0.fetch_add(7, Ordering::Relaxed);
+    node.file(&file("shop", "{split: {1: 95, 2: 5}, on_unhealthy: fail}", "")).await.unwrap();
+    assert_eq!(node.alias("shop").2, start + 7);
+}
+
+#[tokio::test]
+async fn what_cannot_go_live_is_told_and_what_is_live_stays() {
+    let node = Node::with(&file("shop", "1", "")).await;
+    let missing = "domains:\n  a.example.com: {certificate: {cert: /none.crt, key: /none.key}, routes: [{path: /*, to: 'shop:prod'}]}\n";
+    let text = file("shop", "2", missing)
+        .replace("versions: {", "versions: {3: {endpoints: ['127.0.0.1:3'], tls: {ca: /none.pem}}, ");
+    let Err(Refused::Problems(problems)) = node.file(&text).await else { panic!("it was taken") };
+    let told = problems[0].to_string();
+    assert!(told.contains("domains.\"a.example.com\".certificate") && told.contains("/none.crt"), "{told}");
+    let told = problems[1].to_string();
+    assert!(told.contains("functions.shop.versions.3.tls.ca") && told.contains("/none.pem"), "{told}");
+    let snapshot = node.live.load_full();
+    assert_eq!((snapshot.revision, snapshot.table.config().domains.len()), (1, 0));
+    // Nothing of it was stored: the next good file stands on what was live.
+    let revision = node.file(&file("shop", "2", "")).await.unwrap();
+    assert_eq!(node.live.load().revision, revision);
+    assert_eq!(node.alias("shop").1.model.split.to_string(), "2: 100");
+    assert_eq!((revision, node.live.load().table.config().domains.len()), (2, 0));
+}

@@ -1,0 +1,233 @@
+//! What is live: one snapshot, swapped whole.
+//!
+//! A snapshot is the pure table plus the runtime state behind its indices. The state is looked up by name when a snapshot
+//! is published, so it survives the swap, and the request path reaches it by index alone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+use config::head::{Headers, RequestHead};
+use config::model;
+use config::name::VersionId;
+use config::path::PathPattern;
+use config::problem::Problem;
+use config::resolve::{Draw, Resolution, Unresolved, Via, resolve};
+use config::table::{AliasIndex, Chunks, Stage, Table, Upstream, UpstreamIndex};
+use tokio::sync::watch;
+
+use crate::metrics::{UpstreamSeries, VersionSeries};
+use crate::store::Revision;
+use crate::upstreams::UpstreamState;
+
+/// The one place where configuration meets requests.
+#[derive(Debug)]
+pub struct Live {
+    current: ArcSwap<Snapshot>,
+    progress: watch::Sender<Progress>,
+}
+
+/// How far the publisher has come.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// The newest revision that it has seen.
+    pub seen: Revision,
+    /// Why that revision is not live; empty when it is.
+    pub problems: Arc<[Problem]>,
+}
+
+/// Everything a request needs, at one revision.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The store's revision that it was made from; 0 before the first.
+    pub revision: Revision,
+    /// The compiled configuration, and the configuration it was compiled from.
+    pub table: Table,
+    /// Runtime state of each alias, by its index in the table.
+    pub(crate) aliases: Chunks<Arc<AliasState>>,
+    /// Runtime state of each upstream as reached without an alias, by its index in the table.
+    pub(crate) upstreams: Chunks<Arc<Destination>>,
+}
+
+/// The next slot of an alias: the one word that all workers write to, so it has a pair of cache lines (the unit that
+/// adjacent-line prefetch moves) for itself.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Cursor(pub(crate) AtomicU64);
+
+/// What an alias remembers between requests.
+#[derive(Debug)]
+pub(crate) struct AliasState {
+    pub(crate) cursor: Arc<Cursor>,
+    /// Where the alias can lead: the versions of its split and of its rules.
+    pub(crate) destinations: Box<[Arc<Destination>]>,
+}
+
+/// One version as reached by one qualifier.
+#[derive(Debug)]
+pub struct Destination {
+    /// Its place in the table.
+    pub index: UpstreamIndex,
+    /// The function.
+    pub function: Arc<model::Function>,
+    /// The alias's name, or the version where none was named.
+    pub qualifier: Box<str>,
+    /// Whether `qualifier` is an alias.
+    pub by_alias: bool,
+    /// Its name and who answers.
+    pub upstream: Arc<Upstream>,
+    /// Its endpoints; `None` when the gateway itself answers.
+    pub state: Option<Arc<UpstreamState>>,
+    /// Counts of the version under this qualifier.
+    pub series: Arc<VersionSeries>,
+    /// Counts of its endpoints.
+    pub upstream_series: Arc<UpstreamSeries>,
+}
+
+/// Where one request goes: all that it keeps of the snapshot it was resolved by.
+#[derive(Debug)]
+pub struct Served {
+    /// Revision of the snapshot.
+    pub revision: Revision,
+    /// The way to the version, step by step.
+    pub resolution: Resolution,
+    /// The version.
+    pub destination: Arc<Destination>,
+    /// The stage that it came through.
+    pub stage: Option<Arc<Stage>>,
+    /// The domain that claims its host.
+    pub domain: Option<Arc<model::Domain>>,
+    /// The path pattern of the route.
+    pub route: Option<PathPattern>,
+    /// The path after the route's rewrite; `None` when it has none.
+    pub rewritten: Option<String>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        let empty =
+            Snapshot { revision: 0, table: Table::empty(), aliases: Chunks::default(), upstreams: Chunks::default() };
+        Self { current: ArcSwap::from_pointee(empty), progress: watch::Sender::default() }
+    }
+}
+
+impl Live {
+    /// The snapshot for the request at hand; to be dropped before any await.
+    pub fn load(&self) -> Guard<Arc<Snapshot>> {
+        self.current.load()
+    }
+
+    /// The snapshot to keep for longer.
+    pub fn load_full(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Told of each revision once it is live, or cannot be.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Makes `next` live and hands back what was. Called by the publisher alone.
+    pub(crate) fn publish(&self, next: Arc<Snapshot>) -> Arc<Snapshot> {
+        let seen = next.revision;
+        let before = self.current.swap(next);
+        self.progress.send_replace(Progress { seen, problems: Arc::default() });
+        before
+    }
+
+    /// Says that a revision cannot go live; what is live stays. Called by the publisher alone.
+    pub(crate) fn refuse(&self, seen: Revision, problems: Vec<Problem>) {
+        self.progress.send_replace(Progress { seen, problems: problems.into() });
+    }
+}
+
+impl Snapshot {
+    /// Resolves a request, once: draws its slot, and holds on to what the rest of the request needs.
+    ///
+    /// # Errors
+    /// Why it goes nowhere; no slot was drawn then.
+    pub fn serve<H: Headers + ?Sized>(&self, head: &RequestHead<'_, H>) -> Result<Served, Unresolved> {
+        let resolution = resolve(&self.table, head, &mut Drawing { snapshot: self, take: true })?;
+        let domain = match resolution.via {
+            Via::Domain(domain, _) => self.table.domain(domain).map(|domain| Arc::clone(&domain.model)),
+            Via::Trigger(_) | Via::DirectHost => None,
+        };
+        let route = self.table.route(resolution.via);
+        let rewritten = match route.and_then(|route| route.rewrite.as_ref()) {
+            Some(rewrite) => Some(rewrite.apply(resolution.path(head.path)).ok_or(Unresolved::BadPath)?),
+            None => None,
+        };
+        Ok(Served {
+            revision: self.revision,
+            destination: self.destination(resolution.alias, resolution.upstream),
+            stage: resolution.stage.and_then(|stage| self.table.stage(stage)).cloned(),
+            domain,
+            route: route.map(|route| route.path.clone()),
+            rewritten,
+            resolution,
+        })
+    }
+
+    /// Draws for a question: the next slot is seen, but not taken.
+    pub fn peek(&self) -> impl Draw + '_ {
+        Drawing { snapshot: self, take: false }
+    }
+
+    /// Writes down how many endpoints of each version requests may go to.
+    pub fn count_healthy(&self) {
+        for (_, destination) in self.upstreams.iter() {
+            let endpoints = destination.state.as_ref().map_or_else(Vec::new, |state| state.endpoints());
+            let healthy = endpoints.iter().filter(|endpoint| endpoint.up && !endpoint.ejected).count();
+            destination.upstream_series.healthy.set(healthy as u64);
+        }
+    }
+
+    /// The cursor of an alias.
+    pub(crate) fn cursor(&self, alias: AliasIndex) -> Option<&Arc<Cursor>> {
+        self.aliases.get(alias.get()).map(|state| &state.cursor)
+    }
+
+    fn destination(&self, alias: Option<AliasIndex>, upstream: UpstreamIndex) -> Arc<Destination> {
+        let by_alias = alias.and_then(|alias| {
+            let state = self.aliases.get(alias.get())?;
+            state.destinations.iter().find(|destination| destination.index == upstream)
+        });
+        let found = by_alias.or_else(|| self.upstreams.get(upstream.get()));
+        Arc::clone(found.expect("every upstream of the table has its state in the snapshot"))
+    }
+}
+
+impl Destination {
+    /// The version.
+    #[must_use]
+    pub fn version(&self) -> VersionId {
+        self.upstream.key.version
+    }
+
+    /// The alias that led here, if one did.
+    #[must_use]
+    pub fn alias(&self) -> Option<&str> {
+        self.by_alias.then_some(&*self.qualifier)
+    }
+}
+
+struct Drawing<'a> {
+    snapshot: &'a Snapshot,
+    take: bool,
+}
+
+impl Draw for Drawing<'_> {
+    fn slot(&mut self, alias: AliasIndex) -> u64 {
+        let cursor = self.snapshot.cursor(alias).expect("every alias of the table has its state in the snapshot");
+        if self.take { cursor.0.fetch_add(1, Ordering::Relaxed) } else { cursor.0.load(Ordering::Relaxed) }
+    }
+
+    fn random(&mut self) -> u64 {
+        rand::random()
+    }
+
+    fn healthy(&self, upstream: UpstreamIndex) -> bool {
+        let destination = self.snapshot.upstreams.get(upstream.get());
+        destination.is_none_or(|destination| destination.state.as_ref().is_none_or(|state| state.healthy()))
+    }
+}
