@@ -16,5 +16,6 @@ pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod policy;
+pub mod proxy;
 pub mod store;
 pub mod upstreams;

@@ -1,0 +1,178 @@
+//! One attempt at an endpoint of the resolved version, and whether another one follows.
+
+use config::table::{Answers, RenderedEdits, RenderedHost};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::prelude::HttpPeer;
+use pingora::proxy::Session;
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
+
+use super::ctx::{Attempt, Ctx};
+use super::respond::apply;
+use crate::clock;
+use crate::log::EndReason;
+use crate::metrics::Retry;
+use crate::policy::context::{RequestContext, VersionEdits};
+use crate::policy::headers::request_edits;
+use crate::policy::{retry, target};
+use crate::upstreams::Failure;
+
+/// More attempts than any version may ask for.
+pub(super) const MAX_ATTEMPTS: usize = 8;
+
+/// Picks an endpoint that this request has not tried.
+pub(super) fn begin(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    let served = ctx.served.as_ref().expect("request_filter let it pass");
+    let state = served.destination.state.as_ref().expect("a fixed response is answered in request_filter");
+    if ctx.attempts == 0 {
+        state.budget().on_request();
+    }
+    let Some(pick) = state.pick(&ctx.tried, &mut rand::rng()) else {
+        ctx.end = Some(EndReason::NoHealthy);
+        return Error::e_explain(ErrorType::HTTPStatus(503), "no healthy endpoint");
+    };
+    let peer = if session.is_upgrade_req() {
+        pick.peer_for_upgrade()
+    } else if may_pause(session.req_header()) {
+        pick.peer_for_stream()
+    } else {
+        pick.peer()
+    };
+    ctx.tried.add(&pick);
+    ctx.attempts += 1;
+    ctx.attempt = Attempt { pick: Some(pick), began: Some(clock::now()), ..Attempt::default() };
+    Ok(peer)
+}
+
+/// Whether the response is one that may stand still for longer than a response may take to begin.
+fn may_pause(head: &RequestHeader) -> bool {
+    let starts = |name: &str, value: &[u8]| head.headers.get(name).is_some_and(|v| v.as_bytes().starts_with(value));
+    starts("accept", b"text/event-stream") || starts("content-type", b"application/grpc")
+}
+
+/// Turns the client's head into the endpoint's.
+pub(super) fn write_head(session: &Session, head: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+    let served = ctx.served.as_ref().expect("the request resolved");
+    let destination = &served.destination;
+    let Answers::Endpoints(rendered) = &destination.upstream.answers else { return Ok(()) };
+    let client = session.req_header();
+    let original = client.uri.path_and_query().map_or("/", |both| both.as_str());
+    let path = client.uri.path();
+    let inner = served.rewritten.as_deref().unwrap_or_else(|| served.resolution.path(path));
+    let target = target::target(original, &rendered.path_prefix, inner);
+    if *target != *original {
+        head.set_raw_path(target.as_bytes())?;
+    }
+    join_cookies(head)?;
+    let pick = ctx.attempt.pick.as_ref().expect("an attempt has its endpoint");
+    let own;
+    let upstream_host = match &rendered.host {
+        RenderedHost::Keep => None,
+        RenderedHost::Endpoint => {
+            own = authority(pick.host(), pick.port());
+            Some(&*own)
+        }
+        RenderedHost::Set(host) => Some(host.as_str()),
+    };
+    let RenderedEdits { remove, set, add } = &rendered.headers;
+    let request = RequestContext {
+        function: destination.upstream.key.function.as_str(),
+        qualifier: &destination.qualifier,
+        version: destination.version(),
+        stage_variables: served.stage.as_ref().map(|stage| &stage.model.variables),
+        dialects: &destination.function.dialects,
+        version_edits: VersionEdits { remove, set, add },
+        upstream_host,
+        stage_prefix: &path[..served.resolution.stage_bytes as usize],
+        origin: ctx.origin.expect("request_filter saw the origin"),
+        tls: ctx.is_tls(),
+        port: ctx.port,
+        host: super::admit::host(client),
+        received_by: super::admit::received_by(client),
+        request_id: ctx.request_id(),
+    };
+    let edits = request_edits(&request, &client.headers);
+    apply(head, edits.iter())
+}
+
+/// HTTP/2 clients may send a field for each cookie; HTTP/1.1 knows one field (RFC 9113, 8.2.3).
+fn join_cookies(head: &mut RequestHeader) -> Result<()> {
+    if head.headers.get_all("cookie").iter().nth(1).is_none() {
+        return Ok(());
+    }
+    let cookies: Vec<&[u8]> = head.headers.get_all("cookie").iter().map(http::HeaderValue::as_bytes).collect();
+    head.insert_header("cookie", cookies.join(&b"; "[..]))
+}
+
+/// Host and port as `Host` writes them: an IPv6 address in brackets (RFC 3986, 3.2.2).
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// The endpoint sent a head. A status that the version wants tried again becomes an error that says so.
+pub(super) fn answered(session: &Session, head: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+    if head.status.is_informational() {
+        return Ok(());
+    }
+    let status = head.status.as_u16();
+    ctx.attempt.status = Some(status);
+    ctx.attempt.answer = ctx.attempt.began.map(|began| began.elapsed());
+    if let Some(pick) = &ctx.attempt.pick {
+        pick.succeeded();
+    }
+    if again(session, ctx, retry::Failure::Status(status)) {
+        let mut error = Error::explain(ErrorType::HTTPStatus(status), "a status to be tried again");
+        error.as_up();
+        error.set_retry(true);
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// The attempt failed: tells the endpoint's health, and decides whether another attempt follows.
+pub(super) fn failed(session: &Session, ctx: &mut Ctx, mut error: Box<Error>, reused: bool) -> Box<Error> {
+    if matches!(error.etype(), ErrorType::HTTPStatus(_)) {
+        // Decided in `answered`, or an answer of our own.
+        return error;
+    }
+    if let (Some(pick), Some(failure)) = (&ctx.attempt.pick, Failure::of(&error, reused)) {
+        pick.failed(failure);
+    }
+    let retry = kind(&error).is_some_and(|failure| again(session, ctx, failure));
+    error.set_retry(retry);
+    error
+}
+
+/// What a failure means for another attempt; `None` when it is not the endpoint's.
+fn kind(error: &Error) -> Option<retry::Failure> {
+    if *error.esource() != ErrorSource::Upstream {
+        return None;
+    }
+    Some(match Failure::of(error, false)? {
+        Failure::Connect => retry::Failure::Unsent,
+        Failure::Reset => retry::Failure::Reset,
+        Failure::Timeout => retry::Failure::Timeout,
+    })
+}
+
+fn again(session: &Session, ctx: &Ctx, failure: retry::Failure) -> bool {
+    let Some(served) = &ctx.served else { return false };
+    let Some(state) = &served.destination.state else { return false };
+    let head = session.req_header();
+    let attempt = retry::Attempt {
+        method: head.method.as_str(),
+        idempotency_key: head.headers.contains_key("idempotency-key"),
+        body: if session.as_ref().retry_buffer_truncated() { retry::Body::Gone } else { retry::Body::Replayable },
+        answered: session.response_written().is_some(),
+        made: ctx.attempts,
+    };
+    let again = retry::again(&attempt, failure, &state.spec().retries, || state.budget().try_take());
+    if again {
+        served.destination.upstream_series.retried(match failure {
+            retry::Failure::Unsent => Retry::Connect,
+            retry::Failure::Reset => Retry::Reset,
+            retry::Failure::Timeout => Retry::Timeout,
+            retry::Failure::Status(_) => Retry::Status,
+        });
+    }
+    again
+}
