@@ -9,13 +9,17 @@
 //!
 //! Which of them may know which is a table in `tests/tidy/walls.rs`; ARCHITECTURE.md says why.
 
+pub mod admin;
+pub mod cli;
 pub mod clock;
 pub mod control;
+pub mod demo;
 pub mod edge;
 pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod policy;
 pub mod proxy;
+pub mod serve;
 pub mod store;
 pub mod upstreams;

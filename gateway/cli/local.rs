@@ -1,0 +1,166 @@
+//! Commands that need no running gateway: they read files, ask `config`, and print.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use config::model::Config;
+use config::problem::{self, Problem};
+
+use super::Exit;
+use crate::serve::environment;
+
+/// `weir validate`
+#[derive(Debug, clap::Args)]
+pub(super) struct Validate {
+    /// The configuration file
+    #[arg(value_name = "FILE", default_value = "weir.yaml")]
+    file: PathBuf,
+    /// Treat warnings as errors
+    #[arg(long)]
+    strict: bool,
+    /// Print the problems as JSON on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+impl Validate {
+    pub(super) fn run(&self) -> Exit {
+        let text = match read(&self.file) {
+            Ok(text) => text,
+            Err(exit) => return exit,
+        };
+        let parsed = config::parse::parse(&text, &environment);
+        let (config, problems) = match &parsed {
+            Ok((config, warnings)) => (Some(config), warnings),
+            Err(problems) => (None, problems),
+        };
+        let clean = problems.is_empty() || !self.strict;
+        let valid = config.is_some() && clean;
+        if self.json {
+            print(&pretty(&problems.iter().map(Problem::to_json).collect()));
+        } else {
+            report(&self.file, &text, problems);
+            if let Some(config) = config.filter(|_| valid) {
+                print(&summary(&self.file, config));
+            }
+        }
+        if valid { Exit::Ok } else { Exit::Invalid }
+    }
+}
+
+fn summary(file: &Path, config: &Config) -> String {
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    format!(
+        "{}: valid: {}, {}, {}, {}\n",
+        file.display(),
+        count(config.functions.len(), "function"),
+        count(config.functions.values().map(|function| function.aliases.len()).sum(), "aliase")
+            .replace("1 aliase", "1 alias"),
+        count(config.domains.len(), "domain"),
+        count(config.triggers.len(), "trigger"),
+    )
+}
+
+/// `weir fmt`
+#[derive(Debug, clap::Args)]
+pub(super) struct Fmt {
+    /// The configuration file
+    #[arg(value_name = "FILE", default_value = "weir.yaml")]
+    file: PathBuf,
+    /// Replace the file by its canonical form; comments are lost
+    #[arg(short, long, conflicts_with = "check")]
+    write: bool,
+    /// Print nothing; exit with 1 when the file is not in its canonical form
+    #[arg(long)]
+    check: bool,
+}
+
+impl Fmt {
+    pub(super) fn run(&self) -> Exit {
+        let (text, config) = match load(&self.file) {
+            Ok(loaded) => loaded,
+            Err(exit) => return exit,
+        };
+        let canonical = config::format::format(&config);
+        if self.check {
+            return if canonical == text { Exit::Ok } else { Exit::Failed };
+        }
+        if !self.write {
+            return print(&canonical);
+        }
+        match std::fs::write(&self.file, canonical) {
+            Ok(()) => Exit::Ok,
+            Err(error) => fail(&format!("cannot write {}: {error}", self.file.display())),
+        }
+    }
+}
+
+/// `weir diff`
+#[derive(Debug, clap::Args)]
+pub(super) struct Diff {
+    /// The configuration as it is
+    old: PathBuf,
+    /// The configuration as it would be
+    new: PathBuf,
+    /// Print the changes as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Diff {
+    pub(super) fn run(&self) -> Exit {
+        let ((_, old), (_, new)) = match (load(&self.old), load(&self.new)) {
+            (Ok(old), Ok(new)) => (old, new),
+            (Err(exit), _) | (_, Err(exit)) => return exit,
+        };
+        let changes = config::diff::diff(&old, &new);
+        if self.json {
+            return print(&pretty(&changes.iter().map(config::diff::Change::to_json).collect()));
+        }
+        print(&changes.iter().map(|change| format!("{change}\n")).collect::<String>())
+    }
+}
+
+/// The file's text and what it means; problems and warnings go to stderr.
+pub(super) fn load(file: &Path) -> Result<(String, Config), Exit> {
+    let text = read(file)?;
+    match config::parse::parse(&text, &environment) {
+        Ok((config, warnings)) => {
+            report(file, &text, &warnings);
+            Ok((text, config))
+        }
+        Err(problems) => {
+            report(file, &text, &problems);
+            Err(Exit::Invalid)
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<String, Exit> {
+    std::fs::read_to_string(file).map_err(|error| fail(&format!("cannot read {}: {error}", file.display())))
+}
+
+fn report(file: &Path, text: &str, problems: &[Problem]) {
+    if !problems.is_empty() {
+        eprint!("{}", problem::render(problems, &file.display().to_string(), text));
+    }
+}
+
+pub(super) fn fail(message: &str) -> Exit {
+    eprintln!("weir: {message}");
+    Exit::Failed
+}
+
+pub(super) fn pretty(value: &serde_json::Value) -> String {
+    format!("{value:#}\n")
+}
+
+/// Prints data. A reader that closed its end early (`weir schema | head`) has all it wanted.
+pub(super) fn print(text: &str) -> Exit {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Exit::Ok,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Ok,
+        Err(error) => fail(&format!("cannot write to stdout: {error}")),
+    }
+}

@@ -1,0 +1,64 @@
+//! `weir demo`: the gateway as it is, with built-in shops behind it.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::{Started, run_with};
+use crate::cli::Exit;
+use crate::demo;
+
+/// Runs the demo from `path`, which is written if it does not exist.
+#[must_use]
+pub fn run(path: &Path) -> Exit {
+    if let Err(error) = write_if_absent(path) {
+        eprintln!("weir: cannot write {}: {error}", path.display());
+        return Exit::Failed;
+    }
+    run_with(path, |started| {
+        open_shops(started)?;
+        print!("{}", what_to_try(&path.display().to_string()));
+        io::stdout().flush()
+    })
+}
+
+fn write_if_absent(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    std::fs::write(path, demo::FILE)
+}
+
+fn open_shops(started: &Started) -> io::Result<()> {
+    let shops = demo::endpoints(started.live.load().table.config());
+    for (address, version) in shops {
+        tokio::runtime::Handle::current().block_on(demo::serve(address, version)).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot serve the demo's version {version} on {address}: {error}"))
+        })?;
+    }
+    Ok(())
+}
+
+fn what_to_try(file: &str) -> String {
+    format!(
+        "\
+Two versions of a shop are running behind the gateway. Things to try, in another window:
+
+  the exact split: of 100 requests, 95 are answered by version 1 and 5 by version 2
+    for i in $(seq 100); do curl -s -H 'Host: shop.example.com' http://127.0.0.1:8080/; done | sort | uniq -c
+
+  a caller with a routing key stays with one version
+    for i in $(seq 10); do curl -s -H 'Host: shop.example.com' -H 'x-user-id: alice' http://127.0.0.1:8080/; done | sort | uniq -c
+
+  Bob's rule: he sees version 2 whatever the weights say
+    curl -s -H 'Host: shop.example.com' -H 'User: Bob' http://127.0.0.1:8080/
+
+  a change: set the split in {file} to {{1: 50, 2: 50}}, save, and run the first one again
+
+  in a browser: http://127.0.0.1:8080    metrics: http://127.0.0.1:9900/metrics    end it with Ctrl-C
+
+"
+    )
+}

@@ -1,0 +1,116 @@
+//! The data path's threads: one single-threaded runtime each, with sockets, connections and pools of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use config::model::Process;
+use tokio::sync::watch;
+
+use super::{Failure, Started};
+use crate::edge::proxied::ProxiedLane;
+use crate::edge::{self, Entrance};
+use crate::proxy::{self, Proxy};
+
+/// Open listening sockets: per listener its entrance, its address, and one socket for each worker.
+pub(super) struct Doors {
+    workers: usize,
+    doors: Vec<Door>,
+}
+
+struct Door {
+    entrance: Arc<Entrance>,
+    address: SocketAddr,
+    sockets: Vec<std::net::TcpListener>,
+}
+
+/// Opens every listener for every worker.
+pub(super) fn open(started: &Started, process: &Process) -> Result<Doors, Failure> {
+    let workers = match process.workers {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    let mut doors = Vec::new();
+    for (index, listener) in process.listeners.iter().enumerate() {
+        let tls = if listener.tls { Some(edge::tls::server_config(Arc::clone(&started.certificates))?) } else { None };
+        let sockets = edge::bind(listener.address, workers)?;
+        let address = sockets.first().map_or(Ok(listener.address), std::net::TcpListener::local_addr)?;
+        let entrance = Entrance {
+            listener: index,
+            tls,
+            proxy_protocol_from: listener.proxy_protocol_from.clone(),
+            edge: Arc::clone(&started.edge),
+        };
+        doors.push(Door { entrance: Arc::new(entrance), address, sockets });
+    }
+    Ok(Doors { workers, doors })
+}
+
+impl Doors {
+    /// One line for each listener.
+    pub(super) fn announcement(&self) -> String {
+        let line = |door: &Door| {
+            let scheme = if door.entrance.tls.is_some() { "https" } else { "http" };
+            format!("weir: listening on {} ({scheme})\n", door.address)
+        };
+        self.doors.iter().map(line).collect()
+    }
+
+    /// Port of each listener.
+    fn ports(&self) -> Vec<u16> {
+        self.doors.iter().map(|door| door.address.port()).collect()
+    }
+
+    /// Port of the first TLS listener; 443 where there is none, because then somebody else ends TLS.
+    fn https_port(&self) -> u16 {
+        self.doors.iter().find(|door| door.entrance.tls.is_some()).map_or(443, |door| door.address.port())
+    }
+}
+
+/// Starts the workers; they end when `stop` is true and their connections are over, or with the process.
+pub(super) fn start(
+    started: &Started,
+    doors: Doors,
+    stop: &watch::Sender<bool>,
+) -> Result<Vec<JoinHandle<()>>, Failure> {
+    let proxy = Proxy {
+        live: Arc::clone(&started.live),
+        metrics: Arc::clone(&started.metrics),
+        access: started.access.clone(),
+        limits: started.edge.limits.clone(),
+        https_port: doors.https_port(),
+        ports: doors.ports().into(),
+    };
+    let mut by_worker: Vec<Vec<_>> = (0..doors.workers).map(|_| Vec::new()).collect();
+    for door in doors.doors {
+        for (worker, socket) in by_worker.iter_mut().zip(door.sockets) {
+            worker.push((Arc::clone(&door.entrance), socket));
+        }
+    }
+    let mut threads = Vec::new();
+    for (number, sockets) in by_worker.into_iter().enumerate() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (proxy, edge, stop) = (proxy.clone(), Arc::clone(&started.edge), stop.subscribe());
+        let thread = thread::Builder::new().name(format!("weir-worker-{number}")).spawn(move || {
+            runtime.block_on(async move {
+                let lane = Arc::new(ProxiedLane::new(Arc::new(proxy::application(proxy)), edge));
+                let serving = sockets.into_iter().map(|(entrance, socket)| {
+                    let (lane, stop) = (Arc::clone(&lane), stop.clone());
+                    tokio::spawn(async move {
+                        if let Err(error) = edge::serve_listener(socket, lane, entrance, stop).await {
+                            tracing::error!("a listener failed: {error}");
+                        }
+                    })
+                });
+                for listener in serving.collect::<Vec<_>>() {
+                    // A panic has been printed; the other listeners go on.
+                    let _ = listener.await;
+                }
+                // Connections live on as tasks of this runtime, until the process ends.
+                std::future::pending::<()>().await;
+            });
+        })?;
+        threads.push(thread);
+    }
+    Ok(threads)
+}
