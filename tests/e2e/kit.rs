@@ -1,0 +1,35 @@
+//! What every end-to-end test needs: the real binary, endpoints that record bytes, clients that send bytes.
+
+pub(crate) mod client;
+pub(crate) mod endpoint;
+pub(crate) mod h2;
+pub(crate) mod load;
+pub(crate) mod tls;
+pub(crate) mod weir;
+pub(crate) mod wire;
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long anything may take before a test gives up. Ten times what a busy machine needs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The value of `probe` as soon as there is one. Panics with `what` when patience ends.
+pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(value) = probe().await {
+            return value;
+        }
+        assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// The future's value. Panics with `what` when patience ends.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}

@@ -1,0 +1,61 @@
+//! An HTTP/2 client that decides where DATA frames end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderMap, Request, StatusCode};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::within;
+
+/// One connection over TLS.
+pub(crate) struct H2 {
+    requests: SendRequest<Bytes>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl H2 {
+    /// Panics when the server does not choose `h2` by ALPN.
+    pub(crate) async fn connect(address: SocketAddr, host: &str, config: Arc<rustls::ClientConfig>) -> Self {
+        let stream = TcpStream::connect(address).await.expect("the gateway listens");
+        let name = ServerName::try_from(host.to_string()).expect("a test's host is a name");
+        let stream = within("a handshake", TlsConnector::from(config).connect(name, stream)).await;
+        let stream = stream.expect("the certificate fits");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let (requests, connection) = h2::client::handshake(stream).await.expect("the preface passes");
+        tokio::spawn(connection);
+        Self { requests }
+    }
+
+    /// Sends the head, then each of `frames` as one DATA frame; the last one ends the stream.
+    pub(crate) async fn request(&self, request: Request<()>, frames: &[&[u8]]) -> Answer {
+        within("an answer over HTTP/2", self.try_request(request, frames)).await.expect("an answer")
+    }
+
+    async fn try_request(&self, request: Request<()>, frames: &[&[u8]]) -> Result<Answer, h2::Error> {
+        let mut requests = self.requests.clone().ready().await?;
+        let (response, mut body) = requests.send_request(request, frames.is_empty())?;
+        for (index, frame) in frames.iter().enumerate() {
+            body.send_data(Bytes::copy_from_slice(frame), index + 1 == frames.len())?;
+        }
+        let (head, mut body) = response.await?.into_parts();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = body.data().await {
+            let chunk = chunk?;
+            body.flow_control().release_capacity(chunk.len())?;
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status: head.status, headers: head.headers, body: bytes })
+    }
+}

@@ -1,0 +1,220 @@
+//! The real binary, started on ports that the system chooses.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+
+use super::client::{Response, get};
+use super::{eventually, within};
+
+/// Process settings of most tests: one plain listener, two workers, a short drain.
+pub(crate) const PROCESS: &str = "\
+listeners: [{address: '127.0.0.1:0'}]
+admin: {address: '127.0.0.1:0'}
+workers: 2
+drain: {delay: 300ms, deadline: 10s}
+";
+
+/// The same with a second listener, for TLS.
+pub(crate) const PROCESS_TLS: &str = "\
+listeners: [{address: '127.0.0.1:0'}, {address: '127.0.0.1:0', tls: true}]
+admin: {address: '127.0.0.1:0'}
+workers: 2
+drain: {delay: 300ms, deadline: 10s}
+";
+
+/// A running gateway. Dropping it kills the process.
+pub(crate) struct Weir {
+    child: Child,
+    pub(crate) http: SocketAddr,
+    /// The TLS listener, when the file has one.
+    pub(crate) https: Option<SocketAddr>,
+    pub(crate) admin: SocketAddr,
+    /// Its working folder; the file is `weir.yaml` in it.
+    pub(crate) folder: TempDir,
+    process: &'static str,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+impl Weir {
+    /// With [`PROCESS`] before `live`, which is the part of the file that may change.
+    pub(crate) async fn start(live: &str) -> Self {
+        Self::start_in(folder(), PROCESS, live).await
+    }
+
+    /// In a folder that may hold certificates already.
+    pub(crate) async fn start_in(folder: TempDir, process: &'static str, live: &str) -> Self {
+        let file = folder.path().join("weir.yaml");
+        std::fs::write(&file, format!("{process}{live}")).expect("the test's folder can be written");
+        Self::start_file(folder, &file, process).await
+    }
+
+    /// From a file that is there already, possibly through links.
+    pub(crate) async fn start_file(folder: TempDir, file: &Path, process: &'static str) -> Self {
+        Self::start_as("serve", folder, file, process).await
+    }
+
+    /// As `weir serve` or `weir demo`.
+    pub(crate) async fn start_as(command: &str, folder: TempDir, file: &Path, process: &'static str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .args([command, "--config"])
+            .arg(file)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary starts");
+        let stdout = collect(child.stdout.take().expect("stdout is piped"));
+        let stderr = collect(child.stderr.take().expect("stderr is piped"));
+        let tls = process.contains("tls: true");
+        let announced = eventually("the gateway announces its listeners", async || {
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("the gateway ended with {status}:\n{}", text(&stderr));
+            }
+            let http = announced(&stdout, "weir: listening on ", " (http)")?;
+            let https = announced(&stdout, "weir: listening on ", " (https)");
+            let admin = announced(&stdout, "weir: admin on ", "")?;
+            (https.is_some() == tls).then_some((http, https, admin))
+        });
+        let (http, https, admin) = announced.await;
+        let weir = Self { child, http, https, admin, folder, process, stdout, stderr };
+        weir.ready(200).await;
+        weir
+    }
+
+    /// The file that runs.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join("weir.yaml")
+    }
+
+    /// The whole text for a changed live part.
+    pub(crate) fn text_of(&self, live: &str) -> String {
+        format!("{}{live}", self.process)
+    }
+
+    /// Replaces the file in one step; the process settings stay.
+    pub(crate) fn edit(&self, live: &str) {
+        let next = self.folder.path().join("weir.yaml.next");
+        std::fs::write(&next, self.text_of(live)).expect("the test's folder can be written");
+        std::fs::rename(&next, self.file()).expect("the test's folder can be written");
+    }
+
+    /// Writes into the file as it stands.
+    pub(crate) fn overwrite(&self, live: &str) {
+        std::fs::write(self.file(), self.text_of(live)).expect("the test's folder can be written");
+    }
+
+    /// Waits until the live configuration holds this text.
+    pub(crate) async fn lives(&self, mark: &str) {
+        eventually(&format!("{mark} is live"), async || self.config().await.contains(mark).then_some(())).await;
+    }
+
+    /// The live configuration.
+    pub(crate) async fn config(&self) -> String {
+        self.ask("/v1/config").await.text()
+    }
+
+    /// Waits until `/ready` answers with this status.
+    pub(crate) async fn ready(&self, status: u16) {
+        let probe = async || (self.ask("/ready").await.status == status).then_some(());
+        eventually(&format!("/ready answers {status}"), probe).await;
+    }
+
+    /// The value of the series that has all these labels.
+    pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let scrape = self.ask("/metrics").await.text();
+        let labelled = |line: &str| labels.iter().all(|(key, value)| line.contains(&format!("{key}=\"{value}\"")));
+        let named = |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let mut values = scrape.lines().filter(|line| named(line) && labelled(line));
+        let line = values.next()?;
+        assert_eq!(values.next(), None, "more than one {name} with {labels:?}");
+        line.rsplit(' ').next().map(|value| value.parse().expect("a metric is a number"))
+    }
+
+    /// `GET` on the admin listener.
+    pub(crate) async fn ask(&self, path: &str) -> Response {
+        get(self.admin, &self.admin.to_string(), path).await
+    }
+
+    /// Sends `TERM`, `HUP` and the like.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("the gateway runs");
+        let kill = std::process::Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
+        assert!(kill.expect("sh runs").success(), "kill -{name} {pid}");
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) async fn exit(&mut self) -> ExitStatus {
+        within("the gateway ends", self.child.wait()).await.expect("a child can be waited for")
+    }
+
+    /// Waits for a diagnostic line that holds this text, and returns it.
+    pub(crate) async fn logged(&self, part: &str) -> String {
+        let find = async || find(&self.stderr, part);
+        eventually(&format!("a log line with {part:?}"), find).await
+    }
+
+    /// Waits for an access-log line that holds this text, and returns it.
+    pub(crate) async fn access_line(&self, part: &str) -> String {
+        let find = async || find(&self.stdout, part).filter(|line| line.starts_with('{'));
+        eventually(&format!("an access line with {part:?}"), find).await
+    }
+
+    /// Diagnostics so far.
+    pub(crate) fn log(&self) -> String {
+        text(&self.stderr)
+    }
+}
+
+/// A new folder that goes away with the test.
+pub(crate) fn folder() -> TempDir {
+    tempfile::tempdir().expect("the system has a folder for temporary files")
+}
+
+/// Runs the binary to its end: exit code, stdout, stderr.
+pub(crate) async fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let command = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = within("the command ends", command).await.expect("the binary starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn collect(pipe: impl AsyncRead + Unpin + Send + 'static) -> Lines {
+    let lines = Lines::default();
+    let sink = lines.clone();
+    tokio::spawn(async move {
+        let mut pipe = BufReader::new(pipe).lines();
+        while let Ok(Some(line)) = pipe.next_line().await {
+            sink.lock().expect("no test panics with the lock").push(line);
+        }
+    });
+    lines
+}
+
+fn announced(lines: &Lines, before: &str, after: &str) -> Option<SocketAddr> {
+    let lines = lines.lock().expect("no test panics with the lock");
+    lines.iter().find_map(|line| line.strip_prefix(before)?.strip_suffix(after)?.parse().ok())
+}
+
+fn find(lines: &Lines, part: &str) -> Option<String> {
+    lines.lock().expect("no test panics with the lock").iter().find(|line| line.contains(part)).cloned()
+}
+
+fn text(lines: &Lines) -> String {
+    lines.lock().expect("no test panics with the lock").join("\n")
+}

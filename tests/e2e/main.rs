@@ -1,0 +1,36 @@
+//! End to end: the real binary between raw clients and endpoints that record the bytes they get, over loopback.
+
+mod kit;
+
+mod commands;
+mod demo;
+mod failure;
+mod framing;
+mod headers;
+mod reload;
+mod secure;
+mod split;
+mod stop;
+mod streams;
+
+use kit::endpoint::Endpoint;
+use kit::weir::Weir;
+
+/// The host of most tests.
+const HOST: &str = "shop.example.com";
+
+/// The live part of a file: function `shop` with versions 1, 2, … at these endpoints, one alias, one domain.
+fn shop(endpoints: &[&Endpoint], alias: &str) -> String {
+    let version = |(index, endpoint): (usize, &&Endpoint)| format!("{}: 'http://{}'", index + 1, endpoint.address);
+    let versions: Vec<String> = endpoints.iter().enumerate().map(version).collect();
+    format!(
+        "functions:\n  shop:\n    versions: {{{}}}\n    aliases: {{prod: {alias}}}\ndomains:\n  {HOST}: shop:prod\n",
+        versions.join(", ")
+    )
+}
+
+/// A gateway before one endpoint, named `v1`.
+async fn one() -> (Weir, Endpoint) {
+    let endpoint = Endpoint::start("v1").await;
+    (Weir::start(&shop(&[&endpoint], "1")).await, endpoint)
+}

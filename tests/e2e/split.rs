@@ -1,0 +1,152 @@
+//! Which version a request reaches.
+
+use crate::kit::client::{Client, get};
+use crate::kit::endpoint::Endpoint;
+use crate::kit::weir::Weir;
+use crate::{HOST, shop};
+
+/// How many of `count` sequential requests reached version 2. Header and body must agree on each.
+async fn second_of(client: &mut Client, count: usize) -> usize {
+    let mut second = 0;
+    for _ in 0..count {
+        let response = client.get(HOST, "/").await;
+        assert_eq!(response.status, 200);
+        assert_eq!(format!("v{}", response.version()), response.text(), "header and endpoint disagree");
+        second += usize::from(response.version() == "2");
+    }
+    second
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_requests_at_95_5_are_split_exactly() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let weir = Weir::start(&shop(&[&one, &two], "{1: 95, 2: 5}")).await;
+    let mut client = Client::connect(weir.http).await;
+    let mut total = 0;
+    for window in 0..10 {
+        let second = second_of(&mut client, 100).await;
+        assert!((4..=6).contains(&second), "window {window}: {second} of 100");
+        total += second;
+    }
+    assert!((49..=51).contains(&total), "{total} of 1 000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_split_is_exact_over_all_workers() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let weir = Weir::start(&shop(&[&one, &two], "{1: 95, 2: 5}")).await;
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let address = weir.http;
+        clients.spawn(async move { second_of(&mut Client::connect(address).await, 250).await });
+    }
+    let second: usize = clients.join_all().await.into_iter().sum();
+    assert!((99..=101).contains(&second), "{second} of 2 000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unresolved_requests_take_no_slot() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let live = shop(&[&one, &two], "{1: 50, 2: 50}").replace(
+        &format!("{HOST}: shop:prod"),
+        &format!("{HOST}: {{routes: [{{path: /, to: 'shop:prod', methods: [GET]}}]}}"),
+    );
+    let weir = Weir::start(&live).await;
+    let mut client = Client::connect(weir.http).await;
+    let mut second = 0;
+    for _ in 0..50 {
+        for (request, status) in [("GET /missing", 404), ("POST /", 405)] {
+            client.send(format!("{request} HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 0\r\n\r\n")).await;
+            let response = client.response("GET").await;
+            assert_eq!(response.status, status);
+            if status == 405 {
+                assert!(response.head.field("allow").is_some_and(|allow| allow.contains("GET")));
+            }
+        }
+        second += second_of(&mut client, 1).await;
+    }
+    // Had each refused request taken a slot, the rest would still be near half; the bound is what an exact split gives.
+    assert!((24..=26).contains(&second), "{second} of 50");
+    assert_eq!(one.seen().len() + two.seen().len(), 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_hosts_reach_nobody() {
+    let (weir, endpoint) = crate::one().await;
+    let response = get(weir.http, "other.example.com", "/").await;
+    assert_eq!((response.status, response.version()), (404, ""));
+    assert_eq!(get(weir.http, "SHOP.Example.Com.:8080", "/").await.status, 200, "one host, spelled otherwise");
+    assert_eq!(endpoint.seen().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_win_over_weights() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let alias = "{split: {1: 100, 2: 0}, rules: [{when: 'invoke.headers.User exact Bob', version: 2}]}";
+    let weir = Weir::start(&shop(&[&one, &two], alias)).await;
+    let mut client = Client::connect(weir.http).await;
+    for (field, version) in [("user: Bob\r\n", "2"), ("user: bob\r\n", "1"), ("user: Bobby\r\n", "1"), ("", "1")] {
+        assert_eq!(client.get_with(HOST, "/", field).await.version(), version, "{field}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_routing_key_stays_with_its_version() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let alias = "{split: {1: 50, 2: 50}, key: [{header: x-user-id}, {cookie: uid}]}";
+    let weir = Weir::start(&shop(&[&one, &two], alias)).await;
+    let again = Weir::start(&shop(&[&one, &two], alias)).await;
+    let (mut client, mut other) = (Client::connect(weir.http).await, Client::connect(again.http).await);
+    let mut versions = [0, 0];
+    for user in 0..64 {
+        let header = format!("x-user-id: user-{user}\r\n");
+        let first = client.get_with(HOST, "/", &header).await;
+        for _ in 0..3 {
+            assert_eq!(client.get_with(HOST, "/", &header).await.version(), first.version(), "user {user} moved");
+        }
+        let cookie = format!("cookie: a=b; uid=user-{user}\r\n");
+        assert_eq!(client.get_with(HOST, "/", &cookie).await.version(), first.version(), "user {user} by cookie");
+        assert_eq!(other.get_with(HOST, "/", &header).await.version(), first.version(), "user {user} elsewhere");
+        versions[usize::from(first.version() == "2")] += 1;
+    }
+    assert!(versions.iter().all(|count| *count > 10), "64 keys at 50/50: {versions:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_reaches_a_version_without_weight() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let live = format!(
+        "{}  two.example.com: 'shop:2'\nbase_domain: {{host: fn.example.com, public: true}}\n",
+        shop(&[&one, &two], "{1: 100, 2: 0}")
+    );
+    let weir = Weir::start(&live).await;
+    for host in ["two.example.com", "2--shop.fn.example.com"] {
+        assert_eq!(get(weir.http, host, "/").await.version(), "2", "{host}");
+    }
+    assert_eq!(get(weir.http, "prod--shop.fn.example.com", "/").await.version(), "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn direct_hosts_and_overrides_are_for_the_trusted() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let live = format!(
+        "{}base_domain: fn.example.com\noverride: {{tokens: ['0123456789abcdef-token']}}\n",
+        shop(&[&one, &two], "{1: 100, 2: 0}")
+    );
+    let weir = Weir::start(&live).await;
+    let mut client = Client::connect(weir.http).await;
+    let refused = client.get("2--shop.fn.example.com", "/").await;
+    assert!(matches!(refused.status, 403 | 404), "{}", refused.status);
+    let token = "x-weir-override-token: 0123456789abcdef-token\r\n";
+    assert_eq!(client.get_with("2--shop.fn.example.com", "/", token).await.version(), "2");
+    for (fields, version) in [
+        (format!("x-weir-qualifier: 2\r\n{token}"), "2"),
+        ("x-weir-qualifier: 2\r\n".to_string(), "1"),
+        ("x-weir-qualifier: 2\r\nx-weir-override-token: 0123456789abcdef-tokem\r\n".to_string(), "1"),
+    ] {
+        assert_eq!(client.get_with(HOST, "/", &fields).await.version(), version, "{fields}");
+    }
+    for seen in one.seen().iter().chain(&two.seen()) {
+        assert_eq!(seen.head.field("x-weir-override-token"), None, "the token must not leave the gateway");
+    }
+}
