@@ -1,0 +1,166 @@
+//! One weight change from accepted edit to live, through writer, store, watch and publisher; and what a thread that
+//! resolves notices of it.
+//!
+//! `cargo bench --bench swap -- 1000 10000` chooses the numbers of domains. Most of the time goes into filling the store.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use config::edit::{Edit, FunctionEdit};
+use config::head::RequestHead;
+use config::resolve::Unresolved;
+use criterion::measurement::{Measurement, WallTime};
+use criterion::{BenchmarkId, Criterion};
+use gateway::control::publish::{self, Publisher};
+use gateway::control::{Control, Environment};
+use gateway::edge::tls::LiveCertificates;
+use gateway::live::Live;
+use gateway::metrics::{Labels, Metrics};
+use gateway::store::Store;
+use gateway::store::memory::Memory;
+use gateway::upstreams::{Event, Observer, UpstreamKey, Upstreams};
+use http::HeaderMap;
+use tokio::runtime::Runtime;
+
+#[path = "../config/benches/fleet/mod.rs"]
+mod fleet;
+
+/// The gateway's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How many domains there are, unless the command line says otherwise.
+const SIZES: [usize; 3] = [1_000, 100_000, 1_000_000];
+
+/// How many domains one function has.
+const PER_FUNCTION: usize = 10;
+
+/// How long a reader is watched.
+const WATCHED: Duration = Duration::from_millis(1_500);
+
+/// How many requests a reader resolves between two looks at the clock.
+const CHUNK: u32 = 1024;
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_secs(1));
+    let mut sizes: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    if sizes.is_empty() {
+        sizes = SIZES.into();
+    }
+    let rows: Vec<String> = sizes.into_iter().map(|domains| swap(&mut criterion, domains)).collect();
+    criterion.final_summary();
+    println!("\n| domains | edit to live, median us | best | worst | resolves per second | during changes |");
+    println!("|---|---|---|---|---|---|");
+    rows.iter().for_each(|row| println!("{row}"));
+}
+
+fn swap(criterion: &mut Criterion, domains: usize) -> String {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let mut gateway = Gateway::new(&runtime, domains);
+    criterion.benchmark_group("swap").bench_function(BenchmarkId::new("weight", domains), |bencher| {
+        bencher.iter_custom(|times| (0..times).map(|_| gateway.change(&runtime)).sum());
+    });
+    let live = Arc::clone(&gateway.live);
+    let quiet = resolves_per_second(&live, domains, || thread::sleep(WATCHED));
+    let mut times = Vec::new();
+    let busy = resolves_per_second(&live, domains, || {
+        let start = WallTime.start();
+        while start.elapsed() < WATCHED {
+            times.push(gateway.change(&runtime));
+        }
+    });
+    times.sort_unstable();
+    let us = |time: Duration| time.as_nanos() as f64 / 1e3;
+    format!(
+        "| {domains} | {:.0} | {:.0} | {:.0} | {quiet:.0} | {busy:.0} |",
+        us(times[times.len() / 2]),
+        us(times[0]),
+        us(times[times.len() - 1]),
+    )
+}
+
+/// What one thread resolves while `meanwhile` runs, by the median of its chunks: interruptions by other programs do not
+/// count, those by the change itself do when they are many.
+fn resolves_per_second(live: &Live, domains: usize, meanwhile: impl FnOnce()) -> f64 {
+    let stop = AtomicBool::new(false);
+    let hosts: Vec<String> = (0..10).map(|number| fleet::host(number * (domains / 10))).collect();
+    let mut chunks = thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let (headers, mut chunks) = (HeaderMap::new(), Vec::new());
+            while !stop.load(Ordering::Relaxed) {
+                let start = WallTime.start();
+                for at in 0..CHUNK {
+                    let served = serve(live, &hosts[at as usize % hosts.len()], &headers);
+                    assert!(black_box(served).is_ok(), "every host is served in every revision");
+                }
+                chunks.push(WallTime.end(start));
+            }
+            chunks
+        });
+        meanwhile();
+        stop.store(true, Ordering::Relaxed);
+        reader.join().expect("the reader does not panic")
+    });
+    chunks.sort_unstable();
+    f64::from(CHUNK) / chunks[chunks.len() / 2].as_secs_f64()
+}
+
+fn serve(live: &Live, host: &str, headers: &HeaderMap) -> Result<(), Unresolved> {
+    let client = "192.0.2.7".parse().expect("an address");
+    let head = RequestHead { method: "GET", host, path: "/products/42", query: None, headers, client };
+    live.load().serve(&head).map(|served| drop(black_box(served)))
+}
+
+/// The control plane without a listener.
+struct Gateway {
+    live: Arc<Live>,
+    control: Control,
+    domains: usize,
+    percent: u64,
+}
+
+impl Gateway {
+    fn new(runtime: &Runtime, domains: usize) -> Self {
+        let _context = runtime.enter();
+        let environment: Environment = Arc::new(|_| None);
+        let live = Arc::new(Live::default());
+        let store: Arc<dyn Store> = Arc::new(Memory::default());
+        let publisher = Publisher {
+            live: Arc::clone(&live),
+            certificates: Arc::new(LiveCertificates::default()),
+            upstreams: Upstreams::new(runtime.handle().clone(), Arc::new(Nobody)),
+            metrics: Arc::new(Metrics::new(&Labels { listeners: &[], refused: &[], unresolved: &[], handshakes: &[] })),
+            environment: Arc::clone(&environment),
+        };
+        publish::start(Arc::clone(&store), publisher).expect("a thread to free snapshots on");
+        let control = Control::start(store, live.progress(), environment);
+        let config = fleet::fleet(domains, PER_FUNCTION, &fleet::alias(fleet::split(5)), "prod");
+        runtime.block_on(control.apply_file(config)).expect("the fleet is valid");
+        Self { live, control, domains, percent: 5 }
+    }
+
+    /// Gives one alias other weights; answers how long it took until they were live.
+    fn change(&mut self, runtime: &Runtime) -> Duration {
+        self.percent = 5 + (self.percent + 1) % 5;
+        let function = fleet::function_name(self.domains / PER_FUNCTION / 2).parse().expect("a name");
+        let shift = FunctionEdit::Shift("prod".parse().expect("a name"), fleet::split(self.percent));
+        let edits = vec![Edit::Function(function, shift)];
+        let start = WallTime.start();
+        runtime.block_on(self.control.edit(edits)).expect("a valid edit");
+        WallTime.end(start)
+    }
+}
+
+/// Nobody is told of endpoints.
+struct Nobody;
+
+impl Observer for Nobody {
+    fn observe(&self, _: &UpstreamKey, _: &Event<'_>) {}
+}
