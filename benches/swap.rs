@@ -141,7 +141,7 @@ impl Gateway {
         };
         publish::start(Arc::clone(&store), publisher).expect("a thread to free snapshots on");
         let control = Control::start(store, live.progress(), environment);
-        let config = fleet::fleet(domains, PER_FUNCTION, &fleet::alias(fleet::split(5)), "prod");
+        let config = fleet::fleet(domains, PER_FUNCTION, &config::model::Alias::new(fleet::split(5)), "prod");
         runtime.block_on(control.apply_file(config)).expect("the fleet is valid");
         Self { live, control, domains, percent: 5 }
     }

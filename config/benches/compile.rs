@@ -121,7 +121,7 @@ fn file(config: &Config) -> Duration {
 }
 
 fn fleet(domains: usize, per_function: usize) -> Config {
-    fleet::fleet(domains, per_function, &fleet::alias(fleet::split(5)), "prod")
+    fleet::fleet(domains, per_function, &config::model::Alias::new(fleet::split(5)), "prod")
 }
 
 /// One alias whose weights change, again and again.

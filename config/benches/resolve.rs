@@ -169,7 +169,7 @@ struct Cursor(AtomicU64);
 
 impl World {
     fn new(domains: usize, way: Way) -> Self {
-        let alias = (way.alias)(fleet::alias(fleet::split(5)));
+        let alias = (way.alias)(Alias::new(fleet::split(5)));
         let table = Table::compile(&fleet::fleet(domains, PER_FUNCTION, &alias, way.qualifier));
         let headers = [
             ("host", "shop.example.com"),

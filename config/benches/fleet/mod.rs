@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use config::bucket::Buckets;
 use config::model::{
-    Alias, Config, Domain, DomainStage, Endpoint, Function, OnMissingKey, OnUnhealthy, Protocol, Retries, Route,
-    Selection, Target, Timeouts, Upstream, UpstreamHost, Version,
+    Alias, Config, Domain, DomainStage, Endpoint, Function, Protocol, Retries, Route, Target, Timeouts, Upstream,
+    UpstreamHost, Version,
 };
 use config::name::{Qualifier, VersionId};
 use config::template::Template;
@@ -54,23 +54,6 @@ pub(crate) fn fleet(domains: usize, per_function: usize, alias: &Alias, qualifie
         config.domains.insert(host(number).parse().expect("a host"), Arc::new(domain));
     }
     config
-}
-
-/// The alias that most have: no routing key, no rules.
-pub(crate) fn alias(split: Split) -> Alias {
-    Alias {
-        buckets: Buckets::cold(&split),
-        split,
-        joined: VersionId::Number(NonZeroU32::MIN.saturating_add(1)),
-        key: Vec::new(),
-        on_missing_key: OnMissingKey::default(),
-        selection: Selection::default(),
-        salt: None,
-        rules: Vec::new(),
-        on_unhealthy: OnUnhealthy::default(),
-        stable: None,
-        plan: None,
-    }
 }
 
 /// Version 1 at `100 - percent`, version 2 at `percent`.
