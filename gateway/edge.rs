@@ -14,6 +14,7 @@
 //! - [`head`]: the request head of HTTP/1, as the transport looks at it
 //! - [`refusal`]: why a client was turned away
 //! - [`connection`]: what is known about a connection, reachable from every request on it
+//! - [`deadline`]: how long a request may wait for the head of its answer
 //! - [`load`]: who is here; caps and what draining waits for
 //! - [`tls`]: certificates by SNI, swapped while running
 //! - [`proxy_protocol`]: the client's address, from a load balancer in front
@@ -23,6 +24,7 @@
 
 pub mod accept;
 pub mod connection;
+pub mod deadline;
 pub mod head;
 pub mod load;
 pub mod proxied;
@@ -45,6 +47,7 @@ use pingora_core::server::ShutdownWatch;
 
 pub use accept::{bind, serve_listener};
 pub use connection::{ClientProtocol, Connection, Tls};
+pub use deadline::{Cut, HeadWait};
 pub use load::Load;
 pub use refusal::Refusal;
 pub use stream::EdgeStream;

@@ -17,6 +17,7 @@ mod respond;
 #[cfg(test)]
 mod tests;
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,14 +100,14 @@ impl ProxyHttp for Proxy {
 
     async fn connected_to_upstream(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         reused: bool,
-        _: &HttpPeer,
-        _: std::os::fd::RawFd,
+        peer: &HttpPeer,
+        socket: RawFd,
         _: Option<&Digest>,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        ctx.attempt.connected(reused);
+        attempt::connected(session, peer, socket, reused, ctx);
         Ok(())
     }
 
@@ -120,7 +121,11 @@ impl ProxyHttp for Proxy {
         head: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        attempt::write_head(session, head, ctx)
+        attempt::write_head(session, head, ctx)?;
+        if session.as_downstream_mut().is_body_done() {
+            attempt::sent(ctx);
+        }
+        Ok(())
     }
 
     async fn request_body_filter(
@@ -139,6 +144,9 @@ impl ProxyHttp for Proxy {
         // HTTP/1.1 endpoint, and the second end would be read as the start of the next request.
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
+        }
+        if end {
+            attempt::sent(ctx);
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use pingora_core::protocols::tls::SslDigest;
 use pingora_core::server::ShutdownWatch;
 
 use super::EdgeStream;
+use super::deadline::Deadlines;
 use super::transport::Remains;
 
 /// The protocol that a client speaks.
@@ -61,6 +62,7 @@ pub struct Connection {
     pub protocol: ClientProtocol,
     /// The socket, as pingora wants it: its peer is the client.
     pub(super) socket: Arc<SocketDigest>,
+    pub(super) deadlines: Deadlines,
     shutdown: ShutdownWatch,
     handed: Mutex<Option<Box<dyn Any + Send>>>,
     remains: Mutex<Option<Remains>>,
@@ -87,6 +89,7 @@ impl Connection {
             tls,
             protocol,
             socket,
+            deadlines: Deadlines::default(),
             shutdown,
             handed: Mutex::default(),
             remains: Mutex::default(),

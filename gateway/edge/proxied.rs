@@ -3,6 +3,7 @@
 //! HTTP/1 connections are looped over here and not by pingora: the next request reaches pingora only when its head is whole,
 //! so an idle connection holds no session of pingora's, and it is known when each request ends.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -34,6 +35,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ProxiedLane<A> {
 
     async fn serve_http1(&self, mut stream: Box<EdgeStream>, shutdown: &ShutdownWatch) {
         let connection = Arc::clone(stream.connection());
+        let mut deadlines = pin!(connection.deadlines.keep());
         let mut down = shutdown.clone();
         let mut settings: Option<HttpPersistentSettings> = None;
         loop {
@@ -43,7 +45,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> ProxiedLane<A> {
             }
             let in_flight = self.edge.load.request();
             let session = self.session(stream, settings.take());
-            let reused = self.app.process_new_http(session, shutdown).await;
+            let reused = tokio::select! {
+                biased;
+                () = &mut deadlines => None,
+                reused = self.app.process_new_http(session, shutdown) => reused,
+            };
             drop(in_flight);
             let Some((reused, kept)) = reused.map(ReusedHttpStream::consume) else { break };
             let Ok(reused) = reused.into_any().downcast::<EdgeStream>() else { return };
@@ -79,7 +85,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> Lane for ProxiedLane<A> {
             ClientProtocol::Http1 => self.serve_http1(stream, shutdown).await,
             ClientProtocol::Http2 => {
                 if stream.http2_preface().await.is_ok() {
-                    self.http2.process_new(stream, shutdown).await;
+                    let connection = Arc::clone(stream.connection());
+                    tokio::select! {
+                        biased;
+                        () = connection.deadlines.keep() => {}
+                        _ = self.http2.process_new(stream, shutdown) => {}
+                    }
                 }
             }
         }

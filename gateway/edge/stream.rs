@@ -262,6 +262,9 @@ impl AsyncRead for EdgeStream {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
+        if this.connection.deadlines.take_client_cut() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         if this.readable == Readable::Bytes(0) {
             return this.poll_departure(cx);
         }

@@ -1,5 +1,7 @@
 //! One attempt at an endpoint of the resolved version, and whether another one follows.
 
+use std::os::fd::RawFd;
+
 use config::table::{Answers, RenderedEdits, RenderedHost};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::HttpPeer;
@@ -9,6 +11,7 @@ use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use super::ctx::{Attempt, Ctx};
 use super::respond::apply;
 use crate::clock;
+use crate::edge::{Cut, HeadWait};
 use crate::log::EndReason;
 use crate::metrics::Retry;
 use crate::policy::context::{RequestContext, VersionEdits};
@@ -20,7 +23,7 @@ use crate::upstreams::Failure;
 pub(super) const MAX_ATTEMPTS: usize = 8;
 
 /// Picks an endpoint that this request has not tried.
-pub(super) fn begin(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+pub(super) fn begin(session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     let served = ctx.served.as_ref().expect("request_filter let it pass");
     let state = served.destination.state.as_ref().expect("a fixed response is answered in request_filter");
     if ctx.attempts == 0 {
@@ -31,9 +34,8 @@ pub(super) fn begin(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         return Error::e_explain(ErrorType::HTTPStatus(503), "no healthy endpoint");
     };
     let peer = if session.is_upgrade_req() {
+        session.set_read_timeout(Some(state.spec().timeouts.idle));
         pick.peer_for_upgrade()
-    } else if may_pause(session.req_header()) {
-        pick.peer_for_stream()
     } else {
         pick.peer()
     };
@@ -43,10 +45,28 @@ pub(super) fn begin(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     Ok(peer)
 }
 
-/// Whether the response is one that may stand still for longer than a response may take to begin.
-fn may_pause(head: &RequestHeader) -> bool {
-    let starts = |name: &str, value: &[u8]| head.headers.get(name).is_some_and(|v| v.as_bytes().starts_with(value));
-    starts("accept", b"text/event-stream") || starts("content-type", b"application/grpc")
+/// Connected, by a socket that is this request's alone if the endpoint speaks HTTP/1.1.
+pub(super) fn connected(session: &Session, peer: &HttpPeer, socket: RawFd, reused: bool, ctx: &mut Ctx) {
+    ctx.attempt.connected(reused);
+    ctx.attempt.cut = if peer.options.custom_l4.is_none() && peer.options.alpn.get_max_http_version() == 1 {
+        Some(Cut::Endpoint(socket))
+    } else if session.is_http2() {
+        None
+    } else {
+        Some(Cut::Client)
+    };
+}
+
+/// The endpoint has all of the request: from now on it has `timeouts.response` to begin its answer.
+pub(super) fn sent(ctx: &mut Ctx) {
+    let attempt = &mut ctx.attempt;
+    if attempt.wait.is_none()
+        && attempt.status.is_none()
+        && let (Some(connection), Some(cut)) = (&ctx.connection, attempt.cut)
+        && let Some(state) = ctx.served.as_ref().and_then(|served| served.destination.state.as_ref())
+    {
+        attempt.wait = Some(HeadWait::begin(connection, state.spec().timeouts.response, cut));
+    }
 }
 
 /// Turns the client's head into the endpoint's.
@@ -110,11 +130,12 @@ fn authority(host: &str, port: u16) -> String {
 
 /// The endpoint sent a head. A status that the version wants tried again becomes an error that says so.
 pub(super) fn answered(session: &Session, head: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
-    if head.status.is_informational() {
+    if head.status.is_informational() && head.status != 101 {
         return Ok(());
     }
     let status = head.status.as_u16();
     ctx.attempt.status = Some(status);
+    ctx.attempt.wait = None;
     ctx.attempt.answer = ctx.attempt.began.map(|began| began.elapsed());
     if let Some(pick) = &ctx.attempt.pick {
         pick.succeeded();
@@ -133,6 +154,10 @@ pub(super) fn failed(session: &Session, ctx: &mut Ctx, mut error: Box<Error>, re
     if matches!(error.etype(), ErrorType::HTTPStatus(_)) {
         // Decided in `answered`, or an answer of our own.
         return error;
+    }
+    if ctx.attempt.wait.take().is_some_and(|wait| wait.was_cut()) {
+        error = Error::explain(ErrorType::ReadTimedout, "no response head within timeouts.response");
+        error.as_up();
     }
     if let (Some(pick), Some(failure)) = (&ctx.attempt.pick, Failure::of(&error, reused)) {
         pick.failed(failure);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use prometheus::IntGauge;
 
 use crate::clock;
-use crate::edge::Connection;
+use crate::edge::{Connection, Cut, HeadWait};
 use crate::live::Served;
 use crate::log::EndReason;
 use crate::policy::forwarded::Origin;
@@ -48,6 +48,10 @@ pub(super) struct Attempt {
     pub(super) answer: Option<Duration>,
     pub(super) reused: bool,
     pub(super) status: Option<u16>,
+    /// Where the wait for the head can be cut.
+    pub(super) cut: Option<Cut>,
+    /// From the request's last byte to the head of the answer.
+    pub(super) wait: Option<HeadWait>,
 }
 
 impl Ctx {

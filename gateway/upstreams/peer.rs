@@ -118,7 +118,7 @@ pub(super) fn template(spec: &Spec, trust: &Trust, host: &str, address: SocketAd
     options.verify_hostname = options.verify_cert;
     options.connection_timeout = Some(spec.timeouts.connect);
     options.total_connection_timeout = Some(spec.timeouts.connect);
-    options.read_timeout = Some(spec.timeouts.response);
+    options.read_timeout = Some(spec.timeouts.response.max(spec.timeouts.idle));
     options.write_timeout = Some(spec.timeouts.idle);
     options.idle_timeout = Some(spec.timeouts.keep_alive);
     if spec.protocol != Protocol::Http1 {
@@ -134,27 +134,16 @@ fn server_name(tls: &UpstreamTls, host: &str) -> String {
     tls.sni.as_ref().map_or(host, |sni| sni.as_str()).to_owned()
 }
 
-/// The peer of a request whose response may pause: the idle limit holds between two bytes of it.
-pub(super) fn for_stream(template: &HttpPeer) -> Box<HttpPeer> {
-    let mut peer = Box::new(template.clone());
-    peer.options.read_timeout = peer.options.read_timeout.max(idle(template));
-    peer
-}
-
 /// The peer of a request that wants an upgrade. Upgrades exist in HTTP/1.1 alone, so it speaks that even when the
 /// upstream is configured for HTTP/2; the tunnel's idle limit holds.
 pub(super) fn for_upgrade(template: &HttpPeer) -> Box<HttpPeer> {
     let mut peer = Box::new(template.clone());
     peer.group_key ^= UPGRADE_SALT;
     peer.options.set_http_version(1, 1);
-    peer.options.read_timeout = idle(template);
+    // Writes wait for the idle limit, too.
+    peer.options.read_timeout = peer.options.write_timeout;
     peer.options.custom_l4 = Some(Arc::new(YieldingDial));
     peer
-}
-
-/// The idle limit of a template: writes wait that long.
-fn idle(template: &HttpPeer) -> Option<Duration> {
-    template.options.write_timeout
 }
 
 /// The peer of a check: its own connection each time, never one that requests use.
@@ -263,15 +252,17 @@ mod tests {
     fn every_timeout_is_finite_and_as_configured() {
         let seconds = Duration::from_secs;
         let timeouts = Timeouts { connect: seconds(1), response: seconds(2), idle: seconds(3), keep_alive: seconds(4) };
+        let patient = Timeouts { response: seconds(5), ..timeouts.clone() };
         let peer = finished(&Spec { timeouts, ..spec(&[]) }, "127.0.0.1");
+        let patient = finished(&Spec { timeouts: patient, ..spec(&[]) }, "127.0.0.1");
         let limits = |peer: &HttpPeer| {
             let o = &peer.options;
             [o.connection_timeout, o.total_connection_timeout, o.read_timeout, o.write_timeout, o.idle_timeout]
                 .map(|limit| limit.unwrap().as_secs())
         };
-        assert_eq!(limits(&peer), [1, 1, 2, 3, 4]);
-        assert_eq!(limits(&for_stream(&peer)), [1, 1, 3, 3, 4]);
-        assert_eq!(limits(&for_upgrade(&peer)), [1, 1, 3, 3, 4]);
+        assert_eq!(limits(&peer), [1, 1, 3, 3, 4]);
+        assert_eq!(limits(&patient), [1, 1, 5, 3, 4]);
+        assert_eq!(limits(&for_upgrade(&patient)), [1, 1, 3, 3, 4]);
         assert_eq!(limits(&for_check(&peer, seconds(9))), [9, 9, 9, 3, 4]);
     }
 

@@ -111,18 +111,11 @@ impl Pick {
         self.member.port
     }
 
-    /// The peer for this attempt. Its read timeout is `timeouts.response`, on each read: pingora has one for both the
-    /// head and the body.
+    /// The peer for this attempt. Its read timeout bounds each read of head and body alike, so it is the longer one of
+    /// `timeouts.response` and `timeouts.idle`; who sends the request keeps the limit on the head.
     #[must_use]
     pub fn peer(&self) -> Box<HttpPeer> {
         Box::new(self.member.peer.clone())
-    }
-
-    /// The peer for a request whose response may pause (event streams, gRPC): the longer of `timeouts.response` and
-    /// `timeouts.idle` holds for each read.
-    #[must_use]
-    pub fn peer_for_stream(&self) -> Box<HttpPeer> {
-        peer::for_stream(&self.member.peer)
     }
 
     /// The peer for a request that wants an upgrade: HTTP/1.1, its own connection, `timeouts.idle` for each read of the

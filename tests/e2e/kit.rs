@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod endpoint;
+pub(crate) mod endpoint_h2;
 pub(crate) mod h2;
 pub(crate) mod load;
 pub(crate) mod tls;

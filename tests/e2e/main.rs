@@ -12,6 +12,7 @@ mod secure;
 mod split;
 mod stop;
 mod streams;
+mod timeouts;
 
 use kit::endpoint::Endpoint;
 use kit::weir::Weir;

@@ -141,7 +141,7 @@ async fn a_thousand_changes_lose_nothing() {
     let weir = Weir::start(&marked(&shop(&all, "1"), 0)).await;
 
     let mut stream = Client::connect(weir.http).await;
-    stream.send(format!("GET /events HTTP/1.1\r\nhost: {HOST}\r\naccept: text/event-stream\r\n\r\n")).await;
+    stream.send(format!("GET /events HTTP/1.1\r\nhost: {HOST}\r\n\r\n")).await;
     permits.add_permits(1);
     assert_eq!(stream.head().await.0, 200);
     let mut socket = Client::connect(weir.http).await;

@@ -84,16 +84,21 @@ impl Drop for Endpoint {
 impl Endpoint {
     /// Answers everything by name until [`on`](Self::on) says otherwise.
     pub(crate) async fn start(name: &str) -> Self {
-        Self::listen(name, None).await
+        Self::start_at(name, SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    /// The same on a certain address.
+    pub(crate) async fn start_at(name: &str, address: SocketAddr) -> Self {
+        Self::listen(name, address, None).await
     }
 
     /// The same over TLS.
     pub(crate) async fn start_tls(name: &str, config: Arc<rustls::ServerConfig>) -> Self {
-        Self::listen(name, Some(config.into())).await
+        Self::listen(name, SocketAddr::from(([127, 0, 0, 1], 0)), Some(config.into())).await
     }
 
-    async fn listen(name: &str, tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
+    async fn listen(name: &str, address: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a loopback port is free");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             name: name.into(),

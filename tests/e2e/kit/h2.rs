@@ -23,6 +23,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Option<HeaderMap>,
 }
 
 impl H2 {
@@ -43,7 +44,7 @@ impl H2 {
         within("an answer over HTTP/2", self.try_request(request, frames)).await.expect("an answer")
     }
 
-    async fn try_request(&self, request: Request<()>, frames: &[&[u8]]) -> Result<Answer, h2::Error> {
+    pub(crate) async fn try_request(&self, request: Request<()>, frames: &[&[u8]]) -> Result<Answer, h2::Error> {
         let mut requests = self.requests.clone().ready().await?;
         let (response, mut body) = requests.send_request(request, frames.is_empty())?;
         for (index, frame) in frames.iter().enumerate() {
@@ -56,6 +57,7 @@ impl H2 {
             body.flow_control().release_capacity(chunk.len())?;
             bytes.extend_from_slice(&chunk);
         }
-        Ok(Answer { status: head.status, headers: head.headers, body: bytes })
+        let trailers = body.trailers().await?;
+        Ok(Answer { status: head.status, headers: head.headers, body: bytes, trailers })
     }
 }

@@ -42,10 +42,18 @@ impl Certificate {
 
     /// A server that shows this certificate.
     pub(crate) fn server(&self) -> Arc<ServerConfig> {
+        self.server_with(&[])
+    }
+
+    /// The same, with these protocols.
+    pub(crate) fn server_with(&self, alpn: &[&str]) -> Arc<ServerConfig> {
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("the key was just written");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = config.expect("the provider has TLS 1.2 and 1.3").with_no_client_auth();
-        Arc::new(config.with_single_cert(vec![self.der.clone()], key).expect("the key belongs to the certificate"))
+        let mut config =
+            config.with_single_cert(vec![self.der.clone()], key).expect("the key belongs to the certificate");
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
     }
 }

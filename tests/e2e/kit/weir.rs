@@ -52,9 +52,14 @@ impl Weir {
 
     /// In a folder that may hold certificates already.
     pub(crate) async fn start_in(folder: TempDir, process: &'static str, live: &str) -> Self {
+        Self::start_by(&[], folder, process, live).await
+    }
+
+    /// As the last arguments of another command, which is to become the gateway.
+    pub(crate) async fn start_by(command: &[&str], folder: TempDir, process: &'static str, live: &str) -> Self {
         let file = folder.path().join("weir.yaml");
         std::fs::write(&file, format!("{process}{live}")).expect("the test's folder can be written");
-        Self::start_file(folder, &file, process).await
+        Self::launch(command, "serve", folder, &file, process).await
     }
 
     /// From a file that is there already, possibly through links.
@@ -64,8 +69,13 @@ impl Weir {
 
     /// As `weir serve` or `weir demo`.
     pub(crate) async fn start_as(command: &str, folder: TempDir, file: &Path, process: &'static str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
-            .args([command, "--config"])
+        Self::launch(&[], command, folder, file, process).await
+    }
+
+    async fn launch(by: &[&str], command: &str, folder: TempDir, file: &Path, process: &'static str) -> Self {
+        let words = [by, &[env!("CARGO_BIN_EXE_weir"), command, "--config"]].concat();
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
             .arg(file)
             .current_dir(folder.path())
             .stdin(Stdio::null())
