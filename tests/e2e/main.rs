@@ -4,15 +4,18 @@ mod kit;
 
 mod commands;
 mod demo;
+mod entrance;
 mod failure;
 mod framing;
 mod headers;
+mod names;
 mod reload;
 mod secure;
 mod split;
 mod stop;
 mod streams;
 mod timeouts;
+mod upstream_h2;
 
 use kit::endpoint::Endpoint;
 use kit::weir::Weir;
