@@ -42,29 +42,49 @@ pub enum HeaderEdit<'e> {
     /// Drops every field of this name, in any case.
     Remove(&'e str),
     /// Replaces every field of this name by one.
-    Set(&'e str, &'e [u8]),
+    Set(FieldName<'e>, &'e [u8]),
     /// Adds a field and keeps those that are there.
-    Add(&'e str, &'e [u8]),
+    Add(FieldName<'e>, &'e [u8]),
+}
+
+/// The name of a field that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldName<'e> {
+    /// One of Weir's own: nobody has to copy it.
+    Own(&'static str),
+    /// One of the configuration, which has checked it.
+    Given(&'e str),
+}
+
+impl<'e> FieldName<'e> {
+    /// The name.
+    #[must_use]
+    pub fn as_str(self) -> &'e str {
+        match self {
+            Self::Own(name) => name,
+            Self::Given(name) => name,
+        }
+    }
 }
 
 /// Edits in the order they are to be applied.
 #[derive(Default)]
 pub struct Edits<'a> {
-    edits: SmallVec<[(Name<'a>, Change<'a>); 24]>,
+    edits: SmallVec<[Change<'a>; 24]>,
     text: Text,
 }
 
 #[derive(Clone, Copy)]
 enum Change<'a> {
-    Remove,
-    Set(Value<'a>),
-    Add(Value<'a>),
+    Remove(&'a str),
+    Set(Name<'a>, Value<'a>),
+    Add(Name<'a>, Value<'a>),
 }
 
 /// A name that somebody else holds, or a part of `Edits::text` from..to.
 #[derive(Clone, Copy)]
 enum Name<'a> {
-    Held(&'a str),
+    Held(FieldName<'a>),
     Written(u32, u32),
 }
 
@@ -78,41 +98,38 @@ enum Value<'a> {
 impl<'a> Edits<'a> {
     /// What to apply, in order.
     pub fn iter(&self) -> impl Iterator<Item = HeaderEdit<'_>> {
-        self.edits.iter().map(|(name, change)| {
-            let name = self.name(*name);
-            match change {
-                Change::Remove => HeaderEdit::Remove(name),
-                Change::Set(value) => HeaderEdit::Set(name, self.value(*value)),
-                Change::Add(value) => HeaderEdit::Add(name, self.value(*value)),
-            }
+        self.edits.iter().map(|change| match *change {
+            Change::Remove(name) => HeaderEdit::Remove(name),
+            Change::Set(name, value) => HeaderEdit::Set(self.name(name), self.value(value)),
+            Change::Add(name, value) => HeaderEdit::Add(self.name(name), self.value(value)),
         })
     }
 
     /// Drops every field of this name.
     pub fn remove(&mut self, name: &'a str) {
-        self.edits.push((Name::Held(name), Change::Remove));
+        self.edits.push(Change::Remove(name));
     }
 
     /// Replaces every field of this name.
-    pub fn set(&mut self, name: &'a str, value: &'a [u8]) {
-        self.edits.push((Name::Held(name), Change::Set(Value::Held(value))));
+    pub fn set(&mut self, name: FieldName<'a>, value: &'a [u8]) {
+        self.edits.push(Change::Set(Name::Held(name), Value::Held(value)));
     }
 
     /// Adds one field.
-    pub fn add(&mut self, name: &'a str, value: &'a [u8]) {
-        self.edits.push((Name::Held(name), Change::Add(Value::Held(value))));
+    pub fn add(&mut self, name: FieldName<'a>, value: &'a [u8]) {
+        self.edits.push(Change::Add(Name::Held(name), Value::Held(value)));
     }
 
     /// Replaces every field of this name by the text that `write` writes.
-    pub fn set_written(&mut self, name: &'a str, write: impl FnOnce(&mut Text)) {
+    pub fn set_written(&mut self, name: &'static str, write: impl FnOnce(&mut Text)) {
         let value = self.written(write);
-        self.edits.push((Name::Held(name), Change::Set(value)));
+        self.edits.push(Change::Set(Name::Held(FieldName::Own(name)), value));
     }
 
     /// Adds one field with the text that `write` writes.
-    pub fn add_written(&mut self, name: &'a str, write: impl FnOnce(&mut Text)) {
+    pub fn add_written(&mut self, name: &'static str, write: impl FnOnce(&mut Text)) {
         let value = self.written(write);
-        self.edits.push((Name::Held(name), Change::Add(value)));
+        self.edits.push(Change::Add(Name::Held(FieldName::Own(name)), value));
     }
 
     /// Replaces every field named `prefix` + `name`, in lower case. Both are ASCII.
@@ -120,7 +137,7 @@ impl<'a> Edits<'a> {
         let from = self.text.position();
         self.text.bytes(prefix.as_bytes()).bytes(name.as_bytes());
         self.text.0[from as usize..].make_ascii_lowercase();
-        self.edits.push((Name::Written(from, self.text.position()), Change::Set(Value::Held(value))));
+        self.edits.push(Change::Set(Name::Written(from, self.text.position()), Value::Held(value)));
     }
 
     fn written(&mut self, write: impl FnOnce(&mut Text)) -> Value<'a> {
@@ -129,11 +146,12 @@ impl<'a> Edits<'a> {
         Value::Written(from, self.text.position())
     }
 
-    fn name<'s>(&'s self, name: Name<'a>) -> &'s str {
+    fn name<'s>(&'s self, name: Name<'a>) -> FieldName<'s> {
         match name {
             Name::Held(name) => name,
             Name::Written(from, to) => {
-                str::from_utf8(&self.text.0[from as usize..to as usize]).expect("names are written from texts")
+                let written = str::from_utf8(&self.text.0[from as usize..to as usize]);
+                FieldName::Given(written.expect("names are written from texts"))
             }
         }
     }
@@ -178,6 +196,7 @@ impl Write for Text {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::FieldName::{Given, Own};
     use super::*;
 
     /// Whether the list needed memory from the heap.
@@ -192,10 +211,10 @@ pub(crate) mod tests {
             match edit {
                 HeaderEdit::Remove(name) => head.retain(|(n, _)| !n.eq_ignore_ascii_case(name)),
                 HeaderEdit::Set(name, value) => {
-                    head.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
-                    head.push((name.to_owned(), value.to_vec()));
+                    head.retain(|(n, _)| !n.eq_ignore_ascii_case(name.as_str()));
+                    head.push((name.as_str().to_owned(), value.to_vec()));
                 }
-                HeaderEdit::Add(name, value) => head.push((name.to_owned(), value.to_vec())),
+                HeaderEdit::Add(name, value) => head.push((name.as_str().to_owned(), value.to_vec())),
             }
         }
         head
@@ -205,7 +224,8 @@ pub(crate) mod tests {
     fn edits_keep_their_order_and_their_values() {
         let mut edits = Edits::default();
         edits.remove("a");
-        edits.set("b", b"1");
+        edits.set(Given("b"), b"1");
+        edits.add(Own("e"), b"3");
         edits.add_written("c", |t| {
             t.display(7).bytes(b"\xff");
         });
@@ -216,10 +236,11 @@ pub(crate) mod tests {
             seen,
             [
                 HeaderEdit::Remove("a"),
-                HeaderEdit::Set("b", b"1"),
-                HeaderEdit::Add("c", b"7\xff"),
-                HeaderEdit::Set("d", b""),
-                HeaderEdit::Set("x-e_f", b"2"),
+                HeaderEdit::Set(Given("b"), b"1"),
+                HeaderEdit::Add(Own("e"), b"3"),
+                HeaderEdit::Add(Own("c"), b"7\xff"),
+                HeaderEdit::Set(Own("d"), b""),
+                HeaderEdit::Set(Given("x-e_f"), b"2"),
             ]
         );
     }

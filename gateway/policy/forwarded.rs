@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
+use super::FieldName::Own;
 use super::context::RequestContext;
 use super::{Edits, Fields, Text};
 
@@ -51,23 +52,27 @@ impl Origin {
 pub(super) fn forward<'a, F: Fields + ?Sized>(edits: &mut Edits<'a>, request: &RequestContext<'a>, fields: &'a F) {
     let origin = request.origin;
     let told = |name: &'static str| values(fields, name).filter(move |_| origin.trusted);
+    let peer = text_of(origin.peer);
     edits.set_written("x-forwarded-for", |text| {
         chain(text, told("x-forwarded-for"));
-        text.display(origin.peer);
+        text.bytes(&peer.0);
     });
     edits.set_written("x-real-ip", |text| {
-        text.display(origin.client);
+        match origin.client == origin.peer {
+            true => text.bytes(&peer.0),
+            false => text.display(origin.client),
+        };
     });
     let told_proto = only(told("x-forwarded-proto")).filter(|proto| matches!(*proto, b"http" | b"https"));
     let proto = told_proto.unwrap_or(if request.tls { b"https" } else { b"http" });
-    edits.set("x-forwarded-proto", proto);
-    edits.set("x-forwarded-host", only(told("x-forwarded-host")).unwrap_or(request.host.as_bytes()));
+    edits.set(Own("x-forwarded-proto"), proto);
+    edits.set(Own("x-forwarded-host"), only(told("x-forwarded-host")).unwrap_or(request.host.as_bytes()));
     match only(told("x-forwarded-port")).filter(|port| port_number(port).is_some()) {
-        Some(port) => edits.set("x-forwarded-port", port),
+        Some(port) => edits.set(Own("x-forwarded-port"), port),
         // The proxy in front speaks another scheme with the client than with us, so our port is not the client's.
-        None if told_proto.is_some() => edits.set("x-forwarded-port", outer_port(request.host, proto)),
+        None if told_proto.is_some() => edits.set(Own("x-forwarded-port"), outer_port(request.host, proto)),
         None => edits.set_written("x-forwarded-port", |text| {
-            text.display(request.port);
+            text.bytes(itoa::Buffer::new().format(request.port).as_bytes());
         }),
     }
     let outer = only(told("x-forwarded-prefix")).filter(|prefix| prefix.starts_with(b"/"));
@@ -76,14 +81,14 @@ pub(super) fn forward<'a, F: Fields + ?Sized>(edits: &mut Edits<'a>, request: &R
             let outer = outer.unwrap_or_default();
             text.bytes(outer.strip_suffix(b"/").unwrap_or(outer)).bytes(request.stage_prefix.as_bytes());
         });
-    } else {
+    } else if origin.trusted {
         edits.remove("x-forwarded-prefix");
     }
     edits.set_written("forwarded", |text| {
         if told("forwarded").all(is_whole) {
             chain(text, told("forwarded"));
         }
-        element(text, request);
+        element(text, request, &peer.0);
     });
 }
 
@@ -108,11 +113,18 @@ fn chain<'f>(text: &mut Text, values: impl Iterator<Item = &'f [u8]>) {
     }
 }
 
+/// The address as it is written, once for all fields that name it.
+fn text_of(address: IpAddr) -> Text {
+    let mut text = Text::default();
+    text.display(address);
+    text
+}
+
 /// Our element of `Forwarded`: `for`, `host`, `proto` (RFC 7239 section 4; quoting of IPv6 and ports: section 6).
-fn element(text: &mut Text, request: &RequestContext<'_>) {
+fn element(text: &mut Text, request: &RequestContext<'_>, peer: &[u8]) {
     match request.origin.peer {
-        IpAddr::V4(v4) => text.bytes(b"for=").display(v4),
-        IpAddr::V6(v6) => text.bytes(b"for=\"[").display(v6).bytes(b"]\""),
+        IpAddr::V4(_) => text.bytes(b"for=").bytes(peer),
+        IpAddr::V6(_) => text.bytes(b"for=\"[").bytes(peer).bytes(b"]\""),
     };
     if !request.host.is_empty() {
         text.bytes(b";host=");

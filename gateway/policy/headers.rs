@@ -5,6 +5,7 @@ use std::time::Duration;
 use config::model::Dialect;
 use config::name::VersionId;
 
+use super::FieldName::{Given, Own};
 use super::context::{RequestContext, ResponseContext};
 use super::forwarded::{Origin, forward, only, values};
 use super::{Edits, Fields};
@@ -27,21 +28,19 @@ pub fn request_edits<'a, F: Fields + ?Sized>(request: &RequestContext<'a>, field
     }
     context(&mut edits, request);
     forward(&mut edits, request, fields);
-    edits.add_written("via", |text| {
-        text.display(request.received_by).display(" ").display(PSEUDONYM);
-    });
-    edits.set("x-request-id", request.request_id);
+    via(&mut edits, request.received_by);
+    edits.set(Own("x-request-id"), request.request_id);
     if let Some(host) = request.upstream_host {
-        edits.set("host", host.as_bytes());
+        edits.set(Own("host"), host.as_bytes());
     }
     for name in request.version_edits.remove {
         edits.remove(name);
     }
     for (name, value) in request.version_edits.set {
-        edits.set(name, value.as_bytes());
+        edits.set(Given(name), value.as_bytes());
     }
     for (name, value) in request.version_edits.add {
-        edits.add(name, value.as_bytes());
+        edits.add(Given(name), value.as_bytes());
     }
     edits
 }
@@ -62,11 +61,9 @@ pub fn response_edits<'a>(response: &ResponseContext<'a>) -> Edits<'a> {
             version_edit(&mut edits, name, version);
         }
     }
-    edits.set("x-request-id", response.request_id);
+    edits.set(Own("x-request-id"), response.request_id);
     if let Some(received_by) = response.received_by {
-        edits.add_written("via", |text| {
-            text.display(received_by).display(" ").display(PSEUDONYM);
-        });
+        via(&mut edits, received_by);
     }
     if let Some(cookie) = response.cookie {
         edits.add_written("set-cookie", |text| {
@@ -128,16 +125,22 @@ pub fn trace_id<F: Fields + ?Sized>(fields: &F) -> Option<&[u8]> {
 
 /// What the endpoint is told about the resolution.
 fn context<'a>(edits: &mut Edits<'a>, request: &RequestContext<'a>) {
-    edits.set("x-weir-function", request.function.as_bytes());
-    edits.set("x-weir-qualifier", request.qualifier.as_bytes());
+    edits.set(Own("x-weir-function"), request.function.as_bytes());
+    edits.set(Own("x-weir-qualifier"), request.qualifier.as_bytes());
     version_edit(edits, "x-weir-version", request.version);
     for (name, value) in request.stage_variables.into_iter().flatten() {
         edits.set_prefixed("x-weir-stage-", name, value.as_bytes());
     }
     if request.dialects.contains(&Dialect::Fc) {
-        edits.set("x-fc-qualifier", request.qualifier.as_bytes());
+        edits.set(Own("x-fc-qualifier"), request.qualifier.as_bytes());
         version_edit(edits, "x-fc-version-id", request.version);
     }
+}
+
+fn via(edits: &mut Edits<'_>, received_by: &str) {
+    edits.add_written("via", |text| {
+        text.bytes(received_by.as_bytes()).bytes(b" ").bytes(PSEUDONYM.as_bytes());
+    });
 }
 
 fn version_edit(edits: &mut Edits<'_>, name: &'static str, version: VersionId) {

@@ -7,6 +7,7 @@ use config::head::RequestHead;
 use config::model::Protocol;
 use config::resolve::{Reason, Unresolved, allowed};
 use config::table::Answers;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST};
 use http::{HeaderMap, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
@@ -40,7 +41,7 @@ impl Proxy {
     pub(super) fn admit(&self, session: &mut Session, ctx: &mut Ctx) -> Admission {
         let connection = Connection::of(session);
         session.set_write_timeout(Some(self.limits.body_timeout));
-        if session.req_header().headers.contains_key("expect") {
+        if session.req_header().headers.contains_key(EXPECT) {
             // The endpoint's 100 comes before the body has ended, which is no reason to close the connection.
             session.set_close_on_response_before_downstream_finish(false);
         }
@@ -87,7 +88,7 @@ impl Proxy {
         if request.method == http::Method::TRACE {
             return Some(Answer::no_method(METHODS));
         }
-        let length = request.headers.get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let length = request.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         length.filter(|length| *length > self.limits.body_bytes).map(|_| Answer::of(EndReason::BodyTooLarge))
     }
 
@@ -119,8 +120,7 @@ impl Proxy {
             return Some(Answer::retry_after(EndReason::NoHealthy, 1));
         }
         // gRPC ends in trailers, which HTTP/1.1 endpoints of pingora-proxy cannot give.
-        let is_grpc =
-            request.headers.get("content-type").is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
+        let is_grpc = request.headers.get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
         match &served.destination.upstream.answers {
             Answers::Endpoints(rendered) if is_grpc && rendered.protocol == Protocol::Http1 => {
                 Some(Answer::of(EndReason::UpstreamProtocol))
@@ -173,7 +173,7 @@ fn head(request: &RequestHeader, client: IpAddr) -> RequestHead<'_, HeaderMap> {
 /// `:authority` or `Host`, as received; empty where there is none, or one that is no text.
 pub(super) fn host(request: &RequestHeader) -> &str {
     let authority = request.uri.authority().map(http::uri::Authority::as_str);
-    authority.or_else(|| request.headers.get("host")?.to_str().ok()).unwrap_or_default()
+    authority.or_else(|| request.headers.get(HOST)?.to_str().ok()).unwrap_or_default()
 }
 
 /// The protocol that the request came by, as `Via` writes it.

@@ -3,6 +3,7 @@
 use std::os::fd::RawFd;
 
 use config::table::{Answers, RenderedEdits, RenderedHost};
+use http::header::COOKIE;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::HttpPeer;
 use pingora::proxy::Session;
@@ -39,9 +40,11 @@ pub(super) fn begin(session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer
     } else {
         pick.peer()
     };
+    // Nothing has awaited anything but the client before the first attempt.
+    let began = if ctx.attempts == 0 { ctx.started } else { clock::now() };
     ctx.tried.add(&pick);
     ctx.attempts += 1;
-    ctx.attempt = Attempt { pick: Some(pick), began: Some(clock::now()), ..Attempt::default() };
+    ctx.attempt = Attempt { pick: Some(pick), began: Some(began), ..Attempt::default() };
     Ok(peer)
 }
 
@@ -116,10 +119,10 @@ pub(super) fn write_head(session: &Session, head: &mut RequestHeader, ctx: &Ctx)
 
 /// HTTP/2 clients may send a field for each cookie; HTTP/1.1 knows one field (RFC 9113, 8.2.3).
 fn join_cookies(head: &mut RequestHeader) -> Result<()> {
-    if head.headers.get_all("cookie").iter().nth(1).is_none() {
+    if head.headers.get_all(COOKIE).iter().nth(1).is_none() {
         return Ok(());
     }
-    let cookies: Vec<&[u8]> = head.headers.get_all("cookie").iter().map(http::HeaderValue::as_bytes).collect();
+    let cookies: Vec<&[u8]> = head.headers.get_all(COOKIE).iter().map(http::HeaderValue::as_bytes).collect();
     head.insert_header("cookie", cookies.join(&b"; "[..]))
 }
 
@@ -136,7 +139,9 @@ pub(super) fn answered(session: &Session, head: &ResponseHeader, ctx: &mut Ctx) 
     let status = head.status.as_u16();
     ctx.attempt.status = Some(status);
     ctx.attempt.wait = None;
-    ctx.attempt.answer = ctx.attempt.began.map(|began| began.elapsed());
+    let now = clock::now();
+    ctx.attempt.answer = ctx.attempt.began.map(|began| now - began);
+    ctx.first_byte = Some(now - ctx.started);
     if let Some(pick) = &ctx.attempt.pick {
         pick.succeeded();
     }

@@ -3,33 +3,38 @@
 use bytes::Bytes;
 use config::model::KeySource;
 use config::name::AliasName;
-use http::HeaderName;
+use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, Session};
-use pingora_core::{Error, ErrorSource, ErrorType, OrErr, Result};
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use prometheus::IntGauge;
 
 use super::Proxy;
 use super::ctx::{Ctx, OpenStream};
 use crate::live::Served;
 use crate::log::EndReason;
-use crate::policy::HeaderEdit;
 use crate::policy::answer::{Answer, Reply};
 use crate::policy::context::{IssuedCookie, ResponseContext};
 use crate::policy::headers::response_edits;
+use crate::policy::{FieldName, HeaderEdit};
 
 /// Drops what the endpoint said about its own connection alone (RFC 9110, 7.6.1). pingora does so for requests only.
 fn drop_hop_by_hop(head: &mut ResponseHeader) {
+    const OWN: [&str; 4] = ["keep-alive", "proxy-connection", "te", "upgrade"];
+    // Most answers have none of these, and looking once is cheaper than removing each.
+    if !head.headers.keys().any(|name| *name == CONNECTION || OWN.contains(&name.as_str())) {
+        return;
+    }
     let nominated: Vec<String> = head
         .headers
-        .get_all("connection")
+        .get_all(CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(|name| name.trim().to_ascii_lowercase())
         .filter(|name| !matches!(&**name, "" | "close" | "content-length" | "transfer-encoding"))
         .collect();
-    for name in nominated.iter().map(String::as_str).chain(["keep-alive", "proxy-connection", "te", "upgrade"]) {
+    for name in nominated.iter().map(String::as_str).chain(OWN) {
         head.remove_header(name);
     }
 }
@@ -74,14 +79,13 @@ impl Proxy {
         }
         let received_by = if head.version == http::Version::HTTP_2 { "2" } else { "1.1" };
         edit(head, ctx, Some(received_by))?;
-        ctx.first_byte = Some(ctx.started.elapsed());
         ctx.stream = self.long_lived(head).map(OpenStream::new);
         Ok(())
     }
 
     /// The gauge that counts answers of this kind, if they live long.
     fn long_lived(&self, head: &ResponseHeader) -> Option<&IntGauge> {
-        let kind = head.headers.get("content-type").map_or(&b""[..], http::HeaderValue::as_bytes);
+        let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], http::HeaderValue::as_bytes);
         if head.status == 101 {
             Some(&self.metrics.websockets)
         } else if kind.starts_with(b"text/event-stream") {
@@ -101,7 +105,7 @@ impl Proxy {
             session.set_keepalive(None);
         }
         let request = session.req_header();
-        let accept = request.headers.get("accept").map(http::HeaderValue::as_bytes);
+        let accept = request.headers.get(ACCEPT).map(http::HeaderValue::as_bytes);
         let reply = answer.reply(request.method.as_str(), accept);
         let (head, body) = self.write_reply(&reply, ctx)?;
         ctx.first_byte = Some(ctx.started.elapsed());
@@ -135,7 +139,7 @@ impl Proxy {
     fn write_reply(&self, reply: &Reply<'_>, ctx: &Ctx) -> Result<(ResponseHeader, Bytes)> {
         let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 4))?;
         for (name, value) in &reply.headers {
-            head.append_header(header_name(name)?, value.as_bytes())?;
+            head.append(FieldName::Given(name), value.as_bytes())?;
         }
         edit(&mut head, ctx, None)?;
         Ok((head, Bytes::copy_from_slice(&reply.body)))
@@ -168,8 +172,8 @@ pub(super) fn end_of(error: &Error) -> EndReason {
 /// A head that edits can be applied to.
 pub(super) trait Editable {
     fn remove(&mut self, name: &str);
-    fn insert(&mut self, name: HeaderName, value: &[u8]) -> Result<()>;
-    fn append(&mut self, name: HeaderName, value: &[u8]) -> Result<()>;
+    fn insert(&mut self, name: FieldName<'_>, value: &[u8]) -> Result<()>;
+    fn append(&mut self, name: FieldName<'_>, value: &[u8]) -> Result<()>;
 }
 
 macro_rules! editable {
@@ -178,11 +182,19 @@ macro_rules! editable {
             fn remove(&mut self, name: &str) {
                 self.remove_header(name);
             }
-            fn insert(&mut self, name: HeaderName, value: &[u8]) -> Result<()> {
-                self.insert_header(name, value)
+            // pingora keeps a static name as it is; any other one is copied, and copied again for its other map.
+            fn insert(&mut self, name: FieldName<'_>, value: &[u8]) -> Result<()> {
+                match name {
+                    FieldName::Own(name) => self.insert_header(name, value),
+                    FieldName::Given(name) => self.insert_header(name.to_owned(), value),
+                }
             }
-            fn append(&mut self, name: HeaderName, value: &[u8]) -> Result<()> {
-                self.append_header(name, value).map(|_| ())
+            fn append(&mut self, name: FieldName<'_>, value: &[u8]) -> Result<()> {
+                match name {
+                    FieldName::Own(name) => self.append_header(name, value),
+                    FieldName::Given(name) => self.append_header(name.to_owned(), value),
+                }
+                .map(|_| ())
             }
         }
     };
@@ -196,13 +208,9 @@ pub(super) fn apply<'e>(head: &mut impl Editable, edits: impl Iterator<Item = He
     for edit in edits {
         match edit {
             HeaderEdit::Remove(name) => head.remove(name),
-            HeaderEdit::Set(name, value) => head.insert(header_name(name)?, value)?,
-            HeaderEdit::Add(name, value) => head.append(header_name(name)?, value)?,
+            HeaderEdit::Set(name, value) => head.insert(name, value)?,
+            HeaderEdit::Add(name, value) => head.append(name, value)?,
         }
     }
     Ok(())
-}
-
-fn header_name(name: &str) -> Result<HeaderName> {
-    HeaderName::from_bytes(name.as_bytes()).or_err(ErrorType::InternalError, "a header name was not checked")
 }
