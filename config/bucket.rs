@@ -110,11 +110,13 @@ impl Buckets {
     /// versions the higher one holds `[0, w)`.
     #[must_use]
     pub fn cold(split: &Split) -> Self {
-        let holders = split.parts().iter().rev().flat_map(|&(version, weight)| {
-            let holder = Holder { arrived: 0, version };
-            std::iter::repeat_n(holder, weight.basis_points().into())
+        let served = split.parts().iter().rev().filter(|(_, weight)| *weight > Weight::ZERO);
+        let mut end = 0;
+        let runs = served.map(|&(version, weight)| {
+            end += weight.basis_points();
+            Run { end, arrived: 0, version }
         });
-        Self(runs_of(holders))
+        Self(runs.collect())
     }
 
     /// Buckets from stored runs.

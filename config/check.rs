@@ -15,9 +15,14 @@ use crate::yaml::{Node, join};
 
 mod function;
 mod locate;
+mod references;
 mod route;
 
-/// Every problem of the whole configuration. Costs what the configuration is large.
+pub use references::references;
+pub(crate) use references::references_to_function;
+
+/// Every problem of the whole configuration, listeners and what needs them aside: those are a node's own. Costs what the
+/// configuration is large.
 #[must_use]
 pub fn check(config: &Config) -> Vec<Problem> {
     let broken = Broken::new();
@@ -57,8 +62,15 @@ pub fn check_domain(config: &Config, host: &HostPattern) -> Vec<Problem> {
 pub(crate) fn check_text(config: &Config, broken: &Broken, root: &Node) -> Vec<Problem> {
     let mut check = Check::new(config, broken);
     check.everything();
+    check.tls();
     let mut locator = Locator::new(root);
     check.found.into_iter().map(|found| locator.locate(found.problem, found.at_key)).collect()
+}
+
+/// These problems at their places in a text.
+pub(crate) fn locate(root: &Node, problems: Vec<Problem>) -> Vec<Problem> {
+    let mut locator = Locator::new(root);
+    problems.into_iter().map(|problem| locator.locate(problem, false)).collect()
 }
 
 /// A problem, and whether its place is the key of its path rather than the value.
@@ -88,7 +100,6 @@ impl<'a> Check<'a> {
             self.stage(name, stage);
         }
         self.references(None);
-        self.tls();
     }
 
     /// The places where functions are named; only those of one function if `only` is given.

@@ -1,6 +1,7 @@
 //! What changed between two configurations, field by field, in the words of the file: for dry runs, the audit log and
 //! people.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,8 +9,9 @@ use imbl::ordmap::DiffItem;
 use serde_json::{Value, json};
 
 use crate::format::tree::{self, Tree};
+use crate::format::version::{self, ShowDigest};
 use crate::format::{domain_tree, stage_tree};
-use crate::model::Config;
+use crate::model::{Config, Function};
 use crate::yaml::join;
 
 /// One field that differs. A thing that is only on one side is one change, not one for each of its fields.
@@ -32,9 +34,7 @@ pub fn diff(before: &Config, after: &Config) -> Vec<Change> {
     if rest_before != rest_after {
         compare(&mut changes, "", Some(&tree::config(&rest_before)), Some(&tree::config(&rest_after)));
     }
-    for item in before.functions.diff(&after.functions) {
-        named(&mut changes, "functions", item, tree::function);
-    }
+    functions(&mut changes, before, after);
     for item in before.stages.diff(&after.stages) {
         named(&mut changes, "stages", item, stage_tree);
     }
@@ -45,6 +45,17 @@ pub fn diff(before: &Config, after: &Config) -> Vec<Change> {
 }
 
 impl Change {
+    /// What [`Change::to_json`] made; `null` counts as not there. `None` for anything else.
+    #[must_use]
+    pub fn from_json(value: &Value) -> Option<Self> {
+        let path = value["path"].as_str()?.to_owned();
+        let side = |name: &str| value.get(name).filter(|side| !side.is_null()).cloned();
+        let (before, after) = (side("before"), side("after"));
+        let text = |side: &Option<Value>| side.as_ref().map(|side| shown(&path, &Tree::from_json(side)));
+        let text = (text(&before), text(&after));
+        Some(Self { path, before, after, text })
+    }
+
     /// `{path, before, after}`; what is not there is left out.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -72,13 +83,61 @@ impl fmt::Display for Change {
     }
 }
 
+/// The paths that differ, the root being empty.
+pub(crate) fn paths(before: &Tree, after: &Tree) -> Vec<String> {
+    let mut changes = Vec::new();
+    compare(&mut changes, "", Some(before), Some(after));
+    changes.into_iter().map(|change| change.path).collect()
+}
+
 /// Everything but functions, stages and domains.
 fn rest(config: &Config) -> Config {
     Config {
         functions: imbl::OrdMap::new(),
+        numbers: imbl::OrdMap::new(),
         stages: imbl::OrdMap::new(),
         domains: imbl::OrdMap::new(),
         ..config.clone()
+    }
+}
+
+fn functions(changes: &mut Vec<Change>, before: &Config, after: &Config) {
+    let functions = before.functions.diff(&after.functions).map(|item| match item {
+        DiffItem::Add(name, _) | DiffItem::Remove(name, _) | DiffItem::Update { new: (name, _), .. } => name,
+    });
+    let numbers = before.numbers.diff(&after.numbers).map(|item| match item {
+        DiffItem::Add(name, _) | DiffItem::Remove(name, _) | DiffItem::Update { new: (name, _), .. } => name,
+    });
+    let (functions, numbers): (BTreeSet<_>, BTreeSet<_>) = (functions.collect(), numbers.collect());
+    for name in functions.union(&numbers) {
+        let tree = |config: &Config| {
+            let number = config.numbers.get(*name);
+            config.functions.get(*name).map(|function| tree::numbered(function, number, ShowDigest::No))
+        };
+        let path = join("functions", name.as_str());
+        compare(changes, &path, tree(before).as_ref(), tree(after).as_ref());
+        if let (Some(before), Some(after)) = (before.functions.get(*name), after.functions.get(*name)) {
+            digests(changes, &path, before, after);
+        }
+    }
+    for name in numbers {
+        let gone = |config: &Config| match config.numbers.get(name) {
+            Some(number) if !config.functions.contains_key(name) => Some(tree::next(*number)),
+            _ => None,
+        };
+        compare(changes, &join("next_versions", name.as_str()), gone(before).as_ref(), gone(after).as_ref());
+    }
+}
+
+/// Versions that say the same and were something else when they were made.
+fn digests(changes: &mut Vec<Change>, path: &str, before: &Function, after: &Function) {
+    for (number, after) in &after.versions {
+        let Some(before) = before.versions.get(number).filter(|before| before.digest != after.digest) else { continue };
+        let tree = |version| version::version(version, ShowDigest::No);
+        if tree(before) == tree(after) {
+            let path = format!("{path}.versions.{number}.digest");
+            compare(changes, &path, Some(&Tree::text(&before.digest)), Some(&Tree::text(&after.digest)));
+        }
     }
 }
 
@@ -202,5 +261,20 @@ domains:
         let change = &diff(&read(BEFORE), &read(&BEFORE.replace("95, 2: 5", "90, 2: 10")))[0];
         let expected = json!({"path": "functions.shop.aliases.prod.split", "before": {"1": 95, "2": 5}, "after": {"1": 90, "2": 10}});
         assert_eq!(change.to_json(), expected);
+    }
+
+    #[test]
+    fn json_reads_back_with_the_same_words() {
+        let read = |text: &str| parse(text, &|_| None).unwrap().0;
+        let after = BEFORE.replace("95, 2: 5", "90, 2: 10").replace("  old: {draft: 10.0.0.1:80}\n", "");
+        let words = |changes: &[Change]| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let changes = diff(&read(BEFORE), &read(&after));
+        let again: Vec<Change> = changes.iter().map(|change| Change::from_json(&change.to_json()).unwrap()).collect();
+        assert_eq!(words(&again), words(&changes));
+        assert_eq!(
+            Change::from_json(&json!({"path": "a", "before": null, "after": 2})).unwrap().to_string(),
+            "a: added 2"
+        );
+        assert_eq!(Change::from_json(&json!({"after": 2})), None);
     }
 }

@@ -295,7 +295,7 @@ mod tests {
         };
         let answer = FixedResponse { status: 503, headers: Vec::new(), body: String::new() };
         let target = Target::Response(answer);
-        let version = Version { target, description: None, label: None, artifact: None, retired: false };
+        let version = Version::new(target);
         let versions = (1..=2u32).map(|n| (n.try_into().unwrap(), Arc::new(version.clone()))).collect();
         let aliases = BTreeMap::from([("prod".parse().unwrap(), Arc::new(alias))]);
         let mut config = Config::default();

@@ -4,16 +4,20 @@
 //! variables stand as `${NAME}`, as they were written. The buckets of an alias and the version that joined it last are
 //! written only when they are history that the weights alone do not tell.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::format::tree::Tree;
-use crate::model::{Config, Domain, Function, Stage};
+use crate::format::version::ShowDigest;
+use crate::model::{Alias, Config, Dialect, Domain, Function, Notifier, Plan, Stage, Target, Version};
 
+pub mod json;
 mod process;
 mod rule;
 mod text;
 pub(crate) mod tree;
-mod version;
+pub(crate) mod version;
 mod ways;
 mod words;
 
@@ -25,41 +29,92 @@ pub fn format(config: &Config) -> String {
     tree::config(config).to_text()
 }
 
-/// The text that the store keeps for a function; [`parse_function`](crate::parse::parse_function) reads it.
+/// A function, its draft, versions and aliases included; [`parse_function`](crate::parse::parse_function) reads it.
 #[must_use]
 pub fn format_function(function: &Function) -> String {
-    tree::function(function).to_text()
+    tree::function(function, ShowDigest::IfMoved).to_text()
 }
 
-/// The text that the store keeps for a stage; [`parse_stage`](crate::parse::parse_stage) reads it.
+/// What belongs to a function itself; [`parse_dialects`](crate::parse::parse_dialects) reads it.
+#[must_use]
+pub fn format_dialects(dialects: &[Dialect]) -> String {
+    let mut entries = Entries::default();
+    format!("{}\n", entries.put_full("dialects", tree::dialects(dialects)).flow().to_line())
+}
+
+/// A draft; [`parse_draft`](crate::parse::parse_draft) reads it.
+#[must_use]
+pub fn format_draft(draft: &Version) -> String {
+    version::version(draft, ShowDigest::No).to_text()
+}
+
+/// A version with its digest; [`parse_stored_version`](crate::parse::parse_stored_version) reads it.
+#[must_use]
+pub fn format_stored_version(version: &Version) -> String {
+    version::version(version, ShowDigest::Yes).to_text()
+}
+
+/// An alias; [`parse_alias`](crate::parse::parse_alias) reads it.
+#[must_use]
+pub fn format_alias(alias: &Alias) -> String {
+    tree::alias(alias).to_text()
+}
+
+/// A stage; [`parse_stage`](crate::parse::parse_stage) reads it.
 #[must_use]
 pub fn format_stage(stage: &Stage) -> String {
     ways::stage(stage).to_text()
 }
 
-/// The text that the store keeps for a domain; [`parse_domain`](crate::parse::parse_domain) reads it.
+/// A domain; [`parse_domain`](crate::parse::parse_domain) reads it.
 #[must_use]
 pub fn format_domain(domain: &Domain) -> String {
     ways::domain(domain).to_text()
 }
 
-/// The text that the store keeps for everything but functions, stages and domains;
-/// [`parse_rest`](crate::parse::parse_rest) reads it.
+/// A plan; [`parse_plan_text`](crate::parse::parse_plan_text) reads it.
 #[must_use]
-pub fn format_rest(config: &Config) -> String {
-    let rest = Config {
-        functions: imbl::OrdMap::new(),
-        stages: imbl::OrdMap::new(),
-        domains: imbl::OrdMap::new(),
-        ..config.clone()
-    };
-    tree::config(&rest).to_text()
+pub fn format_plan(plan: &Plan) -> String {
+    tree::plan(plan).to_text()
 }
 
-/// The configuration as JSON in the shape of its canonical text.
+/// A part of a configuration that came as JSON, as text in the spelling of files.
 #[must_use]
-pub fn to_json(config: &Config) -> Value {
-    tree::config(config).to_json()
+pub fn format_value(value: &Value) -> String {
+    Tree::from_json(value).to_text()
+}
+
+/// A notifier; [`parse_notifier`](crate::parse::parse_notifier) reads it.
+#[must_use]
+pub fn format_notifier(notifier: &Notifier) -> String {
+    tree::notifier(notifier).to_text()
+}
+
+/// Triggers, base domain, overrides and trusted proxies, nothing when there are none;
+/// [`parse_settings`](crate::parse::parse_settings) reads it.
+#[must_use]
+pub fn format_settings(config: &Config) -> String {
+    let settings = Config {
+        triggers: Arc::clone(&config.triggers),
+        base_domain: config.base_domain.clone(),
+        overrides: Arc::clone(&config.overrides),
+        trusted_proxies: Arc::clone(&config.trusted_proxies),
+        ..Config::default()
+    };
+    tree::config(&settings).to_text()
+}
+
+/// What [`Digest`](crate::digest::Digest) hashes.
+pub(crate) fn frozen_text(target: &Target, artifact: Option<&str>) -> String {
+    let mut text = String::new();
+    version::frozen(target, artifact, artifact.is_none()).write_sorted_json(&mut text);
+    text
+}
+
+/// The fields that no version may change and that differ, as paths within the version.
+pub(crate) fn frozen_differences(now: &Version, to: &Version) -> impl Iterator<Item = String> {
+    let frozen = |v: &Version| version::frozen(&v.target, v.artifact.as_deref(), false);
+    crate::diff::paths(&frozen(now), &frozen(to)).into_iter()
 }
 
 /// Entries of a mapping in canonical order, without those that equal their default.

@@ -8,13 +8,14 @@
 //! - [`name`], [`host`], [`path`], [`weight`], [`template`], [`rule`]: small values, parsed once, never wrong
 //! - [`model`]: a configuration that cannot be wrong
 //! - [`problem`], [`parse`], [`check`], [`format`](mod@format), [`schema`]: text to model and back
-//! - [`edit`], [`diff`], [`texts`]: one model to the next, and to a store
+//! - [`digest`], [`edit`], [`diff`], [`texts`]: one model to the next, and to a store
 //! - [`bucket`], [`slot`]: how an alias chooses, with and without a routing key
 //! - [`table`], [`head`], [`resolve`], [`explain`]: the hot path
 
 pub mod bucket;
 pub mod check;
 pub mod diff;
+pub mod digest;
 pub mod edit;
 pub mod explain;
 pub mod format;

@@ -11,6 +11,7 @@ mod release;
 mod upstream;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use ipnet::IpNet;
 pub use function::{
     Alias, Dialect, FixedResponse, Function, KeySource, OnMissingKey, OnUnhealthy, Rule, Selection, Target, Version,
 };
-pub use process::{AccessLog, AccessTarget, Drain, Limits, Listener, Process};
+pub use process::{AccessLog, AccessTarget, AdminListener, Drain, Limits, Listener, Process, Retention};
 pub use release::{Bake, Notifier, Plan, PlanForm, Step};
 pub use upstream::{
     Endpoint, HeaderEdits, HealthCheck, Protocol, Retries, Timeouts, Upstream, UpstreamHost, UpstreamTls,
@@ -39,6 +40,9 @@ pub struct Config {
     pub process: Arc<Process>,
     /// Functions by name.
     pub functions: OrdMap<FunctionName, Arc<Function>>,
+    /// The highest version number that each function ever used. It outlives versions and functions, so that no number
+    /// is given out twice; at least the highest number that is there.
+    pub numbers: OrdMap<FunctionName, NonZeroU32>,
     /// Stages by name.
     pub stages: OrdMap<StageName, Arc<Stage>>,
     /// Custom domains by host pattern.

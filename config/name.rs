@@ -83,6 +83,8 @@ names! {
     PlanName;
     /// Name of a notifier.
     NotifierName;
+    /// Name of a token of the admin API.
+    TokenName;
 }
 
 impl AliasName {

@@ -4,18 +4,18 @@
 //! not reported as well. A value is returned only when there is no error. References between things are checked by
 //! [`check`](crate::check), which edits use too.
 //!
-//! The store keeps one text per function, stage and domain and one for the rest; [`parse_function`], [`parse_stage`] and
-//! [`parse_domain`] read such a text alone. They know nothing of other texts: whoever puts the result into a `Config`
-//! checks it there.
+//! [`parse_alias`], [`parse_version`] and their like read one thing alone, from a store or from a caller (JSON is YAML).
+//! They know nothing of other things: whoever puts the result into a `Config` checks it there.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::check;
+use crate::edit::AliasPatch;
 use crate::host::HostPattern;
-use crate::model::{Config, Domain, Function, Plan, Stage};
+use crate::model::{Alias, Config, Dialect, Domain, Endpoint, Function, Notifier, Plan, Process, Stage, Version};
 use crate::name::{FunctionName, StageName};
-use crate::parse::place::{Place, Reading};
+use crate::parse::place::{Fields, Place, Reading};
 use crate::problem::{Problem, Severity};
 use crate::yaml::{self, Value};
 
@@ -30,10 +30,13 @@ mod process;
 mod rule;
 mod scalar;
 mod upstream;
+mod value;
 
 pub(crate) use alias::show_runs;
+pub(crate) use function::is_label;
 pub(crate) use plan::predefined_names;
-pub(crate) use scalar::{show_duration, show_size};
+pub(crate) use scalar::{is_line, show_duration, show_size};
+pub use value::parse_value;
 
 /// Answers for the environment: the value of a variable, if it is set.
 pub type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
@@ -58,7 +61,7 @@ pub fn parse(text: &str, env: Env<'_>) -> Parsed<Config> {
     finish(Some(config), r.problems)
 }
 
-/// Reads the stored text of one function. References are not checked.
+/// Reads one function, with its draft, versions and aliases. References are not checked.
 ///
 /// # Errors
 /// Every problem of the text, with paths from `functions.NAME`.
@@ -66,7 +69,7 @@ pub fn parse_function(name: &FunctionName, text: &str, env: Env<'_>) -> Parsed<F
     one(text, &yaml::join("functions", name.as_str()), env, function::function)
 }
 
-/// Reads the stored text of one stage. References are not checked.
+/// Reads one stage. References are not checked.
 ///
 /// # Errors
 /// Every problem of the text, with paths from `stages.NAME`.
@@ -74,7 +77,7 @@ pub fn parse_stage(name: &StageName, text: &str, env: Env<'_>) -> Parsed<Stage> 
     one(text, &yaml::join("stages", name.as_str()), env, domain::stage)
 }
 
-/// Reads the stored text of one domain. References are not checked.
+/// Reads one domain. References are not checked.
 ///
 /// # Errors
 /// Every problem of the text, with paths from `domains.HOST`.
@@ -82,20 +85,116 @@ pub fn parse_domain(host: &HostPattern, text: &str, env: Env<'_>) -> Parsed<Doma
     one(text, &yaml::join("domains", &host.to_string()), env, domain::domain)
 }
 
-/// Reads everything but functions, stages and domains; those are empty in the result. References are not checked.
+/// Reads what belongs to a function itself: `{dialects: [fc]}`, or `{}`.
+///
+/// # Errors
+/// Every problem of the text, with paths from `path`.
+pub fn parse_dialects(path: &str, text: &str, env: Env<'_>) -> Parsed<Vec<Dialect>> {
+    one(text, path, env, function::dialects_alone)
+}
+
+/// Reads one alias: a version, a split, or the full form. References are not checked.
+///
+/// # Errors
+/// Every problem of the text, with paths from `path` (such as `functions.shop.aliases.prod`).
+pub fn parse_alias(path: &str, text: &str, env: Env<'_>) -> Parsed<Alias> {
+    one(text, path, env, alias::alias)
+}
+
+/// Reads the fields of an alias that are to change: what is absent stays, `null` or nothing resets, a value sets.
+///
+/// # Errors
+/// Every problem of the text, with paths from `path`.
+pub fn parse_alias_patch(path: &str, text: &str, env: Env<'_>) -> Parsed<AliasPatch> {
+    one(text, path, env, alias::patch)
+}
+
+/// Reads one version: a URL, or the full form.
+///
+/// # Errors
+/// Every problem of the text, with paths from `path`.
+pub fn parse_version(path: &str, text: &str, env: Env<'_>) -> Parsed<Version> {
+    one(text, path, env, function::version)
+}
+
+/// Reads one version as a store has it: what it states as its digest is its digest.
+///
+/// # Errors
+/// Every problem of the text, with paths from `path`.
+pub fn parse_stored_version(path: &str, text: &str, env: Env<'_>) -> Parsed<Version> {
+    one(text, path, env, function::stored_version)
+}
+
+/// Reads one draft: a URL, or the full form.
+///
+/// # Errors
+/// Every problem of the text, with paths from `path`.
+pub fn parse_draft(path: &str, text: &str, env: Env<'_>) -> Parsed<Version> {
+    one(text, path, env, function::draft)
+}
+
+/// Reads a list of endpoints: `[10.0.0.11:8080]`.
+///
+/// # Errors
+/// Every problem of the text, with paths from `path`.
+pub fn parse_endpoints(path: &str, text: &str, env: Env<'_>) -> Parsed<Vec<Endpoint>> {
+    one(text, path, env, upstream::endpoints)
+}
+
+/// Reads one plan, as [`parse_plan`] does.
+///
+/// # Errors
+/// Every problem of the text, with paths from `path`.
+pub fn parse_plan_text(path: &str, text: &str, env: Env<'_>) -> Parsed<Plan> {
+    one(text, path, env, plan::plan)
+}
+
+/// Reads one notifier.
+///
+/// # Errors
+/// Every problem of the text, with paths from `path`.
+pub fn parse_notifier(path: &str, text: &str, env: Env<'_>) -> Parsed<Notifier> {
+    one(text, path, env, notifier::notifier)
+}
+
+/// Reads triggers, base domain, overrides and trusted proxies; everything else is empty in the result. References are
+/// not checked.
 ///
 /// # Errors
 /// Every problem of the text.
-pub fn parse_rest(text: &str, env: Env<'_>) -> Parsed<Config> {
+pub fn parse_settings(text: &str, env: Env<'_>) -> Parsed<Config> {
     if text.trim().is_empty() {
         return Ok((Config::default(), Vec::new()));
     }
     one(text, "", env, |place, r| {
-        let config = config(place, r)?;
-        if !(config.functions.is_empty() && config.stages.is_empty() && config.domains.is_empty()) {
-            r.problems.push(place.problem("functions, stages and domains have their own texts"));
-        }
+        let mut fields = place.fields(r, "a mapping with `triggers` or other settings")?;
+        let mut config = Config::default();
+        settings(&mut config, &mut fields, r);
+        fields.finish(r);
         Some(config)
+    })
+}
+
+/// These problems, each at the place of its path in the text of a file: for what only an edit finds out.
+#[must_use]
+pub fn locate(text: &str, problems: Vec<Problem>) -> Vec<Problem> {
+    match yaml::read(text, &mut Vec::new()) {
+        Some(node) => check::locate(&node, problems),
+        None => problems,
+    }
+}
+
+/// Reads the process settings of a whole file and nothing else of it: where the gateway that runs the file is found.
+///
+/// # Errors
+/// Every problem of these settings.
+pub fn parse_process(text: &str, env: Env<'_>) -> Parsed<Process> {
+    if text.trim().is_empty() {
+        return Ok((Process::default(), Vec::new()));
+    }
+    one(text, "", env, |place, r| {
+        let mut fields = place.fields(r, "a mapping with `functions` and `domains`")?;
+        Some(process::process(&mut fields, r))
     })
 }
 
@@ -128,20 +227,31 @@ fn finish<T>(value: Option<T>, problems: Vec<Problem>) -> Parsed<T> {
 
 fn config(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Config> {
     let mut fields = place.fields(r, "a mapping with `functions` and `domains`")?;
-    let config = Config {
-        process: Arc::new(process::process(&mut fields, r)),
-        functions: fields.read(r, "functions", function::functions).unwrap_or_default(),
-        stages: fields.read(r, "stages", domain::stages).unwrap_or_default(),
-        domains: fields.read(r, "domains", domain::domains).unwrap_or_default(),
-        triggers: fields.read(r, "triggers", domain::triggers).unwrap_or_default(),
-        plans: fields.read(r, "plans", plan::plans).unwrap_or_default(),
-        base_domain: fields.read(r, "base_domain", domain::base_domain),
-        overrides: fields.read(r, "override", domain::overrides).unwrap_or_default(),
-        trusted_proxies: fields.read(r, "trusted_proxies", scalar::networks).unwrap_or_default().into(),
-        notifiers: fields.read(r, "notifiers", notifier::notifiers).unwrap_or_default(),
-    };
+    let mut config = Config { process: Arc::new(process::process(&mut fields, r)), ..Config::default() };
+    (config.functions, config.numbers) = fields.read(r, "functions", function::functions).unwrap_or_default();
+    config.stages = fields.read(r, "stages", domain::stages).unwrap_or_default();
+    config.domains = fields.read(r, "domains", domain::domains).unwrap_or_default();
+    config.plans = fields.read(r, "plans", plan::plans).unwrap_or_default();
+    config.notifiers = fields.read(r, "notifiers", notifier::notifiers).unwrap_or_default();
+    settings(&mut config, &mut fields, r);
+    let next = fields.take("next_versions");
+    let gone = next.as_ref().and_then(|place| function::next_versions(place, r)).unwrap_or_default();
+    for (name, number) in gone {
+        if let (Some(place), true) = (&next, config.functions.contains_key(&name)) {
+            let problem = place.problem(format!("the function `{name}` is here"));
+            r.problems.push(problem.help(format!("write `functions.{name}.next` instead")));
+        }
+        config.numbers.insert(name, number);
+    }
     fields.finish(r);
     Some(config)
+}
+
+fn settings(config: &mut Config, fields: &mut Fields<'_>, r: &mut Reading<'_>) {
+    config.triggers = fields.read(r, "triggers", domain::triggers).unwrap_or_default();
+    config.base_domain = fields.read(r, "base_domain", domain::base_domain);
+    config.overrides = fields.read(r, "override", domain::overrides).unwrap_or_default();
+    config.trusted_proxies = fields.read(r, "trusted_proxies", scalar::networks).unwrap_or_default().into();
 }
 
 /// Paths of things that could not be read, so that references to them are not reported as well.

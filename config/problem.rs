@@ -4,6 +4,7 @@
 //! the part that is wrong, the path inside the document, and help.
 
 use std::fmt::Write as _;
+use std::num::NonZeroU32;
 
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthChar;
@@ -53,13 +54,56 @@ pub struct Problem {
     pub message: String,
     /// What would be right.
     pub help: Option<String>,
+    /// What kind of refusal of an edit it is, for programs; `None` for everything else that is wrong.
+    pub code: Option<Code>,
+}
+
+/// Why an edit is refused, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// The edit is about something that does not exist.
+    NotFound,
+    /// It is to be created, and it is there already.
+    Exists,
+    /// What is to be published is the newest version already.
+    VersionUnchanged {
+        /// That version.
+        version: NonZeroU32,
+    },
+    /// Something still names the version that is to go; the message names every place.
+    Referenced,
+    /// A version never changes.
+    Immutable,
+    /// The number was given out before, and is never given out again.
+    NumberUsed,
+    /// The digest is not the one that was expected.
+    DigestMismatch,
+    /// `$DEFAULT` is always there.
+    BuiltIn,
+}
+
+impl Code {
+    /// `NotFound`, `VersionUnchanged` …
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "NotFound",
+            Self::Exists => "Exists",
+            Self::VersionUnchanged { .. } => "VersionUnchanged",
+            Self::Referenced => "Referenced",
+            Self::Immutable => "Immutable",
+            Self::NumberUsed => "NumberUsed",
+            Self::DigestMismatch => "DigestMismatch",
+            Self::BuiltIn => "BuiltIn",
+        }
+    }
 }
 
 impl Problem {
     /// An error at a path of the document.
     #[must_use]
     pub fn error(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, at: None, path: path.into(), message: message.into(), help: None }
+        Self { severity: Severity::Error, at: None, path: path.into(), message: message.into(), help: None, code: None }
     }
 
     /// A warning at a path of the document.
@@ -80,7 +124,13 @@ impl Problem {
         Self { help: Some(help.into()), ..self }
     }
 
-    /// `{severity, line, column, length, path, message, help}`; what is not known is left out.
+    /// The same problem as a refusal of this kind.
+    #[must_use]
+    pub fn code(self, code: Code) -> Self {
+        Self { code: Some(code), ..self }
+    }
+
+    /// `{severity, line, column, length, path, message, help, code}`; what is not known is left out.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut object = json!({
@@ -95,6 +145,9 @@ impl Problem {
         }
         if let Some(help) = &self.help {
             object["help"] = help.as_str().into();
+        }
+        if let Some(code) = self.code {
+            object["code"] = code.as_str().into();
         }
         object
     }
@@ -231,7 +284,8 @@ fn is_disturbing(c: char) -> bool {
 }
 
 /// `text` on one line with nothing in it that moves a terminal's cursor.
-fn visible(text: &str) -> String {
+#[must_use]
+pub fn visible(text: &str) -> String {
     text.chars().map(|c| if c == '\t' { ' ' } else { cell(c).0 }).collect()
 }
 

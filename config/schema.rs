@@ -12,13 +12,29 @@ mod ways;
 /// The schema of a whole file.
 #[must_use]
 pub fn schema() -> Value {
+    let mut definitions = definitions();
+    let mut schema = definitions.remove("config").unwrap_or_default();
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["$defs"] = definitions.into();
+    schema
+}
+
+/// The schemas of everything that has a text of its own, and of their parts, by name: `alias`, `aliasPatch`, `version`,
+/// `draft`, `function`, `stage`, `domain`, `plan`, `notifier`, `config` and more. They refer to each other by
+/// `#/$defs/NAME`.
+#[must_use]
+pub fn definitions() -> Map<String, Value> {
     let mut definitions = Map::new();
+    definitions.insert("config".to_owned(), config());
     scalars(&mut definitions);
     function::definitions(&mut definitions);
     ways::definitions(&mut definitions);
     release::definitions(&mut definitions);
+    definitions
+}
+
+fn config() -> Value {
     json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Weir",
         "description": "An edge traffic-splitting gateway: functions with versions and aliases, and the ways in to them.",
         "type": "object",
@@ -28,10 +44,7 @@ pub fn schema() -> Value {
                 "description": "Where clients come in; default 0.0.0.0:8080. A change needs a restart.",
                 "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/listener" }
             },
-            "admin": described(
-                "Where the admin API listens; default 127.0.0.1:9900. A change needs a restart.",
-                json!({ "anyOf": [{ "$ref": "#/$defs/address" }, object(&["address"], json!({ "address": { "$ref": "#/$defs/address" } }))] }),
-            ),
+            "admin": admin(),
             "store": described(
                 "Where the live state is kept. A change needs a restart.",
                 object(&["path"], json!({ "path": { "type": "string", "minLength": 1, "description": "A file; default weir-state.db." } })),
@@ -39,12 +52,21 @@ pub fn schema() -> Value {
             "workers": integer(0, 1024, "Data-path threads; 0 means one per core. A change needs a restart."),
             "access_log": access_log(),
             "limits": { "$ref": "#/$defs/limits" },
+            "journal": described("How much of the journal is kept. A change needs a restart.", object(&[], json!({
+                "age": duration("Lines older than this may go; default 90d, at least 1h."),
+                "entries": { "type": "integer", "minimum": 1, "description": "Lines beyond so many may go, the oldest first; default 100000." },
+            }))),
             "drain": described("How the process stops.", object(&[], json!({
                 "delay": duration("How long /ready answers 503 while everything is still served; default 5s."),
                 "deadline": duration("How long requests in flight may take after that; default 30s."),
             }))),
             "trusted_proxies": described("Peers whose X-Forwarded-*, Forwarded and X-Request-Id are believed.", json!({ "$ref": "#/$defs/networks" })),
             "functions": named("Functions by name: each with a draft, versions and aliases.", "#/$defs/name", "#/$defs/function"),
+            "next_versions": {
+                "description": "Written by weir: where functions that are gone would go on counting.",
+                "type": "object", "propertyNames": { "$ref": "#/$defs/name" },
+                "additionalProperties": { "type": "integer", "minimum": 1, "maximum": u64::from(u32::MAX) + 1 }
+            },
             "stages": named("Named environments: which alias each function has there.", "#/$defs/name", "#/$defs/stage"),
             "domains": {
                 "description": "Custom hosts: `shop.example.com` or `*.example.com`.",
@@ -60,7 +82,6 @@ pub fn schema() -> Value {
             "override": { "$ref": "#/$defs/override" },
             "notifiers": named("Where the news of a release goes.", "#/$defs/name", "#/$defs/notifier"),
         },
-        "$defs": definitions,
     })
 }
 
@@ -79,7 +100,7 @@ fn scalars(definitions: &mut Map<String, Value>) {
         json!({ "type": ["string", "number", "boolean"], "minLength": 1, "maxLength": 1024, "pattern": "^[^\\x00-\\x1f]*$" }),
     );
     put(
-        "version",
+        "versionId",
         json!({
             "description": "A version number, or $LATEST for the draft.",
             "anyOf": [{ "type": "integer", "minimum": 1, "maximum": u32::MAX }, { "type": "string", "pattern": "^([1-9][0-9]{0,9}|\\$LATEST)$" }]
@@ -120,6 +141,16 @@ fn scalars(definitions: &mut Map<String, Value>) {
     );
     put("file", json!({ "type": "string", "minLength": 1, "description": "The name of a file." }));
     put(
+        "certificate",
+        object(
+            &["cert", "key"],
+            json!({
+                "cert": { "$ref": "#/$defs/file", "description": "PEM: the chain, leaf first." },
+                "key": { "$ref": "#/$defs/file", "description": "PEM: the private key." },
+            }),
+        ),
+    );
+    put(
         "percent",
         json!({ "anyOf": [{ "type": "integer", "minimum": 1, "maximum": 100 }, { "type": "string", "pattern": "^([1-9][0-9]?|100)$" }], "description": "A whole percentage, 1 to 100." }),
     );
@@ -158,6 +189,23 @@ fn scalars(definitions: &mut Map<String, Value>) {
             ),
         ),
     );
+}
+
+fn admin() -> Value {
+    let tcp = object(
+        &["address"],
+        json!({
+            "address": { "$ref": "#/$defs/address" },
+            "tls": { "$ref": "#/$defs/certificate", "description": "Its TLS certificate; needed off this machine." },
+            "insecure": boolean("Whether plain text is served off this machine; default false."),
+        }),
+    );
+    let socket = object(
+        &["socket"],
+        json!({ "socket": { "$ref": "#/$defs/file", "description": "A Unix socket, for the user of the process alone." } }),
+    );
+    let description = "Where the admin API listens; default 127.0.0.1:9900. A change needs a restart.";
+    json!({ "description": description, "anyOf": [{ "$ref": "#/$defs/address" }, tcp, socket] })
 }
 
 fn access_log() -> Value {

@@ -275,6 +275,16 @@ impl Tree {
 }
 
 impl Node {
+    /// Whether it is `null`, or an empty text, list or mapping.
+    pub(crate) fn is_nothing(&self) -> bool {
+        match &self.value {
+            Value::Null => true,
+            Value::Scalar { text, .. } => text.is_empty(),
+            Value::Sequence(items) => items.is_empty(),
+            Value::Mapping(entries) => entries.is_empty(),
+        }
+    }
+
     fn size(&self) -> usize {
         1 + match &self.value {
             Value::Null | Value::Scalar { .. } => 0,

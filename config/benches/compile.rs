@@ -12,6 +12,7 @@ use config::format::format;
 use config::model::Config;
 use config::parse::parse;
 use config::table::Table;
+use config::texts;
 use criterion::measurement::{Measurement, WallTime};
 use criterion::{BenchmarkId, Criterion};
 
@@ -63,6 +64,12 @@ fn benches(criterion: &mut Criterion) {
             bencher.iter_with_large_drop(|| parse(text, &|_| None));
         });
     }
+    let config = fleet(SIZES[1], 1);
+    let texts = texts::changes(&Config::default(), &config);
+    group.bench_with_input(BenchmarkId::new("texts, one function per domain", SIZES[1]), &texts, |bencher, texts| {
+        let texts = || texts.iter().map(|(name, text)| (name.as_str(), text.as_deref().expect("nothing is deleted")));
+        bencher.iter_with_large_drop(|| texts::from_texts(texts(), &|_| None));
+    });
     group.finish();
     let mut group = criterion.benchmark_group("update");
     for domains in &SIZES[..3] {

@@ -11,11 +11,29 @@ use crate::template::Template;
 use crate::yaml::join;
 
 impl<'a> Check<'a> {
-    /// The aliases of a function: their versions exist and are in use, their plans exist.
+    /// The labels and aliases of a function: their versions exist and are in use, their plans exist.
     pub(super) fn function(&mut self, name: &FunctionName, function: &Function) {
         let path = join("functions", name.as_str());
+        self.unique_labels(&path, function);
         for (alias_name, alias) in &function.aliases {
             self.alias(&path, name, function, alias_name, alias);
+        }
+    }
+
+    fn unique_labels(&mut self, path: &str, function: &Function) {
+        let mut seen: BTreeMap<&str, VersionId> = BTreeMap::new();
+        let draft = function.draft.iter().map(|draft| (VersionId::Latest, draft));
+        let numbered = function.versions.iter().map(|(number, version)| (VersionId::Number(*number), version));
+        for (id, version) in numbered.chain(draft) {
+            let Some(label) = version.label.as_deref() else { continue };
+            if let Some(first) = seen.insert(label, id) {
+                let path = match id {
+                    VersionId::Number(number) => format!("{path}.versions.{number}.label"),
+                    VersionId::Latest => format!("{path}.draft.label"),
+                };
+                let message = format!("the label `{label}` is on the versions {first} and {id}");
+                self.value(Problem::error(path, message).help("a label names one version of a function"));
+            }
         }
     }
 

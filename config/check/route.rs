@@ -114,7 +114,7 @@ impl Check<'_> {
                 route.function,
                 function.aliases.keys().next().map_or(String::new(), |alias| format!(" (for example `{alias}`)"))
             );
-            self.value(Problem { severity, path: to.to_owned(), message, help: Some(help), at: None });
+            self.value(Problem { severity, path: to.to_owned(), message, help: Some(help), at: None, code: None });
         }
         None
     }

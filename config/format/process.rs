@@ -2,16 +2,15 @@
 
 use crate::format::Entries;
 use crate::format::tree::Tree;
-use crate::model::{AccessTarget, Listener, Process};
+use crate::format::ways::certificate;
+use crate::model::{AccessTarget, AdminListener, Listener, Process};
 use crate::parse::{show_duration, show_size};
 
 /// The settings that differ from their defaults.
 pub(super) fn process(entries: &mut Entries, process: &Process) {
     let default = Process::default();
     entries.put_unless("listeners", &process.listeners, &default.listeners, |l| Tree::lines(l.iter().map(listener)));
-    entries.put_unless("admin", &process.admin, &default.admin, |address| {
-        Entries::default().put("address", Tree::text(address)).flow()
-    });
+    entries.put_unless("admin", &process.admin, &default.admin, admin);
     entries.put_unless("store", &process.store, &default.store, |path| {
         Entries::default().put("path", Tree::text(&path.display())).flow()
     });
@@ -26,6 +25,11 @@ pub(super) fn process(entries: &mut Entries, process: &Process) {
     });
     entries.put_full("limits", limits(process, &default));
     let show = |d: &std::time::Duration| Tree::Text(show_duration(*d));
+    let journal = Entries::default()
+        .put_unless("age", &process.journal.age, &default.journal.age, show)
+        .put_unless("entries", &process.journal.entries, &default.journal.entries, Tree::raw)
+        .flow();
+    entries.put_full("journal", journal);
     let drain = Entries::default()
         .put_unless("delay", &process.drain.delay, &default.drain.delay, show)
         .put_unless("deadline", &process.drain.deadline, &default.drain.deadline, show)
@@ -41,6 +45,17 @@ fn listener(listener: &Listener) -> Tree {
         .put_unless("tls", &listener.tls, &false, Tree::raw)
         .put_full("proxy_protocol", proxy_protocol)
         .flow()
+}
+
+fn admin(admin: &AdminListener) -> Tree {
+    match admin {
+        AdminListener::Tcp { address, tls, insecure } => Entries::default()
+            .put("address", Tree::text(address))
+            .put_some("tls", tls.as_ref(), certificate)
+            .put_unless("insecure", insecure, &false, Tree::raw)
+            .flow(),
+        AdminListener::Socket(path) => Entries::default().put("socket", Tree::text(&path.display())).flow(),
+    }
 }
 
 fn limits(process: &Process, default: &Process) -> Tree {

@@ -29,6 +29,22 @@ impl Tree {
         out
     }
 
+    /// The tree of a JSON value: mappings of mappings get lines of their own, versions stand in order of number.
+    pub(crate) fn from_json(value: &Value) -> Self {
+        match value {
+            Value::String(text) => Self::Text(text.clone()),
+            Value::Array(items) => Self::list(items.iter().map(Self::from_json)),
+            Value::Object(object) => {
+                let block = object.values().any(Value::is_object);
+                let mut entries: Vec<_> =
+                    object.iter().map(|(key, value)| (key.clone(), Self::from_json(value))).collect();
+                entries.sort_by_key(|(key, _)| key.parse::<u64>().unwrap_or(u64::MAX));
+                Self::Map { entries, block }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => Self::Raw(value.to_string()),
+        }
+    }
+
     /// The tree as JSON.
     pub(crate) fn to_json(&self) -> Value {
         match self {
@@ -37,6 +53,34 @@ impl Tree {
             Self::List { items, .. } => items.iter().map(Self::to_json).collect(),
             Self::Map { entries, .. } => {
                 Value::Object(entries.iter().map(|(key, value)| (key.clone(), value.to_json())).collect())
+            }
+        }
+    }
+
+    /// The tree as JSON without spaces, keys in the order of their bytes.
+    pub(crate) fn write_sorted_json(&self, out: &mut String) {
+        match self {
+            Self::Text(text) => out.push_str(&Value::from(&**text).to_string()),
+            Self::Raw(text) => out.push_str(text),
+            Self::List { items, .. } => {
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    out.push_str(if index == 0 { "" } else { "," });
+                    item.write_sorted_json(out);
+                }
+                out.push(']');
+            }
+            Self::Map { entries, .. } => {
+                let mut entries: Vec<_> = entries.iter().collect();
+                entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+                out.push('{');
+                for (index, (key, value)) in entries.into_iter().enumerate() {
+                    out.push_str(if index == 0 { "" } else { "," });
+                    out.push_str(&Value::from(&**key).to_string());
+                    out.push(':');
+                    value.write_sorted_json(out);
+                }
+                out.push('}');
             }
         }
     }

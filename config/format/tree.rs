@@ -1,8 +1,12 @@
 //! The canonical tree of a configuration: what its text and its JSON are written from, and what a diff compares.
 
+use std::num::NonZeroU32;
+
+use crate::format::version::ShowDigest;
 use crate::format::{Entries, process, rule, version, ways};
 use crate::model::{
-    Alias, Bake, Config, Function, KeySource, Notifier, OnMissingKey, OnUnhealthy, Plan, PlanForm, Selection, Step,
+    Alias, Bake, Config, Dialect, Function, KeySource, Notifier, OnMissingKey, OnUnhealthy, Plan, PlanForm, Selection,
+    Step,
 };
 use crate::parse::{show_duration, show_runs};
 use crate::template::Template;
@@ -22,7 +26,7 @@ pub(crate) enum Tree {
 }
 
 impl Tree {
-    pub(super) fn text<T: ToString + ?Sized>(text: &T) -> Self {
+    pub(crate) fn text<T: ToString + ?Sized>(text: &T) -> Self {
         Self::Text(text.to_string())
     }
 
@@ -70,7 +74,14 @@ pub(crate) fn config(config: &Config) -> Tree {
     process::process(&mut entries, &config.process);
     let networks = config.trusted_proxies.iter().map(Tree::text);
     entries.put_full("trusted_proxies", Tree::list(networks));
-    entries.put_full("functions", named(config.functions.iter().map(|(name, f)| (name, function(f)))));
+    entries.put_full(
+        "functions",
+        named(
+            config.functions.iter().map(|(name, f)| (name, numbered(f, config.numbers.get(name), ShowDigest::IfMoved))),
+        ),
+    );
+    let gone = config.numbers.iter().filter(|(name, _)| !config.functions.contains_key(*name));
+    entries.put_full("next_versions", named(gone.map(|(name, number)| (name, next(*number)))));
     entries.put_full("stages", named(config.stages.iter().map(|(name, s)| (name, ways::stage(s)))));
     entries.put_full("domains", named(config.domains.iter().map(|(host, d)| (host, ways::domain(d)))));
     entries.put_full("triggers", Tree::lines(config.triggers.iter().map(ways::route)));
@@ -89,15 +100,39 @@ pub(crate) fn config(config: &Config) -> Tree {
     entries.block()
 }
 
+/// One function with its counter, where that does not follow from its versions.
+pub(crate) fn numbered(of: &Function, number: Option<&NonZeroU32>, digest: ShowDigest) -> Tree {
+    let mut tree = function(of, digest);
+    let highest = of.versions.keys().next_back();
+    if let Tree::Map { entries, .. } = &mut tree {
+        match number {
+            Some(number) if highest < Some(number) => entries.push(("next".to_owned(), next(*number))),
+            // A function has to have something.
+            _ if highest.is_none() && of.draft.is_none() => entries.push(("next".to_owned(), Tree::raw(&1))),
+            _ => {}
+        }
+    }
+    tree
+}
+
+/// The number of the next version.
+pub(crate) fn next(number: NonZeroU32) -> Tree {
+    Tree::raw(&(u64::from(number.get()) + 1))
+}
+
 /// One function.
-pub(crate) fn function(function: &Function) -> Tree {
-    let dialects = function.dialects.iter().map(|dialect| Tree::from(dialect.as_str()));
+pub(crate) fn function(function: &Function, digest: ShowDigest) -> Tree {
     Entries::default()
-        .put_some("draft", function.draft.as_ref(), |draft| version::version(draft))
-        .put_full("versions", named(function.versions.iter().map(|(number, v)| (number, version::version(v)))))
+        .put_some("draft", function.draft.as_ref(), |draft| version::version(draft, ShowDigest::No))
+        .put_full("versions", named(function.versions.iter().map(|(number, v)| (number, version::version(v, digest)))))
         .put_full("aliases", named(function.aliases.iter().map(|(name, a)| (name, alias(a)))))
-        .put_full("dialects", Tree::list(dialects))
+        .put_full("dialects", dialects(&function.dialects))
         .block()
+}
+
+/// `[fc, aws]`
+pub(crate) fn dialects(dialects: &[Dialect]) -> Tree {
+    Tree::list(dialects.iter().map(|dialect| Tree::from(dialect.as_str())))
 }
 
 /// One alias in full.
@@ -198,7 +233,8 @@ fn step(step: &Step) -> Tree {
     entries.flow()
 }
 
-fn notifier(notifier: &Notifier) -> Tree {
+/// One notifier.
+pub(crate) fn notifier(notifier: &Notifier) -> Tree {
     let with = |kind: &str, fields: Tree| Entries::default().put(kind, fields).flow();
     let show = |template: &Template| Tree::from(template);
     match notifier {

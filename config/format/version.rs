@@ -1,5 +1,6 @@
 //! Versions and their upstreams.
 
+use crate::digest::Digest;
 use crate::format::Entries;
 use crate::format::tree::Tree;
 use crate::model::{
@@ -8,20 +9,56 @@ use crate::model::{
 };
 use crate::parse::show_duration;
 
+/// Whether a version shows its digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ShowDigest {
+    /// Never.
+    No,
+    /// Where it does not follow from the rest: the version was moved.
+    IfMoved,
+    /// Always.
+    Yes,
+}
+
 /// A version or the draft.
-pub(crate) fn version(version: &Version) -> Tree {
+pub(crate) fn version(version: &Version, digest: ShowDigest) -> Tree {
     let mut entries = Entries::default();
-    match &version.target {
-        Target::Upstream(upstream) => self::upstream(&mut entries, upstream),
-        Target::Response(response) => {
-            entries.put("response", fixed_response(response));
-        }
-    }
+    target(&mut entries, &version.target, true);
     entries.put_some("description", version.description.as_ref(), Tree::text);
     entries.put_some("label", version.label.as_ref(), Tree::text);
     entries.put_some("artifact", version.artifact.as_ref(), Tree::text);
     entries.put_unless("retired", &version.retired, &false, Tree::raw);
+    let shown = match digest {
+        ShowDigest::No => false,
+        ShowDigest::IfMoved => version.digest != Digest::of(version),
+        ShowDigest::Yes => true,
+    };
+    if shown {
+        entries.put("digest", Tree::text(&version.digest));
+    }
     entries.flow()
+}
+
+/// What a version never changes; with the endpoints where they count for the digest.
+pub(crate) fn frozen(of: &Target, artifact: Option<&str>, endpoints: bool) -> Tree {
+    let mut entries = Entries::default();
+    target(&mut entries, of, endpoints);
+    entries.put_some("artifact", artifact.as_ref(), Tree::text);
+    entries.flow()
+}
+
+fn target(entries: &mut Entries, target: &Target, endpoints: bool) {
+    match target {
+        Target::Upstream(upstream) => {
+            if endpoints {
+                entries.put("endpoints", Tree::list(upstream.endpoints.iter().map(|e| Tree::Text(endpoint(e)))));
+            }
+            self::upstream(entries, upstream);
+        }
+        Target::Response(response) => {
+            entries.put("response", fixed_response(response));
+        }
+    }
 }
 
 fn fixed_response(response: &FixedResponse) -> Tree {
@@ -34,7 +71,6 @@ fn fixed_response(response: &FixedResponse) -> Tree {
 }
 
 fn upstream(entries: &mut Entries, upstream: &Upstream) {
-    entries.put("endpoints", Tree::list(upstream.endpoints.iter().map(|e| Tree::Text(endpoint(e)))));
     entries.put_unless("protocol", &upstream.protocol, &Protocol::default(), |protocol| protocol.as_str().into());
     entries.put_some("tls", upstream.tls.as_ref(), tls);
     match &upstream.host {

@@ -2,7 +2,7 @@
 
 use crate::format::Entries;
 use crate::format::tree::Tree;
-use crate::model::{Domain, DomainStage, Route, Stage};
+use crate::model::{Certificate, Domain, DomainStage, Route, Stage};
 use crate::path::RewriteForm;
 
 /// One stage.
@@ -19,12 +19,7 @@ pub(crate) fn stage(stage: &Stage) -> Tree {
 /// One domain.
 pub(crate) fn domain(domain: &Domain) -> Tree {
     let mut entries = Entries::default();
-    entries.put_some("certificate", domain.certificate.as_ref(), |certificate| {
-        Entries::default()
-            .put("cert", Tree::text(&certificate.cert.display()))
-            .put("key", Tree::text(&certificate.key.display()))
-            .flow()
-    });
+    entries.put_some("certificate", domain.certificate.as_ref(), |files| certificate(files));
     match &domain.stage {
         DomainStage::None => {}
         DomainStage::Named(name) => {
@@ -40,6 +35,14 @@ pub(crate) fn domain(domain: &Domain) -> Tree {
     }
     entries.put("routes", Tree::list(domain.routes.iter().map(route)));
     entries.flow()
+}
+
+/// The files of a certificate.
+pub(super) fn certificate(certificate: &Certificate) -> Tree {
+    Entries::default()
+        .put("cert", Tree::text(&certificate.cert.display()))
+        .put("key", Tree::text(&certificate.key.display()))
+        .flow()
 }
 
 /// A route or a trigger.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Upstream;
 use crate::bucket::Buckets;
+use crate::digest::Digest;
 use crate::name::{AliasName, PlanName, VersionId};
 use crate::rule::When;
 use crate::weight::Split;
@@ -46,6 +47,8 @@ pub struct Version {
     pub artifact: Option<String>,
     /// Out of use: no alias may name it, but its number stays taken.
     pub retired: bool,
+    /// Of the frozen part; of the draft, what it would get if it was published now.
+    pub digest: Digest,
 }
 
 /// Who answers for a version.

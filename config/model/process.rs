@@ -6,15 +6,19 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::Certificate;
+
 /// What needs a restart to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
     /// Where clients come in. Default: `0.0.0.0:8080`, plain.
     pub listeners: Vec<Listener>,
     /// Where the admin API listens. Default `127.0.0.1:9900`.
-    pub admin: SocketAddr,
+    pub admin: AdminListener,
     /// File of the embedded store. Default `weir-state.db`.
     pub store: PathBuf,
+    /// How much of the journal is kept. YAML: `journal: {age: 90d, entries: 100000}`.
+    pub journal: Retention,
     /// Data-path threads; 0 means one per core.
     pub workers: usize,
     /// Bounds on what clients may send.
@@ -24,6 +28,31 @@ pub struct Process {
     /// One line per request. YAML: `access_log: stdout` (default), `off`, a path, or
     /// `access_log: {to: PATH, redact_query: true}`.
     pub access_log: AccessLog,
+}
+
+/// Where the admin API listens, and what protects it there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdminListener {
+    /// TCP.
+    Tcp {
+        /// Where.
+        address: SocketAddr,
+        /// The certificate, where clients speak TLS.
+        tls: Option<Certificate>,
+        /// The word without which there is no plain text off this machine: tokens could be read on the way.
+        insecure: bool,
+    },
+    /// A Unix socket, for the user of the process alone (mode 0600).
+    Socket(PathBuf),
+}
+
+/// How much of the journal is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Lines older than this may go. Default 90 days.
+    pub age: Duration,
+    /// Lines beyond so many may go, the oldest first. Default 100 000.
+    pub entries: u64,
 }
 
 /// The access log.
@@ -98,13 +127,22 @@ impl Default for Process {
                 tls: false,
                 proxy_protocol_from: Vec::new(),
             }],
-            admin: SocketAddr::from(([127, 0, 0, 1], 9900)),
+            admin: AdminListener::at(SocketAddr::from(([127, 0, 0, 1], 9900))),
             store: PathBuf::from("weir-state.db"),
+            journal: Retention { age: Duration::from_secs(90 * 24 * 3600), entries: 100_000 },
             workers: 0,
             limits: Limits::default(),
             drain: Drain { delay: Duration::from_secs(5), deadline: Duration::from_secs(30) },
             access_log: AccessLog::default(),
         }
+    }
+}
+
+impl AdminListener {
+    /// Plain TCP.
+    #[must_use]
+    pub fn at(address: SocketAddr) -> Self {
+        Self::Tcp { address, tls: None, insecure: false }
     }
 }
 

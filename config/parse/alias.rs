@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::bucket::{Buckets, Run};
+use crate::edit::AliasPatch;
 use crate::model::{Alias, KeySource, OnMissingKey, OnUnhealthy, Selection};
 use crate::name::{AliasName, PlanName, VersionId};
 use crate::parse::place::{Place, Reading, quoted};
@@ -29,29 +30,21 @@ pub(super) fn aliases(place: &Place<'_>, r: &mut Reading<'_>) -> Option<BTreeMap
 }
 
 /// A version (`prod: 2`), a split (`prod: {1: 95, 2: 5}`) or the full form.
-fn alias(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Alias> {
+pub(super) fn alias(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Alias> {
     if place.is_scalar() || looks_like_split(place) {
         return split(place, r).map(Alias::new);
     }
     let mut fields = place.fields(r, "a version, a split such as `{1: 95, 2: 5}`, or a mapping with `split`")?;
     let split = fields.require(r, "split", "for example `split: {1: 95, 2: 5}`").and_then(|place| split(&place, r));
     let key = fields.read(r, "key", key).unwrap_or_default();
-    let on_missing_key = fields.read(r, "on_missing_key", |place, r| {
-        let choices =
-            [("slot", OnMissingKey::Slot), ("stable", OnMissingKey::Stable), ("refuse", OnMissingKey::Refuse)];
-        place.choice(r, &choices)
-    });
-    let selection = fields.read(r, "selection", |place, r| {
-        place.choice(r, &[("exact", Selection::Exact), ("random", Selection::Random)])
-    });
+    let on_missing_key = fields.read(r, "on_missing_key", on_missing_key);
+    let selection = fields.read(r, "selection", selection);
     let salt = fields.read(r, "salt", salt);
     let rules = fields.read(r, "rules", rules).unwrap_or_default();
-    let on_unhealthy = fields.read(r, "on_unhealthy", |place, r| {
-        place.choice(r, &[("fallback", OnUnhealthy::Fallback), ("fail", OnUnhealthy::Fail)])
-    });
-    let stable = fields.read(r, "stable", |place, r| place.parse::<VersionId>(r, "a version"));
+    let on_unhealthy = fields.read(r, "on_unhealthy", on_unhealthy);
+    let stable = fields.read(r, "stable", version_id);
     let plan = fields.read(r, "plan", plan_name);
-    let joined = fields.read(r, "joined", |place, r| place.parse::<VersionId>(r, "a version"));
+    let joined = fields.read(r, "joined", version_id);
     let buckets = fields.take("buckets");
     fields.finish(r);
     let split = split?;
@@ -69,6 +62,41 @@ fn alias(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Alias> {
         plan,
         split,
     })
+}
+
+/// The fields of an alias that are to change.
+pub(super) fn patch(place: &Place<'_>, r: &mut Reading<'_>) -> Option<AliasPatch> {
+    let mut fields = place.fields(r, "a mapping with the fields to change, such as `{split: {1: 95, 2: 5}}`")?;
+    let patch = AliasPatch {
+        split: fields.read(r, "split", split),
+        key: fields.patch(r, "key", key),
+        on_missing_key: fields.patch(r, "on_missing_key", on_missing_key),
+        selection: fields.patch(r, "selection", selection),
+        salt: fields.patch(r, "salt", salt),
+        rules: fields.patch(r, "rules", rules),
+        on_unhealthy: fields.patch(r, "on_unhealthy", on_unhealthy),
+        stable: fields.patch(r, "stable", version_id),
+        plan: fields.patch(r, "plan", plan_name),
+    };
+    fields.finish(r);
+    Some(patch)
+}
+
+fn on_missing_key(place: &Place<'_>, r: &mut Reading<'_>) -> Option<OnMissingKey> {
+    let choices = [("slot", OnMissingKey::Slot), ("stable", OnMissingKey::Stable), ("refuse", OnMissingKey::Refuse)];
+    place.choice(r, &choices)
+}
+
+fn selection(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Selection> {
+    place.choice(r, &[("exact", Selection::Exact), ("random", Selection::Random)])
+}
+
+fn on_unhealthy(place: &Place<'_>, r: &mut Reading<'_>) -> Option<OnUnhealthy> {
+    place.choice(r, &[("fallback", OnUnhealthy::Fallback), ("fail", OnUnhealthy::Fail)])
+}
+
+fn version_id(place: &Place<'_>, r: &mut Reading<'_>) -> Option<VersionId> {
+    place.parse(r, "a version")
 }
 
 fn looks_like_split(place: &Place<'_>) -> bool {

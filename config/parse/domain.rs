@@ -68,7 +68,7 @@ pub(super) fn domain(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Domain> {
     Some(domain)
 }
 
-fn certificate(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Certificate> {
+pub(super) fn certificate(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Certificate> {
     if place.is_scalar() && place.text(r, "") == Some("acme") {
         return refuse_acme(place, r);
     }

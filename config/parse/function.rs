@@ -1,26 +1,32 @@
 //! Functions and their versions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 
+use crate::digest::Digest;
 use crate::model::{Dialect, FixedResponse, Function, Target, Version};
 use crate::name::{FunctionName, VersionId};
 use crate::parse::alias::aliases;
-use crate::parse::place::{Place, Reading};
-use crate::parse::scalar::{header_name, integer, is_header_value, line, switch};
+use crate::parse::place::{Fields, Place, Reading};
+use crate::parse::scalar::{header_name, integer, is_header_value, is_line, line, switch};
 use crate::parse::{header, upstream};
+use crate::problem::{Code, Position, Problem};
+use crate::yaml::join;
+
+/// Functions, and the highest number that each ever used.
+pub(super) type Functions = (OrdMap<FunctionName, Arc<Function>>, OrdMap<FunctionName, NonZeroU32>);
 
 /// `functions:`
-pub(super) fn functions(place: &Place<'_>, r: &mut Reading<'_>) -> Option<OrdMap<FunctionName, Arc<Function>>> {
-    let mut functions = OrdMap::new();
+pub(super) fn functions(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Functions> {
+    let (mut functions, mut numbers) = (OrdMap::new(), OrdMap::new());
     for entry in place.entries(r, "functions by name") {
         let name = entry.parse_key::<FunctionName>(r, "a function name");
-        let function = function(&entry, r);
-        match (name, function) {
-            (Some(name), Some(function)) => {
+        match (name, numbered_function(&entry, r)) {
+            (Some(name), Some((function, number))) => {
+                numbers.extend(number.map(|number| (name.clone(), number)));
                 functions.insert(name, Arc::new(function));
             }
             _ => {
@@ -28,27 +34,82 @@ pub(super) fn functions(place: &Place<'_>, r: &mut Reading<'_>) -> Option<OrdMap
             }
         }
     }
-    Some(functions)
+    Some((functions, numbers))
 }
 
-/// One function: `{draft: …, versions: {…}, aliases: {…}}`.
+/// `next_versions: {shop: 7}`: what functions that are gone would go on with.
+pub(super) fn next_versions(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Vec<(FunctionName, NonZeroU32)>> {
+    let mut numbers = Vec::new();
+    for entry in place.entries(r, "the next number by function") {
+        let name = entry.parse_key::<FunctionName>(r, "a function name");
+        numbers.extend(name.zip(next(&entry, r).flatten()));
+    }
+    Some(numbers)
+}
+
+/// One function, and the highest number that it ever used: `{draft: …, versions: {…}, aliases: {…}, next: 7}`.
+fn numbered_function(place: &Place<'_>, r: &mut Reading<'_>) -> Option<(Function, Option<NonZeroU32>)> {
+    let fields = place.fields(r, "a mapping with `versions` and `aliases`")?;
+    let (function, next) = function_of(fields, place, r, true);
+    let highest = function.versions.keys().next_back().copied();
+    let number = next.and_then(|place| {
+        let number = self::next(&place, r)?;
+        if let Some(highest) = highest.filter(|highest| Some(*highest) > number) {
+            let message = format!("version {highest} is here, so the next one has a higher number");
+            let help = "write a number above every version that ever was, or leave `next` out";
+            r.problems.push(place.problem(message).help(help));
+        }
+        number
+    });
+    Some((function, number.max(highest)))
+}
+
+/// The highest number that is taken when this is the next one.
+fn next(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Option<NonZeroU32>> {
+    let next = integer(place, r, 1..=u64::from(u32::MAX) + 1)?;
+    Some(u32::try_from(next - 1).ok().and_then(NonZeroU32::new))
+}
+
+/// One function, in a text of its own.
 pub(super) fn function(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Function> {
-    let mut fields = place.fields(r, "a mapping with `versions` and `aliases`")?;
-    let draft = fields.take("draft").map(|draft| version_or_broken(&draft, r));
+    let fields = place.fields(r, "a mapping with `versions` and `aliases`")?;
+    Some(function_of(fields, place, r, false).0)
+}
+
+/// The function, and where its counter is.
+fn function_of<'a>(
+    mut fields: Fields<'a>,
+    place: &Place<'_>,
+    r: &mut Reading<'_>,
+    numbered: bool,
+) -> (Function, Option<Place<'a>>) {
+    let draft = fields.take("draft").map(|place| or_broken(&place, r, draft));
     let versions = fields.read(r, "versions", versions).unwrap_or_default();
     let aliases = fields.read(r, "aliases", aliases).unwrap_or_default();
     let dialects = fields.read(r, "dialects", dialects).unwrap_or_default();
-    if !fields.has("draft") && !fields.has("versions") {
+    let next = if numbered { fields.take("next") } else { None };
+    if !fields.has("draft") && !fields.has("versions") && next.is_none() {
         let help = "add `versions: {1: http://10.0.0.11:8080}` or `draft: http://10.0.0.11:8080`";
         r.problems.push(place.problem("a function needs `versions` or a `draft`").help(help));
     }
     fields.finish(r);
-    unique_labels(place, r, &versions, draft.as_ref().and_then(Option::as_ref));
-    Some(Function { draft: draft.flatten(), versions, aliases, dialects })
+    (Function { draft: draft.flatten(), versions, aliases, dialects }, next)
 }
 
-fn version_or_broken(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Arc<Version>> {
-    let version = version(place, r);
+/// What belongs to a function itself: `{dialects: [fc]}`, or `{}`.
+pub(super) fn dialects_alone(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Vec<Dialect>> {
+    let mut fields = place.fields(r, "a mapping such as `{dialects: [fc]}`")?;
+    let dialects = fields.read(r, "dialects", dialects).unwrap_or_default();
+    fields.finish(r);
+    Some(dialects)
+}
+
+fn or_broken(
+    place: &Place<'_>,
+    r: &mut Reading<'_>,
+    read: fn(&Place<'_>, &mut Reading<'_>) -> Option<Version>,
+) -> Option<Arc<Version>> {
+    let version = read(place, r);
     if version.is_none() {
         r.broken.insert(place.path());
     }
@@ -59,7 +120,7 @@ fn versions(place: &Place<'_>, r: &mut Reading<'_>) -> Option<BTreeMap<NonZeroU3
     let mut versions = BTreeMap::new();
     for entry in place.entries(r, "versions by number") {
         let number = number(&entry, r);
-        let version = version_or_broken(&entry, r);
+        let version = or_broken(&entry, r, version);
         versions.extend(number.zip(version));
     }
     Some(versions)
@@ -86,18 +147,68 @@ fn number(entry: &Place<'_>, r: &mut Reading<'_>) -> Option<NonZeroU32> {
     }
 }
 
-/// One version: a URL, or the full form.
-fn version(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Version> {
+/// The draft: a URL, or the full form.
+pub(super) fn draft(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Version> {
+    let form = form(place, r, false)?;
+    let digest = form.computed();
+    Some(form.with(digest))
+}
+
+/// One version: a URL, or the full form. The digest that it states has to be right where that can be told.
+pub(super) fn version(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Version> {
+    let form = form(place, r, true)?;
+    let digest = form.computed();
+    let follows = form.artifact.is_some() || matches!(form.target, Target::Response(_));
+    if let Some((stated, at)) = form.digest.filter(|(stated, _)| follows && *stated != digest) {
+        let problem =
+            Problem::error(join(&place.path(), "digest"), format!("the digest of this version is not {stated}"));
+        r.problems
+            .push(problem.at(at).code(Code::DigestMismatch).help(format!("it is {digest}; or leave `digest` out")));
+    }
+    let digest = form.digest.map_or(digest, |(stated, _)| stated);
+    Some(form.with(digest))
+}
+
+/// One version as a store has it: what it states as its digest is its digest.
+pub(super) fn stored_version(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Version> {
+    let form = form(place, r, true)?;
+    let stated = form.digest.map(|(stated, _)| stated);
+    let digest = stated.unwrap_or_else(|| form.computed());
+    Some(form.with(digest))
+}
+
+/// The fields of a version as they are written.
+struct Form {
+    target: Target,
+    description: Option<String>,
+    label: Option<String>,
+    artifact: Option<String>,
+    retired: bool,
+    digest: Option<(Digest, Position)>,
+}
+
+impl Form {
+    fn computed(&self) -> Digest {
+        Digest::of_parts(&self.target, self.artifact.as_deref())
+    }
+
+    fn with(self, digest: Digest) -> Version {
+        let Self { target, description, label, artifact, retired, digest: _ } = self;
+        Version { target, description, label, artifact, retired, digest }
+    }
+}
+
+fn form(place: &Place<'_>, r: &mut Reading<'_>, numbered: bool) -> Option<Form> {
     if place.is_scalar() {
-        let upstream = upstream::shorthand(place, r)?;
-        let target = Target::Upstream(Box::new(upstream));
-        return Some(Version { target, description: None, label: None, artifact: None, retired: false });
+        let target = Target::Upstream(Box::new(upstream::shorthand(place, r)?));
+        return Some(Form { target, description: None, label: None, artifact: None, retired: false, digest: None });
     }
     let mut fields = place.fields(r, "a URL such as `http://10.0.0.11:8080`, or a mapping with `endpoints`")?;
     let description = fields.read(r, "description", line);
     let label = fields.read(r, "label", label);
     let artifact = fields.read(r, "artifact", line);
     let retired = fields.read(r, "retired", switch).unwrap_or(false);
+    let digest = if numbered { fields.read(r, "digest", digest) } else { None };
     let response = fields.take("response");
     let target = match response {
         Some(_) if fields.has("endpoints") => {
@@ -110,36 +221,27 @@ fn version(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Version> {
         None => upstream::fields(&mut fields, place, r).map(|upstream| Target::Upstream(Box::new(upstream))),
     };
     fields.finish(r);
-    Some(Version { target: target?, description, label, artifact, retired })
+    Some(Form { target: target?, description, label, artifact, retired, digest })
 }
 
-/// A label is a line that is no version.
+fn digest(place: &Place<'_>, r: &mut Reading<'_>) -> Option<(Digest, Position)> {
+    Some((place.parse(r, "a digest")?, place.node.at))
+}
+
+/// Whether a text can be a label: a line that is no version.
+pub(crate) fn is_label(text: &str) -> bool {
+    is_line(text) && !text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('$') && !text.contains([':', ' '])
+}
+
 fn label(place: &Place<'_>, r: &mut Reading<'_>) -> Option<String> {
     let label = line(place, r)?;
-    if label.bytes().all(|b| b.is_ascii_digit()) || label.starts_with('$') || label.contains([':', ' ']) {
+    if !is_label(&label) {
         let message = format!("`{label}` is not a label");
         let help = "a label is a word that is no number, without `:` and spaces, and does not start with `$`";
         r.problems.push(place.problem(message).help(help));
         return None;
     }
     Some(label)
-}
-
-fn unique_labels(
-    place: &Place<'_>,
-    r: &mut Reading<'_>,
-    versions: &BTreeMap<NonZeroU32, Arc<Version>>,
-    draft: Option<&Arc<Version>>,
-) {
-    let numbered = versions.iter().map(|(number, version)| (VersionId::Number(*number), version));
-    let mut seen: HashMap<&str, VersionId> = HashMap::new();
-    for (id, version) in numbered.chain(draft.map(|draft| (VersionId::Latest, draft))) {
-        let Some(label) = version.label.as_deref() else { continue };
-        if let Some(first) = seen.insert(label, id) {
-            let message = format!("the label `{label}` is on the versions {first} and {id}");
-            r.problems.push(place.problem(message).help("a label names one version of a function"));
-        }
-    }
 }
 
 /// `response: {status: 503, headers: {…}, body: "…"}`

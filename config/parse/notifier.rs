@@ -23,7 +23,7 @@ pub(super) fn notifiers(place: &Place<'_>, r: &mut Reading<'_>) -> Option<OrdMap
 }
 
 /// `log`, or a mapping with exactly one kind: `{dingtalk: {access_token: "${DINGTALK_TOKEN}"}}`.
-fn notifier(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Notifier> {
+pub(super) fn notifier(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Notifier> {
     let what = format!("a mapping with one of {}", one_of(&KINDS));
     if place.is_scalar() {
         if place.text(r, "") == Some("log") {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use crate::edit::Field;
 use crate::problem::{Position, Problem, nearest};
 use crate::template::Template;
 use crate::yaml::{Key, Node, Value, join};
@@ -233,6 +234,21 @@ impl<'a> Fields<'a> {
     ) -> Option<T> {
         let place = self.take(name)?;
         read(&place, r)
+    }
+
+    /// A key of a patch: absent keeps, nothing (`null`, an empty text, list or mapping) resets, a value sets.
+    pub(crate) fn patch<T>(
+        &mut self,
+        r: &mut Reading<'_>,
+        name: &'static str,
+        read: impl FnOnce(&Place<'_>, &mut Reading<'_>) -> Option<T>,
+    ) -> Field<T> {
+        match self.take(name) {
+            None => Field::Keep,
+            Some(place) if place.node.is_nothing() => Field::Reset,
+            // What is wrong is a problem, and nothing is changed then.
+            Some(place) => read(&place, r).map_or(Field::Keep, Field::Set),
+        }
     }
 
     /// A key that must be there; `help` says how it looks.

@@ -4,19 +4,20 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::{AccessLog, AccessTarget, Drain, Limits, Listener, Process};
+use crate::model::{AccessLog, AccessTarget, AdminListener, Drain, Limits, Listener, Process, Retention};
+use crate::parse::domain::certificate;
 use crate::parse::place::{Fields, Place, Reading, quoted};
 use crate::parse::scalar::{duration, integer, networks, size, switch};
 use crate::parse::upstream::file;
-use crate::problem::Problem;
 
-/// `listeners`, `admin`, `store`, `workers`, `limits` and `drain`, from the fields of the file.
+/// `listeners`, `admin`, `store`, `journal`, `workers`, `limits` and `drain`, from the fields of the file.
 pub(super) fn process(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> Process {
     let default = Process::default();
     Process {
         listeners: fields.read(r, "listeners", listeners).unwrap_or(default.listeners),
         admin: fields.read(r, "admin", admin).unwrap_or(default.admin),
         store: fields.read(r, "store", store).unwrap_or(default.store),
+        journal: fields.read(r, "journal", journal).unwrap_or(default.journal),
         workers: fields.read(r, "workers", |place, r| count(place, r, 0..=1024)).unwrap_or(default.workers),
         limits: fields.read(r, "limits", limits).unwrap_or(default.limits),
         drain: fields.read(r, "drain", drain).unwrap_or(default.drain),
@@ -87,26 +88,47 @@ fn address(place: &Place<'_>, r: &mut Reading<'_>) -> Option<SocketAddr> {
     Some(address)
 }
 
-/// `127.0.0.1:9900`, or `{address: 127.0.0.1:9900}`.
-fn admin(place: &Place<'_>, r: &mut Reading<'_>) -> Option<SocketAddr> {
+/// `127.0.0.1:9900`, `{address: 10.0.0.1:9900, tls: {cert: FILE, key: FILE}}`, or `{socket: /run/weir.sock}`.
+fn admin(place: &Place<'_>, r: &mut Reading<'_>) -> Option<AdminListener> {
     if place.is_scalar() {
-        return public_warning(place, r);
+        let listener = AdminListener::at(address(place, r)?);
+        return guarded(place, &listener, r).then_some(listener);
     }
-    let mut fields = place.fields(r, "an address such as `127.0.0.1:9900`, or a mapping with `address`")?;
-    let place = fields.require(r, "address", "for example `address: 127.0.0.1:9900`");
-    let address = place.and_then(|place| public_warning(&place, r));
+    let mut fields = place.fields(r, "an address such as `127.0.0.1:9900`, or a mapping with `address` or `socket`")?;
+    if let Some(socket) = fields.take("socket") {
+        for name in ["address", "tls", "insecure"] {
+            if let Some(other) = fields.take(name) {
+                let problem = other.key_problem(format!("`{name}` does not go with `socket`"));
+                r.problems.push(problem.help("a Unix socket has a path alone: `admin: {socket: /run/weir.sock}`"));
+            }
+        }
+        fields.finish(r);
+        return file(&socket, r).map(AdminListener::Socket);
+    }
+    let at = fields.require(r, "address", "for example `address: 127.0.0.1:9900`");
+    let found = at.as_ref().and_then(|place| address(place, r));
+    let tls = fields.has("tls");
+    let certificate = fields.read(r, "tls", certificate);
+    let insecure = fields.read(r, "insecure", switch).unwrap_or(false);
     fields.finish(r);
-    address
+    let listener = AdminListener::Tcp { address: found?, tls: certificate, insecure };
+    // A certificate that cannot be read has its own problem.
+    let read = !tls || matches!(&listener, AdminListener::Tcp { tls: Some(_), .. });
+    (read && guarded(&at?, &listener, r)).then_some(listener)
 }
 
-fn public_warning(place: &Place<'_>, r: &mut Reading<'_>) -> Option<SocketAddr> {
-    let address = address(place, r)?;
-    if !address.ip().is_loopback() {
-        let message = format!("the admin API listens on `{address}`, not on this machine only");
-        let warning = Problem::warning(place.path(), message).at(place.node.at);
-        r.problems.push(warning.help("keep that network closed to others, or write `127.0.0.1`"));
+/// Whether nobody on the way can read the tokens, or the operator has taken that on.
+fn guarded(place: &Place<'_>, listener: &AdminListener, r: &mut Reading<'_>) -> bool {
+    let AdminListener::Tcp { address, tls: None, insecure: false } = listener else { return true };
+    if address.ip().is_loopback() {
+        return true;
     }
-    Some(address)
+    let message = format!("the admin API would listen on `{address}` without TLS: its tokens could be read on the way");
+    r.problems.push(place.problem(message).help(
+        "write an address of this machine alone such as `127.0.0.1:9900`, \
+         or add `tls: {cert: FILE, key: FILE}`, or `insecure: true` in a closed network",
+    ));
+    false
 }
 
 /// `{path: weir-state.db}`
@@ -120,6 +142,16 @@ fn store(place: &Place<'_>, r: &mut Reading<'_>) -> Option<PathBuf> {
     let path = fields.require(r, "path", "for example `path: weir-state.db`").and_then(|place| file(&place, r));
     fields.finish(r);
     path
+}
+
+/// `{age: 90d, entries: 100000}`
+fn journal(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Retention> {
+    let default = Process::default().journal;
+    let mut fields = place.fields(r, "a mapping such as `{age: 90d, entries: 100000}`")?;
+    let age = fields.read(r, "age", |place, r| duration(place, r, Duration::from_secs(3600))).unwrap_or(default.age);
+    let entries = fields.read(r, "entries", |place, r| integer(place, r, 1..=u64::MAX)).unwrap_or(default.entries);
+    fields.finish(r);
+    Some(Retention { age, entries })
 }
 
 /// `stdout`, `off`, a file, or `{to: FILE, redact_query: true}`.

@@ -170,10 +170,15 @@ pub(crate) fn env_template(place: &Place<'_>, r: &mut Reading<'_>, what: &str) -
     Some(template)
 }
 
+/// Whether a text is one line of 1 to 1024 characters.
+pub(crate) fn is_line(text: &str) -> bool {
+    !text.is_empty() && text.chars().count() <= 1024 && !text.contains(char::is_control)
+}
+
 /// One line of text for people, at most 1024 characters.
 pub(crate) fn line(place: &Place<'_>, r: &mut Reading<'_>) -> Option<String> {
     let text = place.text(r, "a line of text")?;
-    if text.is_empty() || text.chars().count() > 1024 || text.contains(char::is_control) {
+    if !is_line(text) {
         r.problems.push(place.problem("expected one line of 1 to 1024 characters without control characters"));
         return None;
     }

@@ -120,7 +120,7 @@ pub(super) fn fields(fields: &mut Fields<'_>, place: &Place<'_>, r: &mut Reading
     Some(Upstream { endpoints: endpoints?, protocol, tls, host, path_prefix, headers, health, timeouts, retries })
 }
 
-fn endpoints(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Vec<Endpoint>> {
+pub(super) fn endpoints(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Vec<Endpoint>> {
     let mut endpoints = Vec::new();
     let mut complete = true;
     for item in place.some_items(r, "a list of endpoints such as `[10.0.0.11:8080]`")? {

@@ -7,13 +7,16 @@ use crate::schema::{boolean, choice, described, duration, integer, object};
 pub(super) fn definitions(definitions: &mut Map<String, Value>) {
     let mut put = |name: &str, schema: Value| definitions.insert(name.to_owned(), schema);
     put("function", function());
-    put("release", release());
+    put("version", version(true));
+    put("draft", version(false));
+    put("publishedVersion", published_version());
     put("tls", tls());
     put(
         "headerValues",
         json!({ "type": "object", "propertyNames": { "$ref": "#/$defs/header" }, "additionalProperties": { "$ref": "#/$defs/text" } }),
     );
     put("alias", alias());
+    put("aliasPatch", alias_patch());
     put("split", split());
     put("key", key());
     put(
@@ -22,7 +25,7 @@ pub(super) fn definitions(definitions: &mut Map<String, Value>) {
             &["when", "version"],
             json!({
                 "when": { "$ref": "#/$defs/when" },
-                "version": { "$ref": "#/$defs/version", "description": "Where these requests go." },
+                "version": { "$ref": "#/$defs/versionId", "description": "Where these requests go." },
             }),
         ),
     );
@@ -34,10 +37,10 @@ fn function() -> Value {
     let schema = object(
         &[],
         json!({
-            "draft": { "$ref": "#/$defs/release", "description": "$LATEST: the editable next version." },
+            "draft": { "$ref": "#/$defs/draft", "description": "$LATEST: the editable next version." },
             "versions": {
                 "description": "Frozen versions by number.", "type": "object",
-                "propertyNames": { "pattern": "^[1-9][0-9]{0,9}$" }, "additionalProperties": { "$ref": "#/$defs/release" }
+                "propertyNames": { "pattern": "^[1-9][0-9]{0,9}$" }, "additionalProperties": { "$ref": "#/$defs/version" }
             },
             "aliases": {
                 "description": "Movable pointers: a version, or a split over versions.", "type": "object",
@@ -48,15 +51,15 @@ fn function() -> Value {
                 "description": "Clouds whose context headers endpoints and clients get beside Weir's own.",
                 "type": "array", "uniqueItems": true, "items": { "enum": ["fc", "aws"] }
             },
+            "next": integer(1, u64::from(u32::MAX) + 1, "Written by weir: the number of the next version, when it is not the one after the highest."),
         }),
     );
     let mut schema = described("A deployable unit: any HTTP backend.", schema);
-    schema["anyOf"] = json!([{ "required": ["draft"] }, { "required": ["versions"] }]);
+    schema["anyOf"] = json!([{ "required": ["draft"] }, { "required": ["versions"] }, { "required": ["next"] }]);
     schema
 }
 
-/// A version or the draft.
-fn release() -> Value {
+fn full_version(numbered: bool) -> Value {
     let health = object(
         &["path"],
         json!({
@@ -121,7 +124,24 @@ fn release() -> Value {
             "retired": boolean("Out of use; the number stays taken."),
         }),
     );
+    if numbered {
+        full["properties"]["digest"] = json!({ "type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": "Written by weir: SHA-256 of what never changes, when the endpoints were moved." });
+    }
     full["oneOf"] = json!([{ "required": ["endpoints"] }, { "required": ["response"] }]);
+    full
+}
+
+/// A version as it is shown.
+fn published_version() -> Value {
+    let mut full = full_version(true);
+    full["properties"]["number"] = integer(1, u32::MAX.into(), "Never given out again.");
+    full["required"] = json!(["number", "digest"]);
+    described("A version as it is shown: the full form, with its number and its digest.", full)
+}
+
+/// A version, which may state its digest, or the draft.
+fn version(numbered: bool) -> Value {
+    let full = full_version(numbered);
     json!({
         "description": "Where a version runs: a URL, or the full form.",
         "anyOf": [
@@ -156,10 +176,35 @@ fn split() -> Value {
 }
 
 fn alias() -> Value {
-    let split = json!({ "anyOf": [{ "$ref": "#/$defs/version" }, { "$ref": "#/$defs/split" }] });
-    let full = object(
-        &["split"],
-        json!({
+    let mut fields = alias_fields();
+    fields["joined"] =
+        json!({ "$ref": "#/$defs/versionId", "description": "Written by weir: the version that joined last." });
+    fields["buckets"] = json!({ "type": "string", "description": "Written by weir: which callers each version has, when that is history." });
+    json!({
+        "description": "A version, a split over versions, or the full form.",
+        "anyOf": [{ "$ref": "#/$defs/versionId" }, { "$ref": "#/$defs/split" }, object(&["split"], fields)]
+    })
+}
+
+/// The same fields, each of which may be reset: nothing (`null`, or empty) gives it its default.
+fn alias_patch() -> Value {
+    let Value::Object(fields) = alias_fields() else { unreachable!("fields are an object") };
+    let nothing = json!({ "enum": [null, "", []] });
+    let field = |(name, schema): (String, Value)| match &*name {
+        "split" => (name, schema),
+        _ => (name, json!({ "anyOf": [schema, nothing] })),
+    };
+    let fields: Map<String, Value> = fields.into_iter().map(field).collect();
+    described(
+        "The fields of an alias that are to change; `null` gives a field its default.",
+        object(&[], fields.into()),
+    )
+}
+
+/// The fields of an alias that people write.
+fn alias_fields() -> Value {
+    let split = json!({ "anyOf": [{ "$ref": "#/$defs/versionId" }, { "$ref": "#/$defs/split" }] });
+    json!({
             "split": described("Who gets how much: a version, or weights by version.", split),
             "key": { "$ref": "#/$defs/key" },
             "on_missing_key": choice(&["slot", "stable", "refuse"], "What happens to a request without a routing key; default slot."),
@@ -167,15 +212,8 @@ fn alias() -> Value {
             "salt": { "type": ["string", "number"], "pattern": "^[!-~]{1,64}$", "description": "Shares or keeps a cohort under this name." },
             "rules": { "description": "First hit wins.", "type": "array", "items": { "$ref": "#/$defs/rule" } },
             "on_unhealthy": choice(&["fallback", "fail"], "What happens when no endpoint of the version is healthy; default fallback."),
-            "stable": { "$ref": "#/$defs/version", "description": "The version that promotion left as the stable one." },
+            "stable": { "$ref": "#/$defs/versionId", "description": "The version that promotion left as the stable one." },
             "plan": { "type": "string", "minLength": 1, "description": "The plan that a release uses: one of `plans`, or a name of CodeDeploy." },
-            "joined": { "$ref": "#/$defs/version", "description": "Written by weir: the version that joined last." },
-            "buckets": { "type": "string", "description": "Written by weir: which callers each version has, when that is history." },
-        }),
-    );
-    json!({
-        "description": "A version, a split over versions, or the full form.",
-        "anyOf": [{ "$ref": "#/$defs/version" }, { "$ref": "#/$defs/split" }, full]
     })
 }
 

@@ -5,15 +5,16 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, json};
 
-use crate::format;
+use crate::format::json;
 use crate::parse::parse;
-use crate::schema::schema;
+use crate::schema::{definitions, schema};
 use crate::yaml::{self, Node};
 
 /// Bad files whose shapes are right: only their meaning is wrong, or their text is no YAML at all.
-const MEANING: [&str; 21] = [
+const MEANING: [&str; 22] = [
+    "admin-in-the-open",
     "anchor-bomb",
     "bad-indent",
     "buckets",
@@ -78,7 +79,7 @@ fn good_files_and_their_canonical_form_are_valid() {
         let errors: Vec<_> = validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path)).collect();
         assert!(errors.is_empty(), "{name}: {errors:#?}");
         let (config, _) = parse(&text, &env).unwrap();
-        let errors: Vec<_> = validator.iter_errors(&format::to_json(&config)).map(|e| e.to_string()).collect();
+        let errors: Vec<_> = validator.iter_errors(&json::config(&config)).map(|e| e.to_string()).collect();
         assert!(errors.is_empty(), "{name}, canonical: {errors:#?}");
     }
 }
@@ -100,5 +101,48 @@ fn every_key_has_a_description_or_a_definition() {
     for (name, property) in schema["properties"].as_object().unwrap() {
         let described = property.get("description").is_some() || property.get("$ref").is_some();
         assert!(described, "{name} has neither");
+    }
+}
+
+/// The schema of one thing of [`definitions`], as OpenAPI refers to it.
+fn validator_of(name: &str) -> jsonschema::Validator {
+    let schema = json!({ "$ref": format!("#/$defs/{name}"), "$defs": definitions() });
+    jsonschema::draft202012::options().build(&schema).expect("the schema is a schema")
+}
+
+#[test]
+fn single_things_are_valid_as_they_are_shown() {
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/good/full.yaml")).unwrap();
+    let (config, _) = parse(&text, &|_| Some("https://0123456789abcdef:1".to_owned())).unwrap();
+    let valid = |name: &str, value: Value| {
+        let errors: Vec<_> = validator_of(name).iter_errors(&value).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{name} {value}: {errors:#?}");
+    };
+    valid("config", json::config(&config));
+    for function in config.functions.values() {
+        valid("function", json::function(function));
+        function.draft.iter().for_each(|draft| valid("draft", json::draft(draft)));
+        function.aliases.values().for_each(|alias| valid("alias", json::alias(alias)));
+        for (number, version) in &function.versions {
+            valid("publishedVersion", json::version(*number, version));
+            assert!(!validator_of("version").is_valid(&json::version(*number, version)), "a number is not written");
+        }
+    }
+    config.stages.values().for_each(|stage| valid("stage", json::stage(stage)));
+    config.domains.values().for_each(|domain| valid("domain", json::domain(domain)));
+    config.plans.values().for_each(|plan| valid("plan", json::plan(plan)));
+    config.notifiers.values().for_each(|notifier| valid("notifier", json::notifier(notifier)));
+}
+
+#[test]
+fn a_patch_may_reset_what_has_a_default() {
+    let validator = validator_of("aliasPatch");
+    assert!(
+        validator
+            .is_valid(&json!({ "split": { "1": 95, "2": 5 }, "salt": null, "key": [], "stable": "", "plan": "slow" }))
+    );
+    for bad in [json!({ "split": null }), json!({ "buckets": "" }), json!({ "selection": 1 }), json!([])] {
+        assert!(!validator.is_valid(&bad), "{bad}");
     }
 }

@@ -57,17 +57,10 @@ fn stage() -> Value {
 }
 
 fn domain() -> Value {
-    let certificate = object(
-        &["cert", "key"],
-        json!({
-            "cert": { "$ref": "#/$defs/file", "description": "PEM: the chain, leaf first." },
-            "key": { "$ref": "#/$defs/file", "description": "PEM: the private key." },
-        }),
-    );
     let mut full = object(
         &["routes"],
         json!({
-            "certificate": described("The TLS certificate of this host.", certificate),
+            "certificate": { "$ref": "#/$defs/certificate", "description": "The TLS certificate of this host." },
             "stage": { "$ref": "#/$defs/name", "description": "The stage of every request here." },
             "stage_from": choice(&["path"], "The stage is the first path segment, removed before routes match."),
             "routes": { "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/route" } },

@@ -74,7 +74,7 @@ fn route(path: &str, qualifier: Option<&str>) -> Route {
 fn config() -> Config {
     let answer = |status| {
         let target = Target::Response(FixedResponse { status, headers: Vec::new(), body: String::new() });
-        Arc::new(Version { target, description: None, label: None, artifact: None, retired: false })
+        Arc::new(Version::new(target))
     };
     let keys = vec![
         KeySource::Header("x-user".into()),

@@ -4,9 +4,12 @@ mod arbitrary;
 
 use arbitrary::{Draw, config, env, function};
 use config::diff::diff;
-use config::format::{format, format_domain, format_function, format_rest, format_stage};
-use config::parse::{parse, parse_domain, parse_function, parse_rest, parse_stage};
+use config::edit::{apply, edits_between};
+use config::format::{format, format_function};
+use config::model::Config;
+use config::parse::{parse, parse_function};
 use config::problem::render;
+use config::texts;
 use proptest::prelude::*;
 
 proptest! {
@@ -39,28 +42,40 @@ proptest! {
     }
 
     #[test]
-    fn texts_of_the_store_are_read_back(seed in any::<u64>()) {
-        let config = config(seed);
-        for (name, function) in &config.functions {
-            let text = format_function(function);
-            prop_assert_eq!(&parse_function(name, &text, &env).unwrap().0, &**function, "{}", text);
+    fn texts_of_the_store_are_read_back_in_any_order(seed in any::<u64>(), other in any::<u64>()) {
+        let stored = Config { process: Default::default(), ..config(seed) };
+        let nothing = Config::default();
+        let mut changes = texts::changes(&nothing, &stored);
+        prop_assert!(changes.iter().all(|(_, text)| text.is_some()));
+        let mut d = Draw(other);
+        for last in (1..changes.len()).rev() {
+            changes.swap(last, d.below(last as u64 + 1) as usize);
         }
-        for (name, stage) in &config.stages {
-            let text = format_stage(stage);
-            prop_assert_eq!(&parse_stage(name, &text, &env).unwrap().0, &**stage, "{}", text);
-        }
-        for (host, domain) in &config.domains {
-            let text = format_domain(domain);
-            prop_assert_eq!(&parse_domain(host, &text, &env).unwrap().0, &**domain, "{}", text);
-        }
-        let rest = parse_rest(&format_rest(&config), &env).unwrap().0;
-        let whole = config::model::Config {
-            functions: config.functions.clone(),
-            stages: config.stages.clone(),
-            domains: config.domains.clone(),
-            ..rest
+        let read = |changes: &[(String, Option<String>)], from: &Config| {
+            let changes = changes.iter().map(|(name, text)| (name.as_str(), text.as_deref()));
+            apply(from, &texts::edits(changes, &env).unwrap()).unwrap()
         };
-        prop_assert_eq!(whole, config);
+        prop_assert_eq!(&read(&changes, &nothing), &stored);
+        // What changes on the way to something else is all that has to be read there.
+        let next = Config { process: Default::default(), ..config(other) };
+        let changes = texts::changes(&stored, &next);
+        prop_assert_eq!(&read(&changes, &stored), &next);
+        prop_assert_eq!(texts::changes(&next, &next), []);
+    }
+
+    #[test]
+    fn one_function_is_read_back(seed in any::<u64>()) {
+        let function = function(&mut Draw(seed));
+        let text = format_function(&function);
+        prop_assert_eq!(&parse_function(&"shop".parse().unwrap(), &text, &env).unwrap().0, &function, "{}", text);
+    }
+
+    #[test]
+    fn an_export_brings_back_what_it_was_made_from(seed in any::<u64>()) {
+        let file = parse(&format(&config(seed)), &env).unwrap().0;
+        let live = Config { process: Default::default(), ..config(seed) };
+        let nothing = Config::default();
+        prop_assert_eq!(&apply(&nothing, &edits_between(&nothing, &file)).unwrap(), &live);
     }
 }
 

@@ -9,7 +9,7 @@ use config::model::{
     Alias, Config, Domain, DomainStage, Endpoint, Function, Protocol, Retries, Route, Target, Timeouts, Upstream,
     UpstreamHost, Version,
 };
-use config::name::{Qualifier, VersionId};
+use config::name::{FunctionName, Qualifier, VersionId};
 use config::template::Template;
 use config::weight::{Share, Split};
 
@@ -33,7 +33,9 @@ pub(crate) fn function_name(number: usize) -> String {
 pub(crate) fn fleet(domains: usize, per_function: usize, alias: &Alias, qualifier: &str) -> Config {
     let mut config = Config::default();
     for number in 0..domains.div_ceil(per_function) {
-        config.functions.insert(function_name(number).parse().expect("a name"), Arc::new(function(alias)));
+        let name: FunctionName = function_name(number).parse().expect("a name");
+        config.numbers.insert(name.clone(), NonZeroU32::new(2).expect("two versions"));
+        config.functions.insert(name, Arc::new(function(alias)));
     }
     for number in 0..domains {
         let route = Route {
@@ -87,23 +89,17 @@ fn copy(split: &Split) -> Split {
 
 fn version(number: u32) -> Version {
     let endpoint = |last: u32| Endpoint { host: text(&format!("10.0.{number}.{last}")), port: 8080 };
-    Version {
-        target: Target::Upstream(Box::new(Upstream {
-            endpoints: vec![endpoint(1), endpoint(2)],
-            protocol: Protocol::Http1,
-            tls: None,
-            host: UpstreamHost::Keep,
-            path_prefix: text(""),
-            headers: config::model::HeaderEdits::default(),
-            health: None,
-            timeouts: Timeouts::default(),
-            retries: Retries::default(),
-        })),
-        description: None,
-        label: None,
-        artifact: None,
-        retired: false,
-    }
+    Version::new(Target::Upstream(Box::new(Upstream {
+        endpoints: vec![endpoint(1), endpoint(2)],
+        protocol: Protocol::Http1,
+        tls: None,
+        host: UpstreamHost::Keep,
+        path_prefix: text(""),
+        headers: config::model::HeaderEdits::default(),
+        health: None,
+        timeouts: Timeouts::default(),
+        retries: Retries::default(),
+    })))
 }
 
 fn text(text: &str) -> Template {

@@ -113,6 +113,17 @@ pub(crate) fn config(seed: u64) -> Config {
         let notifier = notifier(d);
         config.notifiers.insert(name.parse().unwrap(), Arc::new(notifier));
     }
+    if d.coin() {
+        config.functions.insert("empty".parse().unwrap(), Arc::default());
+    }
+    for (name, function) in &config.functions {
+        let highest = function.versions.keys().next_back().copied();
+        let number = d.maybe(|d| NonZeroU32::new(9 + d.below(3) as u32).unwrap()).max(highest);
+        config.numbers.extend(number.map(|number| (name.clone(), number)));
+    }
+    if d.coin() {
+        config.numbers.insert("gone".parse().unwrap(), NonZeroU32::MAX);
+    }
     config
 }
 
@@ -127,7 +138,16 @@ fn process(d: &mut Draw) -> Process {
                 proxy_protocol_from: vec!["10.0.0.0/8".parse().unwrap()],
             },
         ];
-        process.admin = "127.0.0.1:0".parse().unwrap();
+        process.admin = d.of(&[
+            AdminListener::at("127.0.0.1:0".parse().unwrap()),
+            AdminListener::Tcp {
+                address: "10.0.0.1:9900".parse().unwrap(),
+                tls: Some(Certificate { cert: "tls/a: b.crt".into(), key: "tls/a.key".into() }),
+                insecure: false,
+            },
+            AdminListener::Tcp { address: "[::]:9900".parse().unwrap(), tls: None, insecure: true },
+            AdminListener::Socket("/run/weir: a.sock".into()),
+        ]);
         process.store = "a b/state: 1.db".into();
         process.access_log = AccessLog {
             to: d.of(&[AccessTarget::Stdout, AccessTarget::Off, AccessTarget::File("logs/a: b.jsonl".into())]),
@@ -137,6 +157,7 @@ fn process(d: &mut Draw) -> Process {
         process.limits.head_bytes = 16_384 + d.below(1000) as usize;
         process.limits.body_bytes = 1 << d.below(50);
         process.limits.head_timeout = d.duration(100);
+        process.journal = Retention { age: Duration::from_secs(3600) + d.duration(0), entries: 1 + d.below(9) };
         process.drain = Drain { delay: d.duration(0), deadline: d.duration(0) };
     }
     process
@@ -144,7 +165,12 @@ fn process(d: &mut Draw) -> Process {
 
 pub(crate) fn function(d: &mut Draw) -> Function {
     let count = 3 + d.below(3) as u32;
-    let versions = (1..=count).map(|n| (NonZeroU32::new(n).unwrap(), Arc::new(version(d, Some(n))))).collect();
+    let mut versions: BTreeMap<_, _> =
+        (1..=count).map(|n| (NonZeroU32::new(n).unwrap(), Arc::new(version(d, Some(n))))).collect();
+    if d.coin() {
+        let retired = Version { retired: true, ..version(d, Some(9)) };
+        versions.insert(NonZeroU32::new(9).unwrap(), Arc::new(retired));
+    }
     let mut function = Function {
         // The draft makes `$DEFAULT` a destination without an alias.
         draft: Some(Arc::new(version(d, None))),
@@ -168,13 +194,18 @@ fn version(d: &mut Draw, number: Option<u32>) -> Version {
     } else {
         Target::Upstream(Box::new(upstream(d)))
     };
-    Version {
-        target,
+    let version = Version {
         description: d.maybe(Draw::line),
         label: number.and_then(|n| d.maybe(|_| format!("label{n}"))),
         artifact: d.maybe(Draw::line),
-        retired: false,
+        ..Version::new(target)
+    };
+    let mut version = version.sealed();
+    if let (Some(_), Target::Upstream(upstream), true) = (number, &mut version.target, d.coin()) {
+        // Moved since it was made.
+        upstream.endpoints = vec![Endpoint { host: template("10.0.0.99"), port: 1 }];
     }
+    version
 }
 
 fn upstream(d: &mut Draw) -> Upstream {

@@ -67,7 +67,7 @@ pub(crate) fn upstream(host: &str, port: u16) -> Arc<Version> {
         retries: Retries::default(),
     };
     let target = Target::Upstream(Box::new(upstream));
-    Arc::new(Version { target, description: None, label: None, artifact: None, retired: false })
+    Arc::new(Version::new(target))
 }
 
 pub(crate) fn alias(split: Split) -> Alias {
