@@ -1,9 +1,13 @@
-//! Where configuration lives between two processes: named texts under one revision.
+//! Where configuration lives between two processes: named texts under one revision, and a journal of how they came about.
 //!
 //! A store knows names, texts and revisions, and nothing of what they mean. Every change is one transaction that holds
 //! against the revision it was computed from, and every node, the writer included, learns of it from the watch.
 
+pub mod embedded;
 pub mod memory;
+#[cfg(test)]
+pub(crate) mod suite;
+mod watchers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,13 +18,22 @@ use tokio::sync::mpsc;
 /// Number of a transaction: 0 is the empty store, each transaction adds one.
 pub type Revision = u64;
 
-/// Everything in the store at one revision.
-#[derive(Debug, Clone, Default)]
+/// A text as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The store's revision when this text last changed.
+    pub revision: Revision,
+    /// The whole text.
+    pub text: Arc<str>,
+}
+
+/// Every text that was asked for, at one revision.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Image {
-    /// When.
+    /// The store's.
     pub revision: Revision,
     /// Texts by name.
-    pub texts: BTreeMap<String, Arc<str>>,
+    pub texts: BTreeMap<String, Stored>,
 }
 
 /// A text that is written, or deleted where there is none.
@@ -33,46 +46,121 @@ pub struct Change {
 }
 
 /// One transaction, as the watch tells it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transaction {
     /// The store's revision after it.
     pub revision: Revision,
-    /// What changed, each name once.
+    /// What changed, in the order in which it was written.
     pub changes: Arc<[Change]>,
 }
 
+/// The journal line of one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The store's revision after it.
+    pub revision: Revision,
+    /// As it was given to [`Store::put_if`].
+    pub text: Arc<str>,
+}
+
 /// What a watch tells.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Update {
     /// The next transaction.
     Transaction(Transaction),
-    /// Everything at one revision: the start of a watch, or a leap over transactions that are no longer kept.
+    /// Everything at one revision: the start of a watch, or a leap over transactions that are not told one by one.
     Image(Image),
 }
 
-/// Why a change was not written. Nothing of it was.
+/// From which end a page of the journal is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Rising revisions.
+    OldestFirst,
+    /// Falling revisions.
+    NewestFirst,
+}
+
+/// Which part of the journal to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Only entries after this revision; 0 for all.
+    pub after: Revision,
+    /// Only entries before this revision; [`Revision::MAX`] for all.
+    pub before: Revision,
+    /// From which end.
+    pub order: Order,
+    /// At most so many entries.
+    pub limit: usize,
+}
+
+/// Why a transaction was not acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub enum PutError {
-    /// Somebody else was first: load, apply again, try again.
-    #[error("the store is at revision {current}, the change was made for an earlier one")]
+    /// Somebody else was first: load, apply again, try again. Nothing was written.
+    #[error("the store is at revision {current}, the change was made for another one")]
     Conflict {
         /// The store's revision.
         current: Revision,
     },
+    /// Nothing was written (disk full, I/O error, locked): what is stored is what was. Says what to do.
+    #[error("nothing was written: {0}")]
+    Unavailable(String),
+    /// It is not known whether it was written (a failed fsync). Nobody may be told that it was; the store must be read
+    /// again before the next write.
+    #[error("it is not known whether the change was written: {0}")]
+    Unknown(String),
+}
+
+/// Why a store cannot be opened, read or trimmed: where, what, and what would be right.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(String);
+
+impl StoreError {
+    /// In words.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
 }
 
 /// Named texts under one revision.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Everything, at one revision.
-    async fn load(&self) -> Image;
-
-    /// Writes all of `changes` in one transaction, if the store is still at `revision`; answers the new revision.
+    /// Every text whose name starts with `prefix`, at one revision.
     ///
     /// # Errors
-    /// When it is not.
-    async fn put_if(&self, revision: Revision, changes: Vec<Change>) -> Result<Revision, PutError>;
+    /// When the store cannot be read.
+    async fn load(&self, prefix: &str) -> Result<Image, StoreError>;
 
-    /// What follows revision `from`, in order, none left out. Ends when the receiver is dropped.
-    async fn watch(&self, from: Revision) -> mpsc::UnboundedReceiver<Update>;
+    /// Writes all `changes` and the journal line `entry` in one transaction if the store is still at `revision`; answers
+    /// the new revision once it is durable. Of two changes of one name the later counts. A caller who stops waiting does
+    /// not stop the transaction.
+    ///
+    /// # Errors
+    /// When it was not written, or when that is not known.
+    async fn put_if(&self, revision: Revision, changes: Vec<Change>, entry: Arc<str>) -> Result<Revision, PutError>;
+
+    /// What follows `from` among names that start with `prefix`, in order, none left out. A transaction that touches none
+    /// of them is told too, with no changes, so that whoever waits for a revision sees it. Ends when the receiver is
+    /// dropped. While the store cannot be read the watch is silent; it goes on where it stood.
+    async fn watch(&self, prefix: &str, from: Revision) -> mpsc::UnboundedReceiver<Update>;
+
+    /// A page of the journal.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn journal(&self, page: Page) -> Result<Vec<Entry>, StoreError>;
+
+    /// Forgets journal entries of revisions up to and including `until`. Answers how many. Adds no revision.
+    ///
+    /// # Errors
+    /// When they may still be there.
+    async fn trim(&self, until: Revision) -> Result<u64, StoreError>;
+
+    /// Fills a store that holds nothing with what another one held: texts with their revisions, and its journal.
+    ///
+    /// # Errors
+    /// [`PutError::Conflict`] when it is not at revision 0; else as [`put_if`](Self::put_if).
+    async fn restore(&self, image: Image, journal: Vec<Entry>) -> Result<(), PutError>;
 }

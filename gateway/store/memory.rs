@@ -1,11 +1,15 @@
 //! A store that lives as long as the process: `serve --ephemeral`, the demo, and tests.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{Change, Image, PutError, Revision, Store, Transaction, Update};
+use super::watchers::Watchers;
+use super::{Change, Entry, Image, Order, Page, PutError, Revision, Store, StoreError, Stored, Transaction, Update};
 
 /// Texts in memory, with every watcher told of each transaction under the same lock that orders them.
 #[derive(Debug, Default)]
@@ -13,82 +17,101 @@ pub struct Memory(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    image: Image,
-    watchers: Vec<mpsc::UnboundedSender<Update>>,
+    revision: Revision,
+    texts: BTreeMap<String, Stored>,
+    journal: BTreeMap<Revision, Arc<str>>,
+    watchers: Watchers,
 }
 
 impl Memory {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Store for Memory {
-    async fn load(&self) -> Image {
-        self.state().image.clone()
+    async fn load(&self, prefix: &str) -> Result<Image, StoreError> {
+        let state = self.state();
+        Ok(image(state.revision, &state.texts, prefix))
     }
 
-    async fn put_if(&self, revision: Revision, changes: Vec<Change>) -> Result<Revision, PutError> {
+    async fn put_if(&self, revision: Revision, changes: Vec<Change>, entry: Arc<str>) -> Result<Revision, PutError> {
         let mut state = self.state();
-        let current = state.image.revision;
+        let current = state.revision;
         if current != revision {
             return Err(PutError::Conflict { current });
         }
-        for change in &changes {
-            match &change.text {
-                Some(text) => state.image.texts.insert(change.name.clone(), Arc::clone(text)),
-                None => state.image.texts.remove(&change.name),
+        let revision = current + 1;
+        for Change { name, text } in &changes {
+            match text {
+                Some(text) => state.texts.insert(name.clone(), Stored { revision, text: Arc::clone(text) }),
+                None => state.texts.remove(name),
             };
         }
-        state.image.revision += 1;
-        let transaction = Transaction { revision: state.image.revision, changes: changes.into() };
-        state.watchers.retain(|watcher| watcher.send(Update::Transaction(transaction.clone())).is_ok());
-        Ok(state.image.revision)
+        state.journal.insert(revision, entry);
+        state.revision = revision;
+        state.watchers.tell(&Transaction { revision, changes: changes.into() });
+        Ok(revision)
     }
 
-    async fn watch(&self, from: Revision) -> mpsc::UnboundedReceiver<Update> {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    async fn watch(&self, prefix: &str, from: Revision) -> mpsc::UnboundedReceiver<Update> {
+        let (updates, receiver) = mpsc::unbounded_channel();
         let mut state = self.state();
-        if from != state.image.revision {
-            sender.send(Update::Image(state.image.clone())).expect("the receiver is still here");
-        }
-        state.watchers.push(sender);
+        let State { revision, texts, watchers, .. } = &mut *state;
+        watchers.add(prefix.to_owned(), from, updates);
+        let Ok(()) = watchers.catch_up::<Infallible>(*revision, |prefix| Ok(image(*revision, texts, prefix)));
         receiver
     }
+
+    async fn journal(&self, page: Page) -> Result<Vec<Entry>, StoreError> {
+        let state = self.state();
+        if page.after >= page.before {
+            return Ok(Vec::new());
+        }
+        let entries = state.journal.range((Excluded(page.after), Excluded(page.before)));
+        let entries = entries.map(|(&revision, text)| Entry { revision, text: Arc::clone(text) });
+        Ok(match page.order {
+            Order::OldestFirst => entries.take(page.limit).collect(),
+            Order::NewestFirst => entries.rev().take(page.limit).collect(),
+        })
+    }
+
+    async fn trim(&self, until: Revision) -> Result<u64, StoreError> {
+        let mut state = self.state();
+        let before = state.journal.len();
+        state.journal.retain(|&revision, _| revision > until);
+        Ok((before - state.journal.len()) as u64)
+    }
+
+    async fn restore(&self, image: Image, journal: Vec<Entry>) -> Result<(), PutError> {
+        let mut state = self.state();
+        let State { revision, texts, journal: kept, watchers } = &mut *state;
+        if *revision != 0 {
+            return Err(PutError::Conflict { current: *revision });
+        }
+        (*revision, *texts) = (image.revision, image.texts);
+        kept.extend(journal.into_iter().map(|entry| (entry.revision, entry.text)));
+        let Ok(()) = watchers.catch_up::<Infallible>(*revision, |prefix| Ok(self::image(*revision, texts, prefix)));
+        Ok(())
+    }
+}
+
+fn image(revision: Revision, texts: &BTreeMap<String, Stored>, prefix: &str) -> Image {
+    let texts = texts
+        .range::<str, _>((Included(prefix), Unbounded))
+        .take_while(|(name, _)| name.starts_with(prefix))
+        .map(|(name, stored)| (name.clone(), stored.clone()));
+    Image { revision, texts: texts.collect() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn write(name: &str, text: &str) -> Vec<Change> {
-        vec![Change { name: name.into(), text: Some(text.into()) }]
-    }
+    use crate::store::suite;
 
     #[tokio::test]
-    async fn a_transaction_holds_only_against_its_revision() {
-        let store = Memory::default();
-        assert_eq!(store.put_if(0, write("a", "1")).await.unwrap(), 1);
-        let PutError::Conflict { current } = store.put_if(0, write("a", "2")).await.unwrap_err();
-        assert_eq!(current, 1);
-        assert_eq!(&*store.load().await.texts["a"], "1");
-        assert_eq!(store.put_if(1, vec![Change { name: "a".into(), text: None }]).await.unwrap(), 2);
-        assert!(store.load().await.texts.is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_watch_misses_nothing_wherever_it_starts() {
-        let store = Memory::default();
-        store.put_if(0, write("a", "1")).await.unwrap();
-        let mut late = store.watch(0).await;
-        let mut current = store.watch(1).await;
-        store.put_if(1, write("b", "2")).await.unwrap();
-        let Some(Update::Image(image)) = late.recv().await else { panic!("a late watch starts with an image") };
-        assert_eq!((image.revision, image.texts.len()), (1, 1));
-        for watch in [&mut late, &mut current] {
-            let Some(Update::Transaction(next)) = watch.recv().await else { panic!("then come transactions") };
-            assert_eq!((next.revision, &*next.changes), (2, &*write("b", "2")));
-        }
+    async fn memory_is_a_store() {
+        suite::run(|| Arc::new(Memory::default())).await;
     }
 }
