@@ -7,30 +7,108 @@
 //! ```
 //! The writer computes and stores; only the publisher makes anything live, and it learns of a change from the store alone,
 //! so that one node and a fleet run the same path. A command is answered when its revision is live on this node.
+//!
+//! The one exception: a rollback that the store cannot take goes live at once and is written as soon as it can be
+//! ([`Done::unsaved`]).
 
+pub mod backup;
 pub mod certificates;
 pub mod file;
 mod files;
-pub mod publish;
+pub mod journal;
+mod publish;
+mod retention;
+mod rollback;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod tokens;
+mod writer;
 
 use std::sync::Arc;
 
-use config::edit::{self, Edit};
-use config::model::Config;
+use config::edit::Edit;
+use config::model::{Config, Retention};
 use config::problem::Problem;
-use config::texts;
-use tokio::sync::{mpsc, oneshot, watch};
+use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::live::Progress;
-use crate::store::{Change, PutError, Revision, Store};
+use crate::edge::tls::LiveCertificates;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::store::{PutError, Store, StoreError};
+use crate::upstreams::Upstreams;
+use tokens::{Role, Secret, Tokens};
+use writer::{Command, What, Writer};
+
+pub use crate::store::Revision;
+pub use rollback::RollBack;
 
 /// What the control plane may read of the world: the environment, for `${NAME}`.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
+/// Names of texts in the store: what is live is below this.
+const CONFIG: &str = "config/";
+/// The file as last applied, in the same texts.
+const FILE: &str = "file/";
+/// Who may use the admin API.
+const TOKEN: &str = "token/";
+
+/// Who wants a change, and why: for the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// Such as `token:ci`, `file`, `start`.
+    pub who: String,
+    /// In the author's words.
+    pub why: Option<String>,
+}
+
+/// What the author believes of one thing; the change holds only if it is so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// Name of its text: `alias/shop/prod`.
+    pub name: String,
+    /// What is believed.
+    pub expected: Expected,
+}
+
+/// What is believed of a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// It last changed at this revision.
+    Revision(Revision),
+    /// It is there, as it may be.
+    Present,
+    /// It is not there.
+    Absent,
+}
+
+/// Edits to carry out.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Who wants them.
+    pub author: Author,
+    /// Applied together or not at all.
+    pub edits: Vec<Edit>,
+    /// Under this condition.
+    pub guard: Option<Guard>,
+}
+
+/// What came of a command. The configurations share what did not change.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// Where it is live; of a dry run: the current revision.
+    pub revision: Revision,
+    /// Before it.
+    pub before: Config,
+    /// After it.
+    pub after: Config,
+    /// Whether it is live from memory alone, because the store could not take it: it is written as soon as it can be,
+    /// and lost if the process ends before.
+    pub unsaved: bool,
+}
+
 /// What came of a command.
-pub type Outcome = Result<Revision, Refused>;
+pub type Outcome = Result<Done, Refused>;
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -38,121 +116,209 @@ pub enum Refused {
     /// The result would not be valid.
     #[error("{}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
     Problems(Vec<Problem>),
+    /// What the author believed is not so.
+    #[error("`{name}` {}", match current { Some(revision) => format!("is at revision {revision}"), None => "does not exist".into() })]
+    Precondition {
+        /// Of the thing.
+        name: String,
+        /// Its revision, if it exists.
+        current: Option<Revision>,
+    },
+    /// The journal does not reach back so far, or not yet forth.
+    #[error("revision {asked} is not in the journal, which holds {oldest} to {newest}")]
+    NotInJournal {
+        /// The revision that was asked for.
+        asked: Revision,
+        /// The oldest that can be returned to.
+        oldest: Revision,
+        /// The newest.
+        newest: Revision,
+    },
+    /// There is nothing to go back to.
+    #[error("{0}")]
+    NothingEarlier(String),
+    /// The store could not take it: what is stored is what was.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It is not known whether the store took it.
+    #[error("{0}")]
+    Unknown(String),
     /// The gateway is stopping.
     #[error("the gateway is stopping")]
     Stopping,
 }
 
-/// A request for change, queued for the one writer.
-#[derive(Debug)]
-enum Command {
-    /// These edits, on whatever is current.
-    Edits(Vec<Edit>, oneshot::Sender<Outcome>),
-    /// What changed in the file since it was last applied.
-    File(Box<Config>, oneshot::Sender<Outcome>),
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
 }
 
-/// The way in to the writer: cheap to clone, shared by file, API and rollouts.
-#[derive(Debug, Clone)]
-pub struct Control(mpsc::Sender<Command>);
+/// The way in to the control plane: cheap to clone, shared by file, API and rollouts.
+#[derive(Clone)]
+pub struct Control {
+    commands: mpsc::Sender<Command>,
+    store: Arc<dyn Store>,
+    tokens: Arc<Tokens>,
+}
+
+/// What the control plane stands on.
+#[derive(Clone)]
+pub struct Ground {
+    /// Where changes are stored.
+    pub store: Arc<dyn Store>,
+    /// Where they go live.
+    pub live: Arc<Live>,
+    /// The certificates that listeners take.
+    pub certificates: Arc<LiveCertificates>,
+    /// Where versions and aliases are counted.
+    pub metrics: Arc<Metrics>,
+    /// For `${NAME}`.
+    pub environment: Environment,
+    /// How much of the journal is kept.
+    pub retention: Retention,
+}
 
 impl Control {
-    /// Starts the writer on this runtime. It ends when the last `Control` is dropped.
-    pub fn start(store: Arc<dyn Store>, live: watch::Receiver<Progress>, environment: Environment) -> Self {
-        let (sender, commands) = mpsc::channel(64);
-        let writer =
-            Writer { store, live, environment, revision: 0, current: Config::default(), file: Config::default() };
-        tokio::spawn(writer.run(commands));
-        Self(sender)
-    }
-
-    /// Applies `edits`; answers when they are live.
+    /// Starts the publisher and the writer on this runtime, and makes live what is stored. The writer ends when the last
+    /// `Control` is dropped.
     ///
     /// # Errors
-    /// Every problem of the result; nothing has changed then.
-    pub async fn edit(&self, edits: Vec<Edit>) -> Outcome {
-        self.ask(|reply| Command::Edits(edits, reply)).await
+    /// When the store cannot be read, or holds what this version cannot read.
+    pub async fn start(ground: Ground, upstreams: Upstreams) -> Result<Self, Refused> {
+        let store = Arc::clone(&ground.store);
+        let ahead = publish::start(ground.clone(), upstreams)
+            .map_err(|error| Refused::Unavailable(format!("the control plane needs a thread: {error}")))?;
+        let tokens = tokens::follow(Arc::clone(&store)).await;
+        let writer = Writer::new(ground, ahead, Arc::clone(&tokens)).await?;
+        let (commands, queue) = mpsc::channel(64);
+        tokio::spawn(writer.run(queue));
+        Ok(Self { commands, store, tokens })
+    }
+
+    /// Applies edits; answers when they are live.
+    ///
+    /// # Errors
+    /// Why not; nothing has changed then, unless the reason is [`Refused::Unknown`].
+    pub async fn edit(&self, wish: Wish) -> Outcome {
+        self.ask(wish.author, What::Edits(wish.edits), wish.guard, false).await
+    }
+
+    /// What [`edit`](Self::edit) would do.
+    ///
+    /// # Errors
+    /// As `edit` would.
+    pub async fn try_out(&self, wish: Wish) -> Outcome {
+        self.ask(wish.author, What::Edits(wish.edits), wish.guard, true).await
     }
 
     /// Applies what `file` says differently from the file that was applied before; answers when it is live.
     ///
     /// # Errors
-    /// Every problem of the result; nothing has changed then.
-    pub async fn apply_file(&self, file: Config) -> Outcome {
-        self.ask(|reply| Command::File(Box::new(file), reply)).await
+    /// Why not; nothing has changed then, unless the reason is [`Refused::Unknown`].
+    pub async fn apply_file(&self, author: Author, file: Config, dry_run: bool) -> Outcome {
+        self.ask(author, What::File(Box::new(file)), None, dry_run).await
     }
 
-    async fn ask(&self, command: impl FnOnce(oneshot::Sender<Outcome>) -> Command) -> Outcome {
+    /// Brings back what was. Goes live even when the store cannot take it.
+    ///
+    /// # Errors
+    /// Why not; nothing has changed then.
+    pub async fn roll_back(&self, author: Author, what: RollBack, guard: Option<Guard>, dry_run: bool) -> Outcome {
+        self.ask(author, What::RollBack(what), guard, dry_run).await
+    }
+
+    /// Gives out a new token; the secret is nowhere else.
+    ///
+    /// # Errors
+    /// When there is one of this name, or it cannot be stored.
+    pub async fn create_token(&self, author: Author, name: &str, role: Role) -> Result<Secret, Refused> {
+        let (secret, text) = tokens::create(name, role).map_err(|problem| Refused::Problems(vec![problem]))?;
+        let what = What::Token { name: name.to_owned(), text: Some(text), what: format!("create {role} token {name}") };
+        let guard = Guard { name: format!("{TOKEN}{name}"), expected: Expected::Absent };
+        self.ask(author, what, Some(guard), false).await?;
+        Ok(secret)
+    }
+
+    /// Takes a token back; it is worth nothing when this answers.
+    ///
+    /// # Errors
+    /// When there is none of this name, or that cannot be stored.
+    pub async fn revoke_token(&self, author: Author, name: &str) -> Result<(), Refused> {
+        let what = What::Token { name: name.to_owned(), text: None, what: format!("revoke token {name}") };
+        let guard = Guard { name: format!("{TOKEN}{name}"), expected: Expected::Present };
+        self.ask(author, what, Some(guard), false).await.map(|_| ())
+    }
+
+    /// Who may use the admin API.
+    #[must_use]
+    pub fn tokens(&self) -> Arc<Tokens> {
+        Arc::clone(&self.tokens)
+    }
+
+    /// The file as last applied, and what is live.
+    ///
+    /// # Errors
+    /// When the gateway is stopping.
+    pub async fn drift(&self) -> Result<(Config, Config), Refused> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(command(reply)).await.map_err(|_| Refused::Stopping)?;
+        self.send(Command::Drift(reply)).await?;
+        answer.await.map_err(|_| Refused::Stopping)
+    }
+
+    /// A part of the journal.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn journal(&self, query: journal::Query) -> Result<journal::Page, Refused> {
+        Ok(journal::read(&*self.store, &query).await?)
+    }
+
+    /// Checks the whole journal against its hashes.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn verify(&self) -> Result<journal::Verdict, Refused> {
+        Ok(journal::verify(&*self.store).await?)
+    }
+
+    /// Everything that the store holds, as one text.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn export(&self) -> Result<String, Refused> {
+        Ok(backup::export(&*self.store).await?)
+    }
+
+    async fn ask(&self, author: Author, what: What, guard: Option<Guard>, dry_run: bool) -> Outcome {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Change { author, what, guard, dry_run, reply }).await?;
         answer.await.unwrap_or(Err(Refused::Stopping))
     }
+
+    async fn send(&self, command: Command) -> Result<(), Refused> {
+        self.commands.send(command).await.map_err(|_| Refused::Stopping)
+    }
 }
 
-/// The only one who writes to the store on this node.
-struct Writer {
-    store: Arc<dyn Store>,
-    live: watch::Receiver<Progress>,
-    environment: Environment,
-    /// What the store held when the writer last looked.
-    revision: Revision,
-    current: Config,
-    /// The file as last applied.
-    file: Config,
+/// SHA-256 in lower-case hexadecimal.
+fn sha256(text: &str) -> String {
+    format!("{:x}", Sha256::digest(text))
 }
 
-impl Writer {
-    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        while let Some(command) = commands.recv().await {
-            let (outcome, reply) = match command {
-                Command::Edits(edits, reply) => (self.write(&edits).await, reply),
-                Command::File(file, reply) => {
-                    let outcome = self.write(&edit::edits_between(&self.file, &file)).await;
-                    if outcome.is_ok() {
-                        self.file = *file;
-                    }
-                    (outcome, reply)
-                }
-            };
-            // An asker that went away does not undo the change.
-            let _ = reply.send(outcome);
-        }
+impl Author {
+    /// The gateway itself, as its file or its start says.
+    #[must_use]
+    pub fn of(who: &str) -> Self {
+        Self { who: who.to_owned(), why: None }
     }
+}
 
-    async fn write(&mut self, edits: &[Edit]) -> Outcome {
-        loop {
-            let next = edit::apply(&self.current, edits).map_err(Refused::Problems)?;
-            let changes = texts::changes(&self.current, &next)
-                .into_iter()
-                .map(|(name, text)| Change { name, text: text.map(Arc::from) })
-                .collect::<Vec<_>>();
-            if changes.is_empty() {
-                return Ok(self.revision);
-            }
-            let unusable = files::unusable(&self.current, &next);
-            if !unusable.is_empty() {
-                return Err(Refused::Problems(unusable));
-            }
-            match self.store.put_if(self.revision, changes).await {
-                Ok(revision) => {
-                    (self.revision, self.current) = (revision, next);
-                    let progress = self.live.wait_for(|live| live.seen >= revision).await;
-                    let progress = progress.map_err(|_| Refused::Stopping)?.clone();
-                    if progress.problems.is_empty() {
-                        return Ok(revision);
-                    }
-                    return Err(Refused::Problems(progress.problems.to_vec()));
-                }
-                Err(PutError::Conflict { .. }) => self.reload().await?,
-            }
+impl From<PutError> for Refused {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::Conflict { .. } | PutError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            PutError::Unknown(_) => Self::Unknown(error.to_string()),
         }
-    }
-
-    async fn reload(&mut self) -> Result<(), Refused> {
-        let image = self.store.load().await;
-        let texts = image.texts.iter().map(|(name, text)| (name.as_str(), &**text));
-        self.current = texts::from_texts(texts, &*self.environment).map_err(Refused::Problems)?;
-        self.revision = image.revision;
-        Ok(())
     }
 }

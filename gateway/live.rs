@@ -14,11 +14,12 @@ use config::path::PathPattern;
 use config::problem::Problem;
 use config::resolve::{Draw, Resolution, Unresolved, Via, resolve};
 use config::table::{AliasIndex, Chunks, Stage, Table, Upstream, UpstreamIndex};
+use imbl::OrdMap;
 use tokio::sync::watch;
 
 use crate::metrics::{UpstreamSeries, VersionSeries};
 use crate::store::Revision;
-use crate::upstreams::UpstreamState;
+use crate::upstreams::{EndpointView, UpstreamState};
 
 /// The one place where configuration meets requests.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub struct Snapshot {
     pub revision: Revision,
     /// The compiled configuration, and the configuration it was compiled from.
     pub table: Table,
+    /// When each thing changed last, by the name of its text: `alias/shop/prod`.
+    pub revisions: OrdMap<Arc<str>, Revision>,
     /// Runtime state of each alias, by its index in the table.
     pub(crate) aliases: Chunks<Arc<AliasState>>,
     /// Runtime state of each upstream as reached without an alias, by its index in the table.
@@ -105,8 +108,13 @@ pub struct Served {
 
 impl Default for Live {
     fn default() -> Self {
-        let empty =
-            Snapshot { revision: 0, table: Table::empty(), aliases: Chunks::default(), upstreams: Chunks::default() };
+        let empty = Snapshot {
+            revision: 0,
+            table: Table::empty(),
+            revisions: OrdMap::new(),
+            aliases: Chunks::default(),
+            upstreams: Chunks::default(),
+        };
         Self { current: ArcSwap::from_pointee(empty), progress: watch::Sender::default() }
     }
 }
@@ -180,6 +188,13 @@ impl Snapshot {
             let healthy = endpoints.iter().filter(|endpoint| endpoint.up && !endpoint.ejected).count();
             destination.upstream_series.healthy.set(healthy as u64);
         }
+    }
+
+    /// The endpoints of an upstream as they are now; none where the gateway itself answers.
+    #[must_use]
+    pub fn endpoints(&self, upstream: UpstreamIndex) -> Vec<EndpointView> {
+        let state = self.upstreams.get(upstream.get()).and_then(|destination| destination.state.as_ref());
+        state.map_or_else(Vec::new, |state| state.endpoints())
     }
 
     /// The cursor of an alias.

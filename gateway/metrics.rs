@@ -10,6 +10,7 @@
 //! `prod` would be one series (`MetricVecCore::hash_label_values`).
 
 mod cell;
+mod counts;
 mod fixed;
 mod series;
 
@@ -21,6 +22,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 pub use cell::{BOUNDS_MICROS, Cell, Times};
+pub use counts::{Counted, Counts};
 pub use fixed::{Connections, Reasons};
 pub use series::{CodeClass, MAX_CERTIFICATES, MAX_SERIES, Pick, Retry, UpstreamSeries, VersionSeries};
 
@@ -84,6 +86,8 @@ families! {
         "a closed list" "Requests that resolved to no version.";
     REFUSED = Counter "weir_refused_total" ["reason"]
         "a closed list" "Connections and requests turned away before they were resolved.";
+    ADMIN_REFUSED = Counter "weir_admin_refused_total" ["reason"]
+        "a closed list" "Requests to the admin API turned away before they were looked at.";
     CONNECTIONS = Gauge "weir_connections_open" ["listener", "protocol"]
         "listeners x 2" "Open client connections.";
     STREAMS = Gauge "weir_streams_open" ["kind"]
@@ -96,6 +100,10 @@ families! {
         "1" "Whether the last configuration received went live.";
     APPLY = Histogram "weir_config_apply_seconds" []
         "1" "From a configuration received to its snapshot live.";
+    STARTED_EMPTY = Gauge "weir_store_started_empty" []
+        "1" "Whether the store was empty when the gateway started.";
+    UNSAVED_ROLLBACK = Gauge "weir_unsaved_rollback" []
+        "1" "Whether a rollback is live that the store could not take yet.";
     CERTIFICATES = Gauge "weir_tls_certificate_not_after_seconds" ["domain"]
         "the 100 certificates that expire first" "When a certificate expires, in seconds since 1970.";
     HANDSHAKES = Counter "weir_tls_handshakes_total" ["result"]
@@ -105,6 +113,10 @@ families! {
     BUILD = Gauge "weir_build_info" ["version", "commit"]
         "1" "Always 1.";
 }
+
+/// Reasons of `weir_admin_refused_total`: a foreign `Host` or `Origin`, no token or a wrong one, a role too low, and too
+/// many wrong tokens from one address.
+pub const ADMIN_REFUSALS: &[&str] = &["host", "origin", "no_token", "wrong_token", "role", "attempts"];
 
 /// The closed lists that other modules own: what may be a label value.
 #[derive(Debug, Clone, Copy)]
@@ -133,12 +145,18 @@ pub struct Metrics {
     pub grpc_calls: IntGauge,
     /// Connections and requests turned away.
     pub refused: Reasons,
+    /// Requests to the admin API turned away, by one of [`ADMIN_REFUSALS`].
+    pub admin_refused: Reasons,
     /// Requests that resolved to nothing.
     pub unresolved: Reasons,
     /// TLS handshakes: `ok`, or why not.
     pub handshakes: Reasons,
     /// Revision of the live snapshot.
     pub revision: IntGauge,
+    /// Whether the store was empty at the start.
+    pub store_started_empty: IntGauge,
+    /// Whether a rollback is live that is not stored.
+    pub unsaved_rollback: IntGauge,
     /// Access-log lines lost: for [`AccessLog::start`](crate::log::AccessLog::start).
     pub lines_dropped: IntCounter,
     reloads: Reasons,
@@ -165,9 +183,12 @@ impl Metrics {
             event_streams,
             grpc_calls,
             refused: fixed.reasons(&REFUSED, labels.refused),
+            admin_refused: fixed.reasons(&ADMIN_REFUSED, ADMIN_REFUSALS),
             unresolved: fixed.reasons(&UNRESOLVED, labels.unresolved),
             handshakes: fixed.reasons(&HANDSHAKES, &[&["ok"], labels.handshakes].concat()),
             revision: fixed.gauge(&REVISION),
+            store_started_empty: fixed.gauge(&STARTED_EMPTY),
+            unsaved_rollback: fixed.gauge(&UNSAVED_ROLLBACK),
             lines_dropped: fixed.counter(&LINES_DROPPED),
             reloads: fixed.reasons(&RELOADS, &["ok", "refused"]),
             last_reload: fixed.gauge(&LAST_RELOAD),
@@ -193,6 +214,12 @@ impl Metrics {
         self.series.upstream(function, version)
     }
 
+    /// What each version with a series of its own has counted so far. Takes the lock that publishing takes, never one of
+    /// the data path.
+    pub fn each_version(&self, see: impl FnMut(&Counted, Counts)) {
+        self.series.each_version(see);
+    }
+
     /// Drops the series of a function's versions under aliases for which `keep` is false. Cells that somebody still holds
     /// count on, unseen.
     pub fn retain_versions(&self, function: &FunctionName, keep: impl FnMut(Option<&AliasName>, VersionId) -> bool) {
@@ -215,6 +242,11 @@ impl Metrics {
         self.reloads.inc("ok");
         self.last_reload.set(1);
         self.apply.observe(time.as_secs_f64());
+    }
+
+    /// What was received is live, even if it was live before: a file that was mended may say nothing new.
+    pub fn reload_succeeded(&self) {
+        self.last_reload.set(1);
     }
 
     /// A configuration was received and refused.

@@ -1,41 +1,55 @@
 //! The composition root: the only module that sees everyone. Builds, announces, runs, drains.
 
 pub mod demo;
+mod door;
 mod drain;
+mod import;
 mod observe;
+mod token;
 mod workers;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use config::model::Process;
 use config::resolve::Unresolved;
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, About, Admin, LastReload};
 use crate::cli::Exit;
+use crate::clock;
+use crate::control::backup::ImportError;
 use crate::control::file::{ConfigFile, Reload};
-use crate::control::publish::{self, Publisher};
-use crate::control::{Control, Environment, Refused, certificates};
-use crate::edge::tls::LiveCertificates;
+use crate::control::{Author, Control, Environment, Ground, Refused, certificates};
+use crate::edge::tls::{CertificateProblem, LiveCertificates};
 use crate::edge::{Edge, Refusal};
 use crate::live::Live;
 use crate::log::{AccessLog, AccessThread};
 use crate::metrics::{Labels, Metrics};
-use crate::store::Store;
+use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
+use crate::store::{Store, StoreError};
 use crate::upstreams::Upstreams;
 use observe::Told;
 
+pub use import::import;
+
+/// Where the live state is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// In the store that the file names.
+    Stored,
+    /// In memory: it ends with the process.
+    Ephemeral,
+}
+
 /// `weir serve`: runs in the foreground until it is told to stop.
 #[must_use]
-pub fn run(path: &Path) -> Exit {
-    run_with(path, |_| Ok(()))
+pub fn run(path: &Path, keep: Keep) -> Exit {
+    run_with(path, keep, |_| Ok(()))
 }
 
 /// What `${NAME}` means to this process.
@@ -44,7 +58,7 @@ pub(crate) fn environment(name: &str) -> Option<String> {
 }
 
 /// As [`run`]; `before` is called on the control plane's runtime when the configuration is live and no socket is open.
-fn run_with(path: &Path, before: impl FnOnce(&Started) -> io::Result<()>) -> Exit {
+fn run_with(path: &Path, keep: Keep, before: impl FnOnce(&Started) -> io::Result<()>) -> Exit {
     let environment: Environment = Arc::new(environment);
     let (text, config) = match ConfigFile::read(path, &environment) {
         Ok(read) => read,
@@ -58,13 +72,15 @@ fn run_with(path: &Path, before: impl FnOnce(&Started) -> io::Result<()>) -> Exi
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("weir-control").enable_all().build();
     let outcome = control_threads.map_err(Failure::from).and_then(|runtime| {
         let _context = runtime.enter();
-        let (started, access) = Started::new(&runtime, &process, environment)?;
-        runtime.block_on(started.control.apply_file(config))?;
+        let (started, access) = Started::new(&runtime, &process, keep, environment)?;
+        runtime.block_on(started.control.apply_file(Author::of("start"), config, false))?;
+        let token = runtime.block_on(token::ensure(&started.control, &process, keep))?;
         before(&started)?;
         started.run(&runtime, path, text, &process)?;
         if let Some(access) = access {
             access.finish();
         }
+        token.forget();
         Ok(())
     });
     match outcome {
@@ -81,10 +97,16 @@ fn run_with(path: &Path, before: impl FnOnce(&Started) -> io::Result<()>) -> Exi
 enum Failure {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("cannot listen on {address} for the admin API: {error}")]
-    Admin { address: SocketAddr, error: io::Error },
+    #[error("the admin API cannot be opened on {place}: {error}")]
+    Admin { place: String, error: io::Error },
+    #[error("the certificate of the admin API: {0}")]
+    Certificate(#[from] CertificateProblem),
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
     #[error("the configuration cannot be served:\n{0}")]
     Refused(#[from] Refused),
 }
@@ -92,8 +114,8 @@ enum Failure {
 impl Failure {
     fn exit(&self) -> Exit {
         match self {
-            Self::Io(_) | Self::Admin { .. } | Self::Tls(_) => Exit::Failed,
-            Self::Refused(_) => Exit::Invalid,
+            Self::Refused(Refused::Problems(_)) | Self::Import(ImportError::Problems(_)) => Exit::Invalid,
+            _ => Exit::Failed,
         }
     }
 }
@@ -107,12 +129,14 @@ struct Started {
     certificates: Arc<LiveCertificates>,
     access: AccessLog,
     edge: Arc<Edge>,
+    about: About,
 }
 
 impl Started {
     fn new(
         runtime: &Runtime,
         process: &Process,
+        keep: Keep,
         environment: Environment,
     ) -> Result<(Self, Option<AccessThread>), Failure> {
         let live = Arc::new(Live::default());
@@ -126,38 +150,44 @@ impl Started {
         }));
         let (access, thread) = AccessLog::open(&process.access_log, metrics.lines_dropped.clone())?;
         let certificates = Arc::new(LiveCertificates::default());
-        let store: Arc<dyn Store> = Arc::new(Memory::default());
-        let publisher = Publisher {
+        let store: Arc<dyn Store> = match keep {
+            Keep::Stored => Arc::new(Embedded::open(&process.store)?),
+            Keep::Ephemeral => Arc::new(Memory::default()),
+        };
+        let ground = Ground {
+            store,
             live: Arc::clone(&live),
             certificates: Arc::clone(&certificates),
-            upstreams: Upstreams::new(runtime.handle().clone(), Arc::new(Told(Arc::clone(&metrics)))),
             metrics: Arc::clone(&metrics),
             environment: Arc::clone(&environment),
+            retention: process.journal,
         };
-        publish::start(Arc::clone(&store), publisher)?;
-        let control = Control::start(store, live.progress(), Arc::clone(&environment));
+        let upstreams = Upstreams::new(runtime.handle().clone(), Arc::new(Told(Arc::clone(&metrics))));
+        let control = runtime.block_on(Control::start(ground, upstreams))?;
+        let starts_empty = live.load().revision == 0;
+        metrics.store_started_empty.set(starts_empty.into());
+        if starts_empty && keep == Keep::Stored {
+            tracing::info!("the store {} is empty: what is live starts from the file", process.store.display());
+        }
         let edge = Arc::new(Edge::new(process.limits.clone(), Arc::new(Told(Arc::clone(&metrics)))));
-        Ok((Self { live, control, environment, metrics, certificates, access, edge }, thread))
+        let about = About {
+            id: format!("{:016x}", rand::random::<u64>()),
+            started: clock::unix(),
+            store: (keep == Keep::Stored).then(|| process.store.clone()),
+        };
+        Ok((Self { live, control, environment, metrics, certificates, access, edge, about }, thread))
     }
 
     /// Opens the sockets, says so, and serves until it is told to stop.
     fn run(self, runtime: &Runtime, path: &Path, text: String, process: &Arc<Process>) -> Result<(), Failure> {
         let stop = watch::Sender::new(false);
         let doors = workers::open(&self, process)?;
-        let admin = std::net::TcpListener::bind(process.admin)
-            .map_err(|error| Failure::Admin { address: process.admin, error })?;
-        admin.set_nonblocking(true)?;
-        let announcement = format!("{}weir: admin on {}\n", doors.announcement(), admin.local_addr()?);
-        let ready = Arc::new(AtomicBool::new(true));
+        let door = door::open(&process.admin)?;
+        let announcement = format!("{}weir: admin on {}\n", doors.announcement(), door.name()?);
+        let (ready, drain) = (Arc::new(AtomicBool::new(true)), Arc::new(Notify::new()));
+        let reloads = watch::Sender::new(LastReload::default());
         workers::start(&self, doors, &stop)?;
-        let seen =
-            Admin { live: Arc::clone(&self.live), metrics: Arc::clone(&self.metrics), ready: Arc::clone(&ready) };
-        let admin = TcpListener::from_std(admin)?;
-        runtime.spawn(async {
-            if let Err(error) = admin::serve(admin, seen).await {
-                tracing::error!("the admin listener failed: {error}");
-            }
-        });
+        runtime.spawn(admin::serve(door, self.admin(&ready, &drain, reloads.subscribe())));
         let (live, certificates) = (Arc::clone(&self.live), Arc::clone(&self.certificates));
         runtime.spawn(certificates::follow(live, certificates, Arc::clone(&self.metrics)));
         let reload = Arc::new(Notify::new());
@@ -167,25 +197,48 @@ impl Started {
             self.control.clone(),
             Arc::clone(&self.environment),
             (text, Arc::clone(process)),
-            Box::new(move |reload| report(reload, &metrics)),
+            Box::new(move |reload| report(reload, &metrics, &reloads)),
         );
         runtime.spawn(file.follow(Arc::clone(&reload)));
         runtime.block_on(async {
             let mut signals = drain::Signals::new()?;
             print!("{announcement}");
             io::stdout().flush()?;
-            signals.until_stop(&reload).await;
+            signals.until_stop(&reload, &drain).await;
             ready.store(false, Ordering::Release);
             signals.drain(&process.drain, &self.edge.load, &stop).await;
             Ok(())
         })
     }
+
+    /// What the admin API sees of all this.
+    fn admin(&self, ready: &Arc<AtomicBool>, drain: &Arc<Notify>, reload: watch::Receiver<LastReload>) -> Admin {
+        Admin {
+            live: Arc::clone(&self.live),
+            metrics: Arc::clone(&self.metrics),
+            control: self.control.clone(),
+            environment: Arc::clone(&self.environment),
+            ready: Arc::clone(ready),
+            drain: Arc::clone(drain),
+            reload,
+            about: self.about.clone(),
+        }
+    }
 }
 
-fn report(reload: &Reload, metrics: &Metrics) {
+fn report(reload: &Reload, metrics: &Metrics, reloads: &watch::Sender<LastReload>) {
+    let (result, message) = match reload {
+        Reload::Unchanged => ("unchanged", None),
+        Reload::Applied { .. } => ("applied", None),
+        Reload::Refused { report } => ("refused", Some(report.clone())),
+    };
+    reloads.send_replace(LastReload { time: Some(clock::unix()), result, message });
     match reload {
         Reload::Unchanged => tracing::info!("the configuration file says what it said before"),
-        Reload::Applied { revision } => tracing::info!(revision, "the configuration file is live"),
+        Reload::Applied { revision } => {
+            metrics.reload_succeeded();
+            tracing::info!(revision, "the configuration file is live");
+        }
         Reload::Refused { report } => {
             metrics.reload_refused();
             tracing::error!("the configuration file was refused; the old configuration serves on\n{report}");

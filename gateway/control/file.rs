@@ -12,7 +12,7 @@ use config::problem::{self, Problem};
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
 
-use super::{Control, Environment, Refused};
+use super::{Author, Control, Environment, Refused};
 use crate::store::Revision;
 
 /// Quiet time after the last event before the file is read: editors write in several steps.
@@ -48,6 +48,8 @@ pub struct ConfigFile {
     /// Process settings that this process runs with.
     process: Arc<Process>,
     text: String,
+    /// Why it could not be read the last time, if it could not.
+    unreadable: Option<String>,
     report: Report,
 }
 
@@ -80,7 +82,7 @@ impl ConfigFile {
         report: Report,
     ) -> Self {
         let (text, process) = started;
-        Self { path: path.to_owned(), control, environment, process, text, report }
+        Self { path: path.to_owned(), control, environment, process, text, unreadable: None, report }
     }
 
     /// Applies the file whenever it changes, and whenever `asked` says so, until the control plane ends.
@@ -134,8 +136,9 @@ impl ConfigFile {
             Ok(text) => text,
             // Between the two steps of a rename there may be no file; a poll says nothing new about it.
             Err(error) if !forced && error.kind() == std::io::ErrorKind::NotFound => return Reload::Unchanged,
-            Err(error) => return Reload::Refused { report: format!("cannot read {shown}: {error}") },
+            Err(error) => return self.unreadable(format!("cannot read {shown}: {error}"), forced),
         };
+        self.unreadable = None;
         if text == self.text && !forced {
             return Reload::Unchanged;
         }
@@ -149,12 +152,27 @@ impl ConfigFile {
             tracing::warn!("{}", problem::render(&warnings, &shown, &text));
         }
         if config.process != self.process {
-            tracing::warn!("{shown}: listeners, admin, store, workers, limits and drain change by a restart only");
+            tracing::warn!(
+                "{shown}: listeners, admin, store, journal, workers, limits and drain change by a restart only"
+            );
         }
-        match self.control.apply_file(config).await {
-            Ok(revision) => Reload::Applied { revision },
+        match self.control.apply_file(Author::of("file"), config, false).await {
+            Ok(done) => Reload::Applied { revision: done.revision },
             Err(Refused::Problems(problems)) => refused(&problems),
             Err(Refused::Stopping) => Reload::Unchanged,
+            Err(other) => {
+                // The store may take it the next time that it is read.
+                self.text.clear();
+                Reload::Refused { report: format!("{shown} was not applied: {other}") }
+            }
         }
+    }
+
+    /// Told once, however often the poll looks.
+    fn unreadable(&mut self, report: String, forced: bool) -> Reload {
+        // Applied when it can be read again, even if it says what it said.
+        self.text.clear();
+        let known = self.unreadable.replace(report.clone());
+        if !forced && known.as_ref() == Some(&report) { Reload::Unchanged } else { Reload::Refused { report } }
     }
 }

@@ -4,68 +4,118 @@
 //! last good snapshot serving, with a log line and a metric.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use config::edit;
+use config::edit::{self, Edit};
 use config::model::{self, Config};
 use config::name::{AliasName, VersionId};
 use config::problem::Problem;
 use config::table::{Alias, AliasIndex, Answers, Change, Changes, Function, UpstreamIndex};
 use config::texts;
 use config::weight::Weight;
+use imbl::OrdMap;
+use tokio::sync::oneshot;
 
-use super::{Environment, certificates};
+use super::writer::below;
+use super::{CONFIG, Ground, Refused, certificates};
 use crate::clock;
-use crate::edge::tls::LiveCertificates;
-use crate::live::{AliasState, Cursor, Destination, Live, Snapshot};
-use crate::metrics::Metrics;
-use crate::store::{Revision, Store, Update};
+use crate::live::{AliasState, Cursor, Destination, Snapshot};
+use crate::store::{Revision, Transaction, Update};
 use crate::upstreams::{Spec, Upstreams};
 
 /// How often old snapshots are looked at, to see whether requests still hold them.
 const RETIRE_EVERY: Duration = Duration::from_millis(100);
 
 /// Turns the store's updates into snapshots.
-pub struct Publisher {
-    /// What it publishes to.
-    pub live: Arc<Live>,
-    /// The certificates that listeners take.
-    pub certificates: Arc<LiveCertificates>,
-    /// State of the endpoints.
-    pub upstreams: Upstreams,
-    /// Where the handles of metrics come from.
-    pub metrics: Arc<Metrics>,
-    /// For `${NAME}`.
-    pub environment: Environment,
+struct Publisher {
+    ground: Ground,
+    upstreams: Upstreams,
+    stored: Stored,
+    /// Whether the store has had a transaction that `stored` has not.
+    behind: bool,
+    /// Edits that are live and not stored.
+    ahead: Vec<Edit>,
 }
 
-/// Publishes everything that `store` tells, until its watch ends.
+/// What the store holds.
+#[derive(Clone, Default)]
+struct Stored {
+    revision: Revision,
+    config: Config,
+    /// When each text changed last, by its name.
+    revisions: OrdMap<Arc<str>, Revision>,
+}
+
+/// Edits to show, and whom to tell that they are live.
+type Show = (Vec<Edit>, oneshot::Sender<Result<(), Vec<Problem>>>);
+
+/// The way to show edits before they are stored.
+#[derive(Debug, Clone)]
+pub(super) struct Ahead(tokio::sync::mpsc::Sender<Show>);
+
+impl Ahead {
+    /// Shows these edits on top of whatever is stored, until others are shown; none shows what is stored. Answers when
+    /// that is live.
+    ///
+    /// # Errors
+    /// When it cannot go live.
+    pub(super) async fn show(&self, edits: Vec<Edit>) -> Result<(), Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send((edits, reply)).await.map_err(|_| Refused::Stopping)?;
+        answer.await.map_err(|_| Refused::Stopping)?.map_err(Refused::Problems)
+    }
+}
+
+/// Publishes everything that the store tells, until its watch ends.
 ///
 /// # Errors
 /// When the system gives no thread to free old snapshots on.
-pub fn start(store: Arc<dyn Store>, mut publisher: Publisher) -> std::io::Result<()> {
+pub(super) fn start(ground: Ground, upstreams: Upstreams) -> io::Result<Ahead> {
     let (retired, snapshots) = mpsc::channel();
     thread::Builder::new().name("weir-retire".into()).spawn(move || retire(&snapshots))?;
+    let store = Arc::clone(&ground.store);
+    let mut publisher = Publisher { ground, upstreams, stored: Stored::default(), behind: false, ahead: Vec::new() };
+    let (ahead, mut shown) = tokio::sync::mpsc::channel::<Show>(1);
     tokio::spawn(async move {
-        let mut updates = store.watch(0).await;
+        let mut updates = store.watch(CONFIG, 0).await;
         let mut behind = false;
-        while let Some(mut update) = updates.recv().await {
-            if behind {
-                // A transaction was left out, so the next one does not stand on what is live.
-                update = Update::Image(store.load().await);
-            }
-            match publisher.publish(&update) {
+        loop {
+            let before = tokio::select! {
+                update = updates.recv() => match update {
+                    None => return,
+                    // A transaction was left out, so the next one does not stand on what is known.
+                    Some(Update::Transaction(_)) if behind => match store.load(CONFIG).await {
+                        Ok(image) => publisher.update(&Update::Image(image)),
+                        Err(error) => {
+                            tracing::error!("the store cannot be read, what is live stays: {error}");
+                            continue;
+                        }
+                    },
+                    Some(update) => publisher.update(&update),
+                },
+                Some((edits, reply)) = shown.recv() => {
+                    let (before, answer) = match publisher.show(edits) {
+                        Ok(before) => (Some(before), Ok(())),
+                        Err(problems) => (None, Err(problems)),
+                    };
+                    // Whoever asked may have gone; it is live all the same.
+                    let _ = reply.send(answer);
+                    before
+                }
+            };
+            behind = publisher.behind;
+            if let Some(before) = before {
                 // The thread ends when this task does.
-                Some(before) => behind = retired.send(before).is_err(),
-                None => behind = true,
+                let _ = retired.send(before);
             }
         }
     });
-    Ok(())
+    Ok(Ahead(ahead))
 }
 
 /// Frees each snapshot when nobody else holds it, so that no worker ever does.
@@ -87,52 +137,103 @@ fn retire(snapshots: &mpsc::Receiver<Arc<Snapshot>>) {
 
 impl Publisher {
     /// Makes the update live; answers the snapshot that was live before.
-    fn publish(&mut self, update: &Update) -> Option<Arc<Snapshot>> {
-        let began = clock::now();
+    fn update(&mut self, update: &Update) -> Option<Arc<Snapshot>> {
         let revision = match update {
             Update::Transaction(transaction) => transaction.revision,
             Update::Image(image) => image.revision,
         };
-        match self.config(update).and_then(|config| self.snapshot(revision, &config)) {
-            Ok(snapshot) => {
-                self.metrics.revision.set(i64::try_from(revision).unwrap_or(i64::MAX));
-                let before = self.live.publish(Arc::new(snapshot));
-                self.metrics.reloaded(began.elapsed());
+        let stored = match self.stored(update) {
+            Ok(stored) => stored,
+            Err(problems) => {
+                self.refuse(revision, problems);
+                return None;
+            }
+        };
+        match self.publish(stored.clone()) {
+            Ok(before) => {
+                (self.stored, self.behind) = (stored, false);
                 Some(before)
             }
             Err(problems) => {
-                for problem in &problems {
-                    tracing::error!(revision, "a revision cannot go live: {problem}");
-                }
-                self.metrics.reload_refused();
-                self.live.refuse(revision, problems);
+                self.refuse(revision, problems);
                 None
             }
         }
     }
 
-    /// What the update means, on top of what is live.
-    fn config(&self, update: &Update) -> Result<Config, Vec<Problem>> {
-        let environment = &*self.environment;
+    /// Makes these edits live on top of what is stored, instead of those that were.
+    fn show(&mut self, edits: Vec<Edit>) -> Result<Arc<Snapshot>, Vec<Problem>> {
+        let before = std::mem::replace(&mut self.ahead, edits);
+        self.publish(self.stored.clone()).inspect_err(|_| self.ahead = before)
+    }
+
+    fn publish(&mut self, stored: Stored) -> Result<Arc<Snapshot>, Vec<Problem>> {
+        let began = clock::now();
+        let ahead = edit::apply(&stored.config, &self.ahead);
+        let config = ahead.unwrap_or_else(|problems| {
+            for problem in problems {
+                tracing::error!(
+                    "what was shown before it was stored no longer fits, what is stored goes live: {problem}"
+                );
+            }
+            stored.config.clone()
+        });
+        let revision = stored.revision;
+        let snapshot = self.snapshot(stored, &config)?;
+        self.ground.metrics.revision.set(i64::try_from(revision).unwrap_or(i64::MAX));
+        let before = self.ground.live.publish(Arc::new(snapshot));
+        self.ground.metrics.reloaded(began.elapsed());
+        Ok(before)
+    }
+
+    fn refuse(&mut self, revision: Revision, problems: Vec<Problem>) {
+        for problem in &problems {
+            tracing::error!(revision, "a revision cannot go live: {problem}");
+        }
+        self.ground.metrics.reload_refused();
+        self.ground.live.refuse(revision, problems);
+        self.behind = true;
+    }
+
+    /// What is stored after the update.
+    fn stored(&self, update: &Update) -> Result<Stored, Vec<Problem>> {
+        let environment = &*self.ground.environment;
         match update {
             Update::Image(image) => {
-                let texts = image.texts.iter().map(|(name, text)| (name.as_str(), &**text));
-                texts::from_texts(texts, environment)
+                let revisions = image
+                    .texts
+                    .iter()
+                    .filter_map(|(name, stored)| Some((Arc::from(name.strip_prefix(CONFIG)?), stored.revision)));
+                Ok(Stored {
+                    revision: image.revision,
+                    config: texts::from_texts(below(CONFIG, image), environment)?,
+                    revisions: revisions.collect(),
+                })
             }
-            Update::Transaction(transaction) => {
-                let changes = transaction.changes.iter().map(|change| (change.name.as_str(), change.text.as_deref()));
-                let edits = texts::edits(changes, environment)?;
-                edit::apply(self.live.load().table.config(), &edits)
+            Update::Transaction(Transaction { revision, changes }) => {
+                let mut revisions = self.stored.revisions.clone();
+                let mut texts = Vec::with_capacity(changes.len());
+                for change in &**changes {
+                    let Some(name) = change.name.strip_prefix(CONFIG) else { continue };
+                    texts.push((name, change.text.as_deref()));
+                    match change.text {
+                        Some(_) => revisions.insert(name.into(), *revision),
+                        None => revisions.remove(name),
+                    };
+                }
+                let edits = texts::edits(texts, environment)?;
+                Ok(Stored { revision: *revision, config: edit::apply(&self.stored.config, &edits)?, revisions })
             }
         }
     }
 
-    fn snapshot(&mut self, revision: Revision, config: &Config) -> Result<Snapshot, Vec<Problem>> {
-        let before = self.live.load_full();
+    fn snapshot(&mut self, stored: Stored, config: &Config) -> Result<Snapshot, Vec<Problem>> {
+        let Stored { revision, revisions, .. } = stored;
+        let before = self.ground.live.load_full();
         let cursor = |alias| before.cursor(alias).map_or(0, |cursor| cursor.0.load(Ordering::Relaxed));
         let (table, changes) = before.table.update(config, &cursor);
         let certificates = certificates::load(before.table.config(), config)?;
-        let mut next = Snapshot { revision, table, ..Snapshot::clone(&before) };
+        let mut next = Snapshot { revision, table, revisions, ..Snapshot::clone(&before) };
         self.point_upstreams(&mut next, &changes)?;
         self.point_aliases(&before, &mut next, &changes);
         // Their indices may be given out again, to others.
@@ -141,8 +242,8 @@ impl Publisher {
         self.forget(&before, &next, &changes);
         if let Some(certificates) = certificates {
             let ends = certificates.iter().map(|(host, certified)| (host, certified.not_after()));
-            self.metrics.set_certificates(ends.collect());
-            self.certificates.publish(certificates);
+            self.ground.metrics.set_certificates(ends.collect());
+            self.ground.certificates.publish(certificates);
         }
         Ok(next)
     }
@@ -172,8 +273,8 @@ impl Publisher {
                         Answers::Endpoints(_) => states.next(),
                         Answers::Response(_) => None,
                     },
-                    series: self.metrics.version(&key.function, None, key.version),
-                    upstream_series: self.metrics.upstream(&key.function, key.version),
+                    series: self.ground.metrics.version(&key.function, None, key.version),
+                    upstream_series: self.ground.metrics.upstream(&key.function, key.version),
                     upstream,
                 }
             })
@@ -213,7 +314,7 @@ impl Publisher {
             .map(|index| {
                 let direct = next.upstreams.get(index.get()).expect("upstreams come before aliases");
                 let version = direct.version();
-                let series = self.metrics.version(&function.name, Some(&alias.name), version);
+                let series = self.ground.metrics.version(&function.name, Some(&alias.name), version);
                 let weight = model.split.parts().iter().find(|part| part.0 == version).map_or(Weight::ZERO, |p| p.1);
                 series.weight.set(weight.basis_points().into());
                 Arc::new(Destination {
@@ -244,11 +345,11 @@ impl Publisher {
             let name = &table.function(*index).expect("a function is in the tables on either side of its change").name;
             let function = next.table.config().functions.get(name);
             let is_there = |version| function.is_some_and(|function| function.version(version).is_some());
-            self.metrics.retain_versions(name, |alias, version| match alias {
+            self.ground.metrics.retain_versions(name, |alias, version| match alias {
                 None => is_there(version),
                 Some(alias) => function.is_some_and(|function| reaches(function, alias, version)),
             });
-            self.metrics.retain_upstreams(name, is_there);
+            self.ground.metrics.retain_upstreams(name, is_there);
         }
     }
 }

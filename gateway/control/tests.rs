@@ -1,13 +1,17 @@
 //! The control plane by itself, without a listener: from a file to what is live.
 
+mod durable;
+mod past;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use config::edit::Edit;
+use config::model::{Process, Retention};
 use config::table::{Alias, AliasIndex};
 use tokio::runtime::Handle;
 
-use super::publish::{self, Publisher};
-use super::{Control, Environment, Outcome, Refused};
+use super::{Author, Control, Ground, Outcome, Refused, Wish};
 use crate::edge::tls::LiveCertificates;
 use crate::live::Live;
 use crate::metrics::{Labels, Metrics};
@@ -29,29 +33,38 @@ impl Observer for Deaf {
 }
 
 impl Node {
-    /// With this file live.
+    /// On an empty store, with this file live.
     pub(crate) async fn with(file: &str) -> Self {
-        let live = Arc::new(Live::default());
-        let labels = Labels { listeners: &["".into()], refused: &[], unresolved: &[], handshakes: &[] };
-        let metrics = Arc::new(Metrics::new(&labels));
-        let environment: Environment = Arc::new(|_| None);
-        let store: Arc<dyn Store> = Arc::new(Memory::default());
-        let publisher = Publisher {
-            live: Arc::clone(&live),
-            certificates: Arc::new(LiveCertificates::default()),
-            upstreams: Upstreams::new(Handle::current(), Arc::new(Deaf)),
-            metrics: Arc::clone(&metrics),
-            environment: Arc::clone(&environment),
-        };
-        publish::start(Arc::clone(&store), publisher).unwrap();
-        let control = Control::start(store, live.progress(), environment);
-        let node = Self { live, metrics, control };
+        let node = Self::on(Arc::new(Memory::default())).await;
         node.file(file).await.unwrap();
         node
     }
 
-    async fn file(&self, text: &str) -> Outcome {
-        self.control.apply_file(config::parse::parse(text, &|_| None).unwrap().0).await
+    /// On this store, as a start finds it.
+    pub(crate) async fn on(store: Arc<dyn Store>) -> Self {
+        Self::keeping(store, Process::default().journal).await
+    }
+
+    async fn keeping(store: Arc<dyn Store>, retention: Retention) -> Self {
+        let live = Arc::new(Live::default());
+        let labels = Labels { listeners: &["".into()], refused: &[], unresolved: &[], handshakes: &[] };
+        let metrics = Arc::new(Metrics::new(&labels));
+        let ground = Ground {
+            store,
+            live: Arc::clone(&live),
+            certificates: Arc::new(LiveCertificates::default()),
+            metrics: Arc::clone(&metrics),
+            environment: Arc::new(|_| None),
+            retention,
+        };
+        let upstreams = Upstreams::new(Handle::current(), Arc::new(Deaf));
+        let control = Control::start(ground, upstreams).await.unwrap();
+        Self { live, metrics, control }
+    }
+
+    pub(crate) async fn file(&self, text: &str) -> Outcome {
+        let file = config::parse::parse(text, &|_| None).unwrap().0;
+        self.control.apply_file(Author::of("file"), file, false).await
     }
 
     fn alias(&self, function: &str) -> (AliasIndex, Arc<Alias>, u64) {
@@ -77,6 +90,8 @@ async fn an_index_that_is_given_out_again_begins_with_nothing_of_the_one_before(
     let (index, ..) = node.alias("first");
     node.live.load().cursor(index).unwrap().0.fetch_add(7, Ordering::Relaxed);
     node.file("").await.unwrap();
+    let gone = Edit::DeleteFunction("first".parse().unwrap());
+    node.control.edit(Wish { author: Author::of("token:ci"), edits: vec![gone], guard: None }).await.unwrap();
     assert!(node.live.load().cursor(index).is_none(), "nothing is left of it");
     node.file(&file("second", "{1: 95, 2: 5}", "")).await.unwrap();
     let (again, alias, cursor) = node.alias("second");
@@ -107,7 +122,7 @@ async fn what_cannot_go_live_is_told_and_what_is_live_stays() {
     let snapshot = node.live.load_full();
     assert_eq!((snapshot.revision, snapshot.table.config().domains.len()), (1, 0));
     // Nothing of it was stored: the next good file stands on what was live.
-    let revision = node.file(&file("shop", "2", "")).await.unwrap();
+    let revision = node.file(&file("shop", "2", "")).await.unwrap().revision;
     assert_eq!(node.live.load().revision, revision);
     assert_eq!(node.alias("shop").1.model.split.to_string(), "2: 100");
     assert_eq!((revision, node.live.load().table.config().domains.len()), (2, 0));

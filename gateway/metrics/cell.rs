@@ -51,6 +51,11 @@ impl Times {
         self.sum.fetch_add(micros, Ordering::Relaxed);
     }
 
+    /// Times in each bucket.
+    pub(super) fn counts(&self) -> [u64; BOUNDS_MICROS.len() + 1] {
+        self.buckets.each_ref().map(Cell::get)
+    }
+
     /// What a scrape sees. A time being added meanwhile may be in the count and not yet in the sum.
     pub(super) fn proto(&self) -> proto::Histogram {
         let mut count = 0;

@@ -11,6 +11,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto;
 
 use super::cell::{Cell, Times};
+use super::counts::{Counted, Counts};
 use super::{
     CERTIFICATES, DURATION, Family, HEALTHY, Kind, PICKS, REQUESTS, RETRIES, UPSTREAM_CONNECT, UPSTREAM_DURATION,
     WEIGHT,
@@ -109,9 +110,9 @@ impl CodeClass {
 /// The cells of one version under one alias, or called directly.
 #[derive(Debug, Default)]
 pub struct VersionSeries {
-    requests: [Cell; CodeClass::LABELS.len()],
-    picks: [Cell; Pick::LABELS.len()],
-    duration: Times,
+    pub(super) requests: [Cell; CodeClass::LABELS.len()],
+    pub(super) picks: [Cell; Pick::LABELS.len()],
+    pub(super) duration: Times,
     /// Configured weight, basis points.
     pub weight: Cell,
 }
@@ -159,7 +160,7 @@ pub(super) struct AllSeries {
 /// No version comes before this one.
 const FIRST: VersionId = VersionId::Number(NonZeroU32::MIN);
 
-type VersionKey = (FunctionName, Option<AliasName>, VersionId);
+type VersionKey = Counted;
 type UpstreamKey = (FunctionName, VersionId);
 
 struct Named<K, S> {
@@ -205,6 +206,10 @@ impl AllSeries {
         version: VersionId,
     ) -> Arc<VersionSeries> {
         lock(&self.versions).get((function.clone(), alias.cloned(), version))
+    }
+
+    pub(super) fn each_version(&self, mut see: impl FnMut(&VersionKey, Counts)) {
+        lock(&self.versions).series.iter().for_each(|(key, series)| see(key, Counts::of(series)));
     }
 
     pub(super) fn upstream(&self, function: &FunctionName, version: VersionId) -> Arc<UpstreamSeries> {

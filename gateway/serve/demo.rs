@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::{Started, run_with};
+use super::{Keep, Started, run_with};
 use crate::cli::Exit;
 use crate::demo;
 
@@ -14,7 +14,7 @@ pub fn run(path: &Path) -> Exit {
         eprintln!("weir: cannot write {}: {error}", path.display());
         return Exit::Failed;
     }
-    run_with(path, |started| {
+    run_with(path, Keep::Ephemeral, |started| {
         open_shops(started)?;
         print!("{}", what_to_try(&path.display().to_string()));
         io::stdout().flush()
@@ -56,6 +56,9 @@ Two versions of a shop are running behind the gateway. Things to try, in another
     curl -s -H 'Host: shop.example.com' -H 'User: Bob' http://127.0.0.1:8080/
 
   a change: set the split in {file} to {{1: 50, 2: 50}}, save, and run the first one again
+
+  or by command, and back
+    target/demo/weir shift shop:prod 1=50 2=50 --config {file} && target/demo/weir rollback shop:prod --config {file}
 
   in a browser: http://127.0.0.1:8080    metrics: http://127.0.0.1:9900/metrics    end it with Ctrl-C
 

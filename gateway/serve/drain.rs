@@ -32,10 +32,13 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal that says stop; `SIGHUP` notifies `reload`.
-    pub(super) async fn until_stop(&mut self, reload: &Notify) {
-        let signal = self.stop(Some(reload)).await;
-        tracing::info!("{signal}: draining");
+    /// Waits for a signal that says stop, or for `asked`; `SIGHUP` notifies `reload`.
+    pub(super) async fn until_stop(&mut self, reload: &Notify, asked: &Notify) {
+        let why = tokio::select! {
+            signal = self.stop(Some(reload)) => signal,
+            () = asked.notified() => "asked by the admin API",
+        };
+        tracing::info!("{why}: draining");
     }
 
     /// Waits out the delay, stops the listeners, and waits for what is in flight; a signal ends the wait.

@@ -1,0 +1,123 @@
+//! Everything that a store holds as one file, and back: JSON lines, closed by a SHA-256 over all lines before.
+
+use std::fmt::Write as _;
+
+use config::problem::Problem;
+use config::texts;
+use serde::{Deserialize, Serialize};
+
+use super::writer::below;
+use super::{CONFIG, Environment, journal, sha256};
+use crate::store::{Entry, Image, Order, Page, PutError, Revision, Store, StoreError, Stored};
+
+/// The form below. A reader of another form refuses it.
+const FORMAT: u32 = 1;
+
+/// Why nothing was imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The text is no export, or not all of one.
+    #[error("this is no whole export: {0}; write one with `weir export --everything`")]
+    Damaged(String),
+    /// It holds what this version cannot read.
+    #[error("this version cannot read it:\n{}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
+    Problems(Vec<Problem>),
+    /// An import has to begin with nothing.
+    #[error(
+        "the store is at revision {revision}, and an import needs an empty one: name another file in `store: {{path: …}}`"
+    )]
+    NotEmpty {
+        /// Of the store.
+        revision: Revision,
+    },
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(PutError),
+}
+
+/// One line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Line {
+    /// The first.
+    WeirExport {
+        format: u32,
+        revision: Revision,
+    },
+    Text {
+        name: String,
+        revision: Revision,
+        text: String,
+    },
+    /// The journal's line of one revision, byte by byte: its hash depends on it.
+    Entry {
+        revision: Revision,
+        line: String,
+    },
+    /// The last.
+    Sha256(String),
+}
+
+/// All of `store` at one revision.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) async fn export(store: &dyn Store) -> Result<String, StoreError> {
+    let image = store.load("").await?;
+    let mut file = String::new();
+    push(&mut file, &Line::WeirExport { format: FORMAT, revision: image.revision });
+    for (name, Stored { revision, text }) in image.texts {
+        push(&mut file, &Line::Text { name, revision, text: text.to_string() });
+    }
+    let page = Page { after: 0, before: image.revision + 1, order: Order::OldestFirst, limit: 0 };
+    journal::walk(store, page, |revision, line| {
+        push(&mut file, &Line::Entry { revision, line: line.to_owned() });
+        Ok(std::ops::ControlFlow::Continue(()))
+    })
+    .await?;
+    let digest = sha256(&file);
+    push(&mut file, &Line::Sha256(digest));
+    Ok(file)
+}
+
+/// Fills an empty store with what [`export`] wrote; answers the revision that it is at.
+///
+/// # Errors
+/// When the store holds something, or the text is no whole export that this version can read. Nothing is stored then.
+pub async fn import(store: &dyn Store, text: &str, environment: &Environment) -> Result<Revision, ImportError> {
+    let damaged = |why: String| ImportError::Damaged(why);
+    let (body, last) = text.trim_end().rsplit_once('\n').ok_or_else(|| damaged("it ends early".to_owned()))?;
+    let body = format!("{body}\n");
+    match serde_json::from_str(last) {
+        Ok(Line::Sha256(digest)) if digest == sha256(&body) => {}
+        Ok(Line::Sha256(_)) => return Err(damaged("its checksum is another one: it was changed".to_owned())),
+        _ => return Err(damaged("its last line is no checksum: it ends early".to_owned())),
+    }
+    let (mut image, mut journal) = (Image::default(), Vec::new());
+    for (index, line) in body.lines().enumerate() {
+        let line = serde_json::from_str(line).map_err(|error| damaged(format!("line {}: {error}", index + 1)))?;
+        match (index, line) {
+            (0, Line::WeirExport { format: FORMAT, revision }) => image.revision = revision,
+            (0, Line::WeirExport { format, .. }) => {
+                return Err(damaged(format!("its format is {format}, this version reads {FORMAT}")));
+            }
+            (1.., Line::Text { name, revision, text }) => {
+                image.texts.insert(name, Stored { revision, text: text.into() });
+            }
+            (1.., Line::Entry { revision, line }) => journal.push(Entry { revision, text: line.into() }),
+            (index, _) => return Err(damaged(format!("line {} does not belong there", index + 1))),
+        }
+    }
+    texts::from_texts(below(CONFIG, &image), &**environment).map_err(ImportError::Problems)?;
+    let revision = image.revision;
+    match store.restore(image, journal).await {
+        Ok(()) => Ok(revision),
+        Err(PutError::Conflict { current }) => Err(ImportError::NotEmpty { revision: current }),
+        Err(error) => Err(ImportError::Store(error)),
+    }
+}
+
+fn push(file: &mut String, line: &Line) {
+    let line = serde_json::to_string(line).expect("texts and numbers are JSON");
+    writeln!(file, "{line}").expect("a string takes every text");
+}

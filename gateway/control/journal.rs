@@ -1,0 +1,302 @@
+//! The journal: who changed what, when and why. Each line holds the hash of the one before, so that no line can be
+//! changed, left out or put in without a trace.
+//!
+//! One line is one transaction, as JSON. Hashes are SHA-256 over the bytes of a line, in lower-case hexadecimal; the line
+//! of revision 1 stands on 64 zeros. What retention forgot is remembered as one hash ([`Start`]).
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::diff::diff;
+use config::model::Config;
+use config::texts;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::FormatItem;
+use time::macros::format_description;
+
+use super::{Author, sha256};
+use crate::store::{Order, Page as StorePage, Revision, Store, StoreError};
+
+/// How many lines are read from the store at a time.
+const CHUNK: usize = 256;
+/// So many differences are told in words; the texts tell the rest.
+const TOLD: usize = 20;
+/// RFC 3339 with milliseconds, always: so that times compare as texts.
+const TIME: &[FormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+/// The text that says what was forgotten.
+pub(super) const START: &str = "journal/start";
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The store's revision after it.
+    pub revision: Revision,
+    /// When, as RFC 3339 in UTC.
+    pub time: String,
+    /// Such as `token:ci`, `file`, `start`.
+    pub who: String,
+    /// In the author's words.
+    pub why: Option<String>,
+    /// What changed, in words.
+    pub what: Vec<String>,
+    /// What changed, exactly.
+    pub changes: Vec<Changed>,
+    /// Hash of the line before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Hash>,
+}
+
+/// One text before and after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Such as `alias/shop/prod`.
+    pub name: String,
+    /// `None`: there was none.
+    pub before: Option<String>,
+    /// `None`: there is none.
+    pub after: Option<String>,
+}
+
+/// Hash of a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hash(String);
+
+impl Hash {
+    /// What the first line stands on.
+    pub(super) fn zero() -> Self {
+        Self("0".repeat(64))
+    }
+
+    /// Of a line.
+    pub(super) fn of(line: &str) -> Self {
+        Self(sha256(line))
+    }
+}
+
+/// What was forgotten: every line up to a revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Start {
+    /// The last revision that was forgotten.
+    pub(super) revision: Revision,
+    /// Hash of its line.
+    pub(super) hash: Hash,
+}
+
+impl Start {
+    /// Where the journal of this store begins.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(super) async fn read(store: &dyn Store) -> Result<Self, StoreError> {
+        let image = store.load(START).await?;
+        let kept = image.texts.get(START).and_then(|stored| serde_json::from_str(&stored.text).ok());
+        Ok(kept.unwrap_or(Self { revision: 0, hash: Hash::zero() }))
+    }
+}
+
+/// What is asked of the journal.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// Only after this revision.
+    pub after: Revision,
+    /// Only before this revision.
+    pub before: Revision,
+    /// From which end.
+    pub newest_first: bool,
+    /// At most so many entries.
+    pub limit: usize,
+    /// Only changes of this text: `alias/shop/prod`. A function's is all of the function: `function/shop`.
+    pub name: Option<String>,
+    /// Only by this author.
+    pub who: Option<String>,
+    /// Only since then (since 1970-01-01 UTC).
+    pub since: Option<Duration>,
+}
+
+/// What the journal answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// In the order that was asked for.
+    pub entries: Vec<Entry>,
+    /// Where the next page goes on: `before` or `after` of the next query; `None` at the end.
+    pub next: Option<Revision>,
+}
+
+/// Whether the journal is whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every line stands on the one before, from the first to the last of these revisions.
+    Whole {
+        /// The oldest line that is kept; 0 when there is none.
+        from: Revision,
+        /// The newest.
+        to: Revision,
+    },
+    /// It does not.
+    Broken {
+        /// The first revision that is wrong.
+        at: Revision,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// The line of a transaction from `before` to `after`, at `now` (since 1970-01-01 UTC).
+pub(super) fn line(
+    revision: Revision,
+    now: Duration,
+    author: &Author,
+    (before, after): (&Config, &Config),
+    told: Option<String>,
+    previous: &Hash,
+) -> Arc<str> {
+    let entry = Entry {
+        revision,
+        time: rfc3339(now),
+        who: author.who.clone(),
+        why: author.why.clone(),
+        what: told.map_or_else(|| words(before, after), |told| vec![told]),
+        changes: changed(before, after),
+        previous: Some(previous.clone()),
+    };
+    serde_json::to_string(&entry).expect("texts and numbers are JSON").into()
+}
+
+fn words(before: &Config, after: &Config) -> Vec<String> {
+    let changes = diff(before, after);
+    let mut words: Vec<String> = changes.iter().take(TOLD).map(ToString::to_string).collect();
+    if changes.len() > TOLD {
+        words.push(format!("and {} more", changes.len() - TOLD));
+    }
+    words
+}
+
+fn changed(before: &Config, after: &Config) -> Vec<Changed> {
+    let mut was: BTreeMap<String, Option<String>> = texts::changes(after, before).into_iter().collect();
+    let is = texts::changes(before, after).into_iter();
+    is.map(|(name, after)| {
+        let before = was.remove(&name).flatten();
+        Changed { name, before, after }
+    })
+    .collect()
+}
+
+pub(super) fn rfc3339(unix: Duration) -> String {
+    let time = OffsetDateTime::UNIX_EPOCH + time::Duration::milliseconds(i64::try_from(unix.as_millis()).unwrap_or(0));
+    time.format(TIME).expect("a year of four digits has this form")
+}
+
+/// Walks the journal; `visit` gets each revision with its line and says whether to go on.
+///
+/// # Errors
+/// When the store cannot be read, or `visit` fails.
+pub(super) async fn walk(
+    store: &dyn Store,
+    mut page: StorePage,
+    mut visit: impl FnMut(Revision, &str) -> Result<ControlFlow<()>, StoreError> + Send,
+) -> Result<(), StoreError> {
+    page.limit = CHUNK;
+    loop {
+        let lines = store.journal(page).await?;
+        let Some(last) = lines.last() else { return Ok(()) };
+        match page.order {
+            Order::OldestFirst => page.after = last.revision,
+            Order::NewestFirst => page.before = last.revision,
+        }
+        for line in &lines {
+            if visit(line.revision, &line.text)?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Entry {
+    pub(super) fn parse(revision: Revision, line: &str) -> Result<Self, StoreError> {
+        serde_json::from_str(line)
+            .map_err(|error| StoreError::new(format!("the journal's line of revision {revision} is damaged: {error}")))
+    }
+}
+
+/// A page of entries that the query wants.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(super) async fn read(store: &dyn Store, query: &Query) -> Result<Page, StoreError> {
+    let order = if query.newest_first { Order::NewestFirst } else { Order::OldestFirst };
+    let page = StorePage { after: query.after, before: query.before, order, limit: CHUNK };
+    let since = query.since.map(rfc3339);
+    let (mut entries, mut next) = (Vec::<Entry>::new(), None);
+    walk(store, page, |revision, line| {
+        let entry = Entry::parse(revision, line)?;
+        if query.newest_first && since.as_ref().is_some_and(|since| entry.time < *since) {
+            return Ok(ControlFlow::Break(()));
+        }
+        if query.wants(&entry, since.as_deref()) {
+            if entries.len() == query.limit {
+                next = entries.last().map(|entry| entry.revision);
+                return Ok(ControlFlow::Break(()));
+            }
+            entries.push(Entry { previous: None, ..entry });
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+    .await?;
+    Ok(Page { entries, next })
+}
+
+impl Query {
+    fn wants(&self, entry: &Entry, since: Option<&str>) -> bool {
+        let names = |name: &String| entry.changes.iter().any(|change| is_of(&change.name, name));
+        self.name.as_ref().is_none_or(names)
+            && self.who.as_ref().is_none_or(|who| *who == entry.who)
+            && since.is_none_or(|since| &*entry.time >= since)
+    }
+}
+
+fn is_of(name: &str, asked: &str) -> bool {
+    let of_function = || {
+        let function = asked.strip_prefix("function/")?;
+        let (kind, rest) = name.split_once('/')?;
+        let is_part = matches!(kind, "alias" | "draft" | "number" | "version");
+        Some(is_part && rest.split('/').next() == Some(function))
+    };
+    name == asked || of_function().unwrap_or(false)
+}
+
+/// Checks every line that is kept.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(super) async fn verify(store: &dyn Store) -> Result<Verdict, StoreError> {
+    let start = Start::read(store).await?;
+    let newest = store.load(START).await?.revision;
+    let (first, mut last, mut hash, mut broken) = (start.revision + 1, start.revision, start.hash, None);
+    let page = StorePage { after: last, before: newest + 1, order: Order::OldestFirst, limit: CHUNK };
+    walk(store, page, |revision, line| {
+        let expected = last + 1;
+        broken = match Entry::parse(revision, line) {
+            _ if revision != expected => Some(format!("its line is missing; the next one is of revision {revision}")),
+            Err(error) => Some(error.to_string()),
+            Ok(entry) if entry.revision != revision || entry.previous.as_ref() != Some(&hash) => {
+                Some("it does not stand on the line before: one of the two was changed".to_owned())
+            }
+            Ok(_) => None,
+        }
+        .map(|message| (expected, message));
+        (last, hash) = (expected, Hash::of(line));
+        Ok(if broken.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })
+    .await?;
+    if broken.is_none() && last != newest {
+        broken = Some((last + 1, format!("its line is missing, and all up to revision {newest}")));
+    }
+    Ok(match broken {
+        Some((at, message)) => Verdict::Broken { at, message },
+        None => Verdict::Whole { from: if newest == 0 { 0 } else { first }, to: newest },
+    })
+}

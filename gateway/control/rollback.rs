@@ -1,0 +1,152 @@
+//! Bringing back what was: the journal knows every text before and after each change.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use config::edit::{Edit, FunctionEdit};
+use config::model::{Alias, Config};
+use config::name::{AliasName, FunctionName};
+use config::parse::parse_alias;
+use config::problem::Problem;
+use config::texts;
+
+use super::journal::{self, Entry, Start};
+use super::{Environment, Refused};
+use crate::store::{Order, Page, Revision, Store};
+
+/// What to bring back.
+#[derive(Debug, Clone)]
+pub enum RollBack {
+    /// One alias.
+    Alias {
+        /// Of this function.
+        function: FunctionName,
+        /// The alias.
+        alias: AliasName,
+        /// All of it as it was at this revision; `None`: the split that it had before its last change, callers and all.
+        to: Option<Revision>,
+    },
+    /// Everything but version numbers. Versions that were made since are retired, not lost.
+    Config {
+        /// As it was at this revision.
+        to: Revision,
+    },
+}
+
+/// Where a rollback reads.
+pub(super) struct Past<'a> {
+    pub(super) store: &'a dyn Store,
+    pub(super) environment: &'a Environment,
+    /// What is stored.
+    pub(super) config: &'a Config,
+    /// Its revision.
+    pub(super) revision: Revision,
+}
+
+impl Past<'_> {
+    /// The edits that bring it back.
+    ///
+    /// # Errors
+    /// When the journal does not tell.
+    pub(super) async fn edits(&self, what: &RollBack) -> Result<Vec<Edit>, Refused> {
+        match what {
+            RollBack::Alias { function, alias, to: None } => self.earlier_split(function, alias).await,
+            RollBack::Alias { function, alias, to: Some(to) } => self.alias_at(function, alias, *to).await,
+            RollBack::Config { to } => self.config_at(*to).await,
+        }
+    }
+
+    async fn earlier_split(&self, function: &FunctionName, alias: &AliasName) -> Result<Vec<Edit>, Refused> {
+        let there = self.config.functions.get(function).and_then(|function| function.aliases.get(alias));
+        let now = there.ok_or_else(|| Refused::Problems(vec![missing(function, alias)]))?;
+        let name = text_name(function, alias);
+        let mut earlier = None;
+        self.back_to(0, |entry| {
+            let was = entry.changes.into_iter().find(|change| change.name == name).and_then(|change| change.before);
+            let was = was.and_then(|text| self.alias(&name, &text));
+            earlier = was.filter(|was| was.split != now.split);
+            if earlier.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .await?;
+        let Some(earlier) = earlier else {
+            return Err(Refused::NothingEarlier(format!("the journal knows no other split of `{function}:{alias}`")));
+        };
+        let Alias { split, buckets, joined, stable, .. } = earlier;
+        let restored = Alias { split, buckets, joined, stable, ..Alias::clone(now) };
+        Ok(vec![Edit::Function(function.clone(), FunctionEdit::RestoreAlias(alias.clone(), Arc::new(restored)))])
+    }
+
+    async fn alias_at(&self, function: &FunctionName, alias: &AliasName, to: Revision) -> Result<Vec<Edit>, Refused> {
+        let name = text_name(function, alias);
+        let mut before = self.since(to, |changed| changed == name).await?;
+        match before.remove(&name) {
+            None => Ok(Vec::new()),
+            Some(None) => {
+                Err(Refused::NothingEarlier(format!("there was no alias `{function}:{alias}` at revision {to}")))
+            }
+            Some(Some(text)) => {
+                let changes = [(&*name, Some(&*text))];
+                texts::edits(changes, &**self.environment).map_err(Refused::Problems)
+            }
+        }
+    }
+
+    async fn config_at(&self, to: Revision) -> Result<Vec<Edit>, Refused> {
+        let before = self.since(to, |name| !name.starts_with("number/")).await?;
+        let (made_since, before): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            before.into_iter().partition(|(name, text)| text.is_none() && name.starts_with("version/"));
+        let changes = before.iter().map(|(name, text)| (&**name, text.as_deref()));
+        let mut edits = texts::edits(changes, &**self.environment).map_err(Refused::Problems)?;
+        edits.extend(made_since.keys().filter_map(|name| {
+            let (function, number) = name.strip_prefix("version/")?.split_once('/')?;
+            let retire = FunctionEdit::Retire(number.parse().ok()?, true);
+            Some(Edit::Function(function.parse().ok()?, retire))
+        }));
+        Ok(edits)
+    }
+
+    /// What the wanted texts that changed after `to` were at `to`.
+    async fn since(
+        &self,
+        to: Revision,
+        wanted: impl Fn(&str) -> bool + Send + Sync,
+    ) -> Result<BTreeMap<String, Option<String>>, Refused> {
+        let mut texts = BTreeMap::new();
+        self.back_to(to, |entry| {
+            // The oldest change after `to` has the last word.
+            let changes = entry.changes.into_iter().filter(|change| wanted(&change.name));
+            texts.extend(changes.map(|change| (change.name, change.before)));
+            ControlFlow::Continue(())
+        })
+        .await?;
+        Ok(texts)
+    }
+
+    /// Visits every entry after `to`, newest first.
+    async fn back_to(
+        &self,
+        to: Revision,
+        mut visit: impl FnMut(Entry) -> ControlFlow<()> + Send,
+    ) -> Result<(), Refused> {
+        let oldest = Start::read(self.store).await?.revision;
+        if to != 0 && to < oldest || to > self.revision {
+            return Err(Refused::NotInJournal { asked: to, oldest, newest: self.revision });
+        }
+        let page = Page { after: to.max(oldest), before: self.revision + 1, order: Order::NewestFirst, limit: 0 };
+        Ok(journal::walk(self.store, page, |revision, line| Ok(visit(Entry::parse(revision, line)?))).await?)
+    }
+
+    /// `None` when this version cannot read what was stored then.
+    fn alias(&self, name: &str, text: &str) -> Option<Alias> {
+        parse_alias(name, text, &**self.environment).ok().map(|(alias, _)| alias)
+    }
+}
+
+fn text_name(function: &FunctionName, alias: &AliasName) -> String {
+    format!("alias/{function}/{alias}")
+}
+
+fn missing(function: &FunctionName, alias: &AliasName) -> Problem {
+    Problem::error(format!("functions.{function}.aliases.{alias}"), "there is no such alias")
+}

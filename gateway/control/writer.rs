@@ -1,0 +1,390 @@
+//! The only one who writes to the store on this node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::edit::{self, Edit};
+use config::model::Config;
+use config::texts;
+use imbl::OrdMap;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time;
+
+use super::journal::{self, Hash, Start};
+use super::publish::Ahead;
+use super::rollback::Past;
+use super::tokens::Tokens;
+use super::{Author, CONFIG, Done, Expected, FILE, Ground, Guard, Outcome, Refused, RollBack, TOKEN, files, retention};
+use crate::clock;
+use crate::live::Progress;
+use crate::store::{Change, Image, Order, Page, PutError, Revision};
+
+/// How often an unsaved rollback is tried again.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// A request, queued.
+pub(super) enum Command {
+    Change { author: Author, what: What, guard: Option<Guard>, dry_run: bool, reply: oneshot::Sender<Outcome> },
+    Drift(oneshot::Sender<(Config, Config)>),
+}
+
+/// What is wanted.
+pub(super) enum What {
+    Edits(Vec<Edit>),
+    /// What this file says otherwise than the file before.
+    File(Box<Config>),
+    RollBack(RollBack),
+    /// `what`: for the journal.
+    Token {
+        name: String,
+        text: Option<String>,
+        what: String,
+    },
+}
+
+pub(super) struct Writer {
+    ground: Ground,
+    ahead: Ahead,
+    tokens: Arc<Tokens>,
+    known: Known,
+    /// Whether the store may hold something else than what is known.
+    stale: bool,
+    /// A rollback that is live and not stored.
+    unsaved: Option<Unsaved>,
+    journal: retention::Kept,
+}
+
+/// What the store holds, as far as the writer knows.
+#[derive(Clone)]
+struct Known {
+    revision: Revision,
+    config: Config,
+    /// When each text of the configuration changed last.
+    revisions: OrdMap<Arc<str>, Revision>,
+    /// The file as last applied.
+    file: Config,
+    /// Hash of the newest line of the journal.
+    head: Hash,
+}
+
+struct Unsaved {
+    author: Author,
+    edits: Vec<Edit>,
+}
+
+/// A transaction to be.
+struct Draft {
+    config: Config,
+    file: Option<Config>,
+    changes: Vec<Change>,
+    told: Option<String>,
+}
+
+impl Writer {
+    /// Reads where things stand.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or holds what this version cannot read.
+    pub(super) async fn new(ground: Ground, ahead: Ahead, tokens: Arc<Tokens>) -> Result<Self, Refused> {
+        let start = Start::read(&*ground.store).await?;
+        let known = Known {
+            revision: 0,
+            config: Config::default(),
+            revisions: OrdMap::new(),
+            file: Config::default(),
+            head: Hash::zero(),
+        };
+        let journal = retention::Kept::new(start);
+        let mut writer = Self { ground, ahead, tokens, known, stale: true, unsaved: None, journal };
+        writer.refresh().await?;
+        Ok(writer)
+    }
+
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut look = time::interval(retention::LOOK_EVERY);
+        loop {
+            let command = tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => command,
+                    None => return,
+                },
+                () = time::sleep(SAVE_EVERY), if self.unsaved.is_some() => {
+                    self.save().await;
+                    continue;
+                }
+                _ = look.tick() => {
+                    self.forget().await;
+                    continue;
+                }
+            };
+            match command {
+                Command::Change { author, what, guard, dry_run, reply } => {
+                    let outcome = self.carry_out(&author, &what, guard.as_ref(), dry_run).await;
+                    // An asker that went away does not undo the change.
+                    let _ = reply.send(outcome);
+                }
+                Command::Drift(reply) => {
+                    let _ = reply.send((self.known.file.clone(), self.known.config.clone()));
+                }
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, author: &Author, what: &What, guard: Option<&Guard>, dry_run: bool) -> Outcome {
+        if self.unsaved.is_some() && !self.save().await && !matches!(what, What::RollBack(_)) {
+            let why = "a rollback is live that the store could not take yet; nothing else changes before it is stored";
+            return Err(Refused::Unavailable(why.to_owned()));
+        }
+        loop {
+            if self.stale {
+                self.refresh().await?;
+            }
+            self.check(guard)?;
+            let draft = self.draft(what).await?;
+            if dry_run || draft.changes.is_empty() {
+                return Ok(self.done(self.known.config.clone(), draft.config));
+            }
+            let before = self.known.config.clone();
+            match self.write(author, draft).await {
+                Ok(()) => return Ok(self.done(before, self.known.config.clone())),
+                Err(Failed::Conflict) => self.stale = true,
+                Err(Failed::Refused(refused)) => return Err(refused),
+                Err(Failed::Store(error)) => {
+                    self.stale = matches!(error, PutError::Unknown(_));
+                    return match what {
+                        What::RollBack(what) => self.show_unsaved(author, what, error).await,
+                        _ => Err(error.into()),
+                    };
+                }
+            }
+        }
+    }
+
+    fn done(&self, before: Config, after: Config) -> Done {
+        Done { revision: self.known.revision, before, after, unsaved: false }
+    }
+
+    fn check(&self, guard: Option<&Guard>) -> Result<(), Refused> {
+        let Some(Guard { name, expected }) = guard else { return Ok(()) };
+        let current = match name.strip_prefix(TOKEN) {
+            // Tokens are made and revoked, never changed: that they are there is all there is to know.
+            Some(token) => self.tokens.has(token).then_some(0),
+            None => self.known.revisions.get(&**name).copied(),
+        };
+        let holds = match expected {
+            Expected::Revision(revision) => current == Some(*revision),
+            Expected::Present => current.is_some(),
+            Expected::Absent => current.is_none(),
+        };
+        if holds { Ok(()) } else { Err(Refused::Precondition { name: name.clone(), current }) }
+    }
+
+    async fn draft(&self, what: &What) -> Result<Draft, Refused> {
+        let known = &self.known;
+        match what {
+            What::Edits(edits) => self.of_edits(edits),
+            What::RollBack(what) => self.of_edits(&self.past().edits(what).await?),
+            What::File(file) => {
+                let mut draft = self.of_edits(&edit::edits_between(&known.file, file))?;
+                draft.changes.extend(changes(FILE, &known.file, file));
+                // Process settings are not stored, so they are no part of what is compared.
+                draft.file = Some(Config { process: Arc::clone(&known.config.process), ..Config::clone(file) });
+                Ok(draft)
+            }
+            What::Token { name, text, what } => {
+                let text = text.as_deref().map(Arc::from);
+                let changes = vec![Change { name: format!("{TOKEN}{name}"), text }];
+                Ok(Draft { config: known.config.clone(), file: None, changes, told: Some(what.clone()) })
+            }
+        }
+    }
+
+    fn of_edits(&self, edits: &[Edit]) -> Result<Draft, Refused> {
+        let config = edit::apply(&self.known.config, edits).map_err(Refused::Problems)?;
+        let changes = changes(CONFIG, &self.known.config, &config);
+        Ok(Draft { config, file: None, changes, told: None })
+    }
+
+    fn past(&self) -> Past<'_> {
+        Past {
+            store: &*self.ground.store,
+            environment: &self.ground.environment,
+            config: &self.known.config,
+            revision: self.known.revision,
+        }
+    }
+
+    /// Stores the draft; answers when it is live.
+    async fn write(&mut self, author: &Author, draft: Draft) -> Result<(), Failed> {
+        let known = &self.known;
+        let unusable = files::unusable(&known.config, &draft.config);
+        if !unusable.is_empty() {
+            return Err(Failed::Refused(Refused::Problems(unusable)));
+        }
+        let revision = known.revision + 1;
+        let sides = (&known.config, &draft.config);
+        let line = journal::line(revision, clock::unix(), author, sides, draft.told, &known.head);
+        let head = Hash::of(&line);
+        let touched: Vec<(Arc<str>, bool)> = draft
+            .changes
+            .iter()
+            .filter_map(|change| Some((change.name.strip_prefix(CONFIG)?.into(), change.text.is_some())))
+            .collect();
+        match self.ground.store.put_if(known.revision, draft.changes, line).await {
+            Ok(_) => {}
+            Err(PutError::Conflict { .. }) => return Err(Failed::Conflict),
+            Err(error) => return Err(Failed::Store(error)),
+        }
+        let known = &mut self.known;
+        (known.revision, known.config, known.head) = (revision, draft.config, head);
+        if let Some(file) = draft.file {
+            known.file = file;
+        }
+        for (name, is_there) in touched {
+            if is_there {
+                known.revisions.insert(name, revision)
+            } else {
+                known.revisions.remove(&name)
+            };
+        }
+        self.tokens.reached(revision).await;
+        self.live(revision).await.map_err(Failed::Refused)
+    }
+
+    /// Returns once this revision is live.
+    async fn live(&self, revision: Revision) -> Result<(), Refused> {
+        let mut progress = self.ground.live.progress();
+        let progress: Progress =
+            progress.wait_for(|live| live.seen >= revision).await.map_err(|_| Refused::Stopping)?.clone();
+        if progress.problems.is_empty() { Ok(()) } else { Err(Refused::Problems(progress.problems.to_vec())) }
+    }
+
+    /// Reads what the store holds: what is live where that is the same, the texts themselves otherwise.
+    async fn refresh(&mut self) -> Result<(), Refused> {
+        let store = &self.ground.store;
+        let file = store.load(FILE).await?;
+        let environment = &*self.ground.environment;
+        let file_config = texts::from_texts(below(FILE, &file), environment).map_err(Refused::Problems)?;
+        let newest = Page { after: 0, before: Revision::MAX, order: Order::NewestFirst, limit: 1 };
+        let newest = store.journal(newest).await?;
+        let head = newest.first().map_or_else(Hash::zero, |line| Hash::of(&line.text));
+        let revision = file.revision;
+        let is_live = self.unsaved.is_none() && self.live(revision).await.is_ok();
+        let snapshot = self.ground.live.load_full();
+        let (config, revisions) = if is_live && snapshot.revision == revision {
+            (snapshot.table.config().clone(), snapshot.revisions.clone())
+        } else {
+            let image = store.load(CONFIG).await?;
+            let config = texts::from_texts(below(CONFIG, &image), environment).map_err(Refused::Problems)?;
+            let revisions = image
+                .texts
+                .iter()
+                .filter_map(|(name, stored)| Some((Arc::from(name.strip_prefix(CONFIG)?), stored.revision)));
+            (config, revisions.collect())
+        };
+        // What changed between two of these reads shows as a conflict with the next write.
+        self.known = Known { revision, config, revisions, file: file_config, head };
+        self.stale = false;
+        Ok(())
+    }
+
+    /// Makes a rollback live that the store could not take.
+    async fn show_unsaved(&mut self, author: &Author, what: &RollBack, error: PutError) -> Outcome {
+        let before = self.known.config.clone();
+        let mut edits = self.unsaved.take().map_or_else(Vec::new, |unsaved| unsaved.edits);
+        edits.extend(self.past().edits(what).await?);
+        let after = edit::apply(&before, &edits).map_err(Refused::Problems)?;
+        tracing::error!(
+            "a rollback goes live that is not stored yet, and is lost if this process ends before: {error}"
+        );
+        self.unsaved = Some(Unsaved { author: author.clone(), edits: edits.clone() });
+        self.ground.metrics.unsaved_rollback.set(1);
+        self.ahead.show(edits).await?;
+        Ok(Done { unsaved: true, ..self.done(before, after) })
+    }
+
+    /// Tries to store what is live and not stored; answers whether nothing is unsaved any more.
+    async fn save(&mut self) -> bool {
+        match self.store_unsaved().await {
+            Ok(()) => tracing::info!(revision = self.known.revision, "the rollback that went live is stored"),
+            Err(Failed::Refused(refused @ (Refused::Problems(_) | Refused::Stopping))) => {
+                tracing::error!(
+                    "the rollback that went live does not fit what is stored by now, and is given up: {refused}"
+                );
+            }
+            Err(Failed::Refused(_) | Failed::Conflict) => return false,
+            Err(Failed::Store(error)) => {
+                self.stale |= matches!(error, PutError::Unknown(_));
+                return false;
+            }
+        }
+        self.unsaved = None;
+        self.ground.metrics.unsaved_rollback.set(0);
+        // What is stored is all there is to show; if that fails, the gateway is stopping.
+        let _ = self.ahead.show(Vec::new()).await;
+        true
+    }
+
+    async fn store_unsaved(&mut self) -> Result<(), Failed> {
+        if self.stale {
+            self.refresh().await.map_err(Failed::Refused)?;
+        }
+        let Some(Unsaved { author, edits }) = &self.unsaved else { return Ok(()) };
+        let author = author.clone();
+        let draft = self.of_edits(edits).map_err(Failed::Refused)?;
+        if draft.changes.is_empty() {
+            return Ok(());
+        }
+        self.write(&author, draft).await.inspect_err(|failed| {
+            if matches!(failed, Failed::Conflict) {
+                tracing::info!("the store moved on before the rollback that went live was stored; trying again");
+            }
+        })
+    }
+
+    /// Forgets what retention no longer keeps of the journal.
+    async fn forget(&mut self) {
+        let (store, retention) = (Arc::clone(&self.ground.store), self.ground.retention);
+        match self.journal.due(&*store, retention, self.known.revision, clock::unix()).await {
+            Ok(None) => {}
+            Ok(Some(start)) => {
+                let text = serde_json::to_string(&start).expect("texts and numbers are JSON");
+                let draft = Draft {
+                    config: self.known.config.clone(),
+                    file: None,
+                    changes: vec![Change { name: journal::START.to_owned(), text: Some(text.into()) }],
+                    told: Some(format!("forget the journal up to revision {}", start.revision)),
+                };
+                // The text first: a journal that is longer than it says can be verified, a shorter one cannot.
+                match self.write(&Author::of("retention"), draft).await {
+                    Ok(()) => self.journal.trimmed(&*store, start).await,
+                    Err(Failed::Conflict) => self.stale = true,
+                    Err(Failed::Store(error)) => {
+                        self.stale |= matches!(error, PutError::Unknown(_));
+                        tracing::warn!("the journal keeps more than it should: {error}");
+                    }
+                    Err(Failed::Refused(refused)) => tracing::warn!("the journal keeps more than it should: {refused}"),
+                }
+            }
+            Err(error) => tracing::warn!("the journal keeps more than it should: {error}"),
+        }
+    }
+}
+
+/// Why a transaction did not become live.
+enum Failed {
+    /// Somebody else wrote first.
+    Conflict,
+    Store(PutError),
+    Refused(Refused),
+}
+
+fn changes(prefix: &str, old: &Config, new: &Config) -> Vec<Change> {
+    let changes = texts::changes(old, new).into_iter();
+    changes.map(|(name, text)| Change { name: format!("{prefix}{name}"), text: text.map(Arc::from) }).collect()
+}
+
+/// The texts below `prefix`, by their names without it.
+pub(super) fn below<'i>(prefix: &'i str, image: &'i Image) -> impl Iterator<Item = (&'i str, &'i str)> {
+    image.texts.iter().filter_map(move |(name, stored)| Some((name.strip_prefix(prefix)?, &*stored.text)))
+}

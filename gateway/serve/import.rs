@@ -1,0 +1,49 @@
+//! `weir import`: the store of a gateway that has not run yet is filled from an export.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use config::parse::parse_process;
+use config::problem;
+
+use super::{Failure, environment};
+use crate::cli::Exit;
+use crate::control::{Environment, Revision, backup};
+use crate::store::embedded::Embedded;
+
+/// Fills the empty store that the file at `path` names with what `text`, an export, holds.
+#[must_use]
+pub fn import(path: &Path, text: &str) -> Exit {
+    let file = match fs::read_to_string(path) {
+        Ok(file) => file,
+        Err(error) => {
+            eprintln!("weir: cannot read {}: {error}", path.display());
+            return Exit::Failed;
+        }
+    };
+    let store = match parse_process(&file, &environment) {
+        Ok((process, _)) => process.store,
+        Err(problems) => {
+            eprint!("{}", problem::render(&problems, &path.display().to_string(), &file));
+            return Exit::Invalid;
+        }
+    };
+    match fill(&store, text) {
+        Ok(revision) => {
+            println!("imported revision {revision} into {}", store.display());
+            Exit::Ok
+        }
+        Err(failure) => {
+            eprintln!("weir: {failure}");
+            failure.exit()
+        }
+    }
+}
+
+fn fill(store: &Path, text: &str) -> Result<Revision, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let environment: Environment = Arc::new(environment);
+    let store = Embedded::open(store)?;
+    Ok(runtime.block_on(backup::import(&store, text, &environment))?)
+}
