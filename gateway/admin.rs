@@ -1,131 +1,198 @@
-//! The admin listener: health, metrics, the live configuration, and why a request goes where it goes.
+//! The admin API: health, metrics, and everything that can be asked of a gateway or told to it.
 //!
-//! Runs on the control plane's threads, never on a data-path worker's, and reads snapshots only.
+//! Runs on the control plane's threads, never on a data-path worker's; reads snapshots, and changes things by asking
+//! `control`. What it can do is one table of operations ([`operation`]), from which routes and documentation are made.
 
-use std::net::{IpAddr, Ipv4Addr};
+mod aliases;
+mod auth;
+mod backup;
+mod call;
+mod configuration;
+mod drafts;
+mod error;
+mod events;
+mod form;
+mod functions;
+mod health;
+mod journal;
+mod listen;
+mod named;
+mod node;
+mod openapi;
+mod operation;
+mod patch;
+mod receive;
+mod status;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod versions;
+
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
-use axum::http::{StatusCode, header};
+use axum::Router;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::HeaderValue;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use config::explain::explain;
-use config::head::RequestHead;
-use serde::Deserialize;
-use serde_json::json;
-use tokio::net::TcpListener;
+use axum::routing::{MethodFilter, on};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::{Notify, watch};
 
+use crate::control::{Control, Environment};
 use crate::live::Live;
 use crate::metrics::Metrics;
+use auth::{Gate, Peer};
+use call::REVISION;
+use error::Failure;
+use operation::{Operation, Verb};
+use status::Window;
 
-/// What the admin listener can see.
-#[derive(Clone)]
+pub use listen::Listener;
+
+/// What the admin API sees of the gateway.
 pub struct Admin {
     /// The live snapshot.
     pub live: Arc<Live>,
-    /// For `/metrics`.
+    /// For `/metrics`, and for rates.
     pub metrics: Arc<Metrics>,
+    /// Who changes things.
+    pub control: Control,
+    /// For `${NAME}` in what is sent.
+    pub environment: Environment,
     /// Whether new traffic is welcome: false before the first snapshot and while draining.
     pub ready: Arc<AtomicBool>,
+    /// Is notified when somebody asks this node to stop.
+    pub drain: Arc<Notify>,
+    /// What came of reading the file last.
+    pub reload: watch::Receiver<LastReload>,
+    /// This process.
+    pub about: About,
 }
 
-/// Every path of the admin listener.
-fn router(admin: Admin) -> Router {
-    Router::new()
-        .route("/live", get(|| async { "live\n" }))
-        .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/v1/config", get(live_config))
-        .route("/v1/explain", post(explain_request))
-        .fallback(|| async { error(StatusCode::NOT_FOUND, "NotFound", "no such path on the admin listener") })
-        .with_state(admin)
+/// What a node says about itself.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Distinct among the nodes of a store.
+    pub id: String,
+    /// Since 1970-01-01 UTC.
+    pub started: Duration,
+    /// File of the store; `None` for one in memory.
+    pub store: Option<PathBuf>,
 }
 
-/// Answers on `listener` until the runtime ends.
-///
-/// # Errors
-/// When the socket fails.
-pub async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
-    axum::serve(listener, router(admin)).await
+/// What came of reading the file last.
+#[derive(Debug, Clone)]
+pub struct LastReload {
+    /// Since 1970-01-01 UTC; `None` before the first time.
+    pub time: Option<Duration>,
+    /// `none`, `applied`, `unchanged` or `refused`.
+    pub result: &'static str,
+    /// Why it was refused.
+    pub message: Option<String>,
 }
 
-async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
-    if admin.ready.load(Ordering::Acquire) {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+impl Default for LastReload {
+    fn default() -> Self {
+        Self { time: None, result: "none", message: None }
     }
 }
 
-async fn metrics(State(admin): State<Admin>) -> Response {
-    admin.live.load().count_healthy();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.metrics.render()).into_response()
+/// What every operation works with.
+struct Server {
+    admin: Admin,
+    gate: Gate,
+    window: Arc<Window>,
 }
 
-/// The live configuration as a file; environment variables stay `${NAME}`.
-async fn live_config(State(admin): State<Admin>) -> Response {
-    let snapshot = admin.live.load_full();
-    let headers = [
-        (header::CONTENT_TYPE.as_str(), "application/yaml".to_owned()),
-        ("x-weir-revision", snapshot.revision.to_string()),
-    ];
-    (headers, config::format::format(snapshot.table.config())).into_response()
+impl std::ops::Deref for Server {
+    type Target = Admin;
+
+    fn deref(&self) -> &Admin {
+        &self.admin
+    }
 }
 
-/// A request to explain.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExplainRequest {
-    host: String,
-    #[serde(default = "root")]
-    path: String,
-    #[serde(default = "get_method")]
-    method: String,
-    #[serde(default)]
-    headers: Vec<(String, String)>,
-    #[serde(default = "localhost")]
-    client: IpAddr,
+/// What the braces of a path stand for.
+type Names = Result<RawPathParams, RawPathParamsRejection>;
+
+/// Answers on `listener` until the runtime ends.
+pub async fn serve(listener: Listener, admin: Admin) {
+    listener.serve(router(admin)).await;
 }
 
-fn root() -> String {
-    "/".into()
+/// Every path of the admin API. Starts the sampler of rates: needs a runtime.
+fn router(admin: Admin) -> Router {
+    let gate = Gate::new(admin.control.clone(), Arc::clone(&admin.metrics));
+    let window = Arc::new(Window::new());
+    tokio::spawn(Window::follow(Arc::downgrade(&window), Arc::clone(&admin.metrics)));
+    let server = Arc::new(Server { admin, gate, window });
+    let mut router = Router::new();
+    for operation in operation::all() {
+        let filter = match operation.verb {
+            Verb::Get => MethodFilter::GET,
+            Verb::Put => MethodFilter::PUT,
+            Verb::Patch => MethodFilter::PATCH,
+            Verb::Post => MethodFilter::POST,
+            Verb::Delete => MethodFilter::DELETE,
+        };
+        let (path, operation) = (operation.path, Arc::new(operation));
+        let answer = move |State(server): State<Arc<Server>>, names: Names, request: Request| {
+            answer(server, Arc::clone(&operation), names, request)
+        };
+        router = router.route(path, on(filter, answer));
+    }
+    router
+        .method_not_allowed_fallback(|| async {
+            Failure::new("MethodNotAllowed", "this path has other methods: see `Allow`")
+        })
+        .fallback(|| async { Failure::new("NotFound", "no such path on the admin listener") })
+        .layer(from_fn_with_state(Arc::clone(&server), names))
+        .with_state(server)
 }
 
-fn get_method() -> String {
-    "GET".into()
-}
-
-fn localhost() -> IpAddr {
-    Ipv4Addr::LOCALHOST.into()
-}
-
-async fn explain_request(State(admin): State<Admin>, request: Result<Json<ExplainRequest>, JsonRejection>) -> Response {
-    let Json(request) = match request {
-        Ok(request) => request,
-        Err(rejection) => return error(rejection.status(), "InvalidRequest", &rejection.body_text()),
+/// Turns away what comes under a foreign name; what is under `/v1` tells the revision that is live.
+async fn names(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
+    let versioned = request.uri().path().starts_with("/v1/");
+    let peer = peer(&request);
+    let mut response = match server.gate.names(peer, request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(failure) => return failure.into_response(),
     };
-    let snapshot = admin.live.load_full();
-    let (path, query) = match request.path.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (&*request.path, None),
-    };
-    let head = RequestHead {
-        method: &request.method,
-        host: &request.host,
-        path,
-        query,
-        headers: &*request.headers,
-        client: request.client,
-    };
-    let explanation = explain(&snapshot.table, &head, &mut snapshot.peek());
-    let mut answer = explanation.json();
-    answer["revision"] = json!(snapshot.revision);
-    Json(answer).into_response()
+    if versioned && !response.headers().contains_key(REVISION) {
+        response.headers_mut().insert(REVISION, HeaderValue::from(server.live.load().revision));
+    }
+    response
 }
 
-fn error(status: StatusCode, code: &str, message: &str) -> Response {
-    (status, Json(json!({"code": code, "message": message, "problems": []}))).into_response()
+async fn answer(server: Arc<Server>, operation: Arc<Operation>, names: Names, request: Request) -> Response {
+    let names = match names {
+        Ok(names) => names.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        Err(rejection) => return Failure::invalid(rejection.body_text()).into_response(),
+    };
+    match receive::carried_out(server, &operation, names, request).await {
+        Ok(response) => response,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+fn peer(request: &Request) -> Peer {
+    *request.extensions().get().expect("the listener tells who is asking")
+}
+
+/// A time since 1970-01-01 UTC as RFC 3339.
+fn rfc3339(since: Duration) -> Option<String> {
+    let seconds = i64::try_from(since.as_secs()).ok()?;
+    OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok()
+}
+
+/// The reverse; `None` for what is no time since 1970.
+fn since_1970(text: &str) -> Option<Duration> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    Duration::try_from(time - OffsetDateTime::UNIX_EPOCH).ok()
 }

@@ -1,0 +1,229 @@
+//! The configuration as a whole: settings, the live state as a file, what it means for a request.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::Json;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::IntoResponse;
+use config::edit::Edit;
+use config::explain::explain;
+use config::format;
+use config::head::RequestHead;
+use config::parse;
+use config::resolve::Draw;
+use config::table::{AliasIndex, Table, UpstreamIndex};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::auth::Access;
+use super::call::{Call, Shown, changes, resource, tried_out};
+use super::error::{Failure, problem};
+use super::form;
+use super::operation::{Answer, Content, Operation, Verb, run};
+use crate::control::{Revision, RollBack};
+
+const SETTINGS: &str = "/v1/settings";
+const CONFIG: &str = "/v1/config";
+
+/// Of the configuration as a whole.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get(SETTINGS, "getSettings", "Triggers, base domain, override and trusted proxies.", run!(settings))
+            .answers(Content::Form("settingsResource")),
+        Operation::change(Verb::Put, SETTINGS, "putSettings", "Replaces the settings.", run!(put_settings))
+            .takes("settings")
+            .answers(Content::Form("settingsResource")),
+        Operation::get(CONFIG, "getConfig", "The live configuration as a file; variables stay `${NAME}`.", run!(live))
+            .answers(Content::File("config")),
+        Operation::change(
+            Verb::Post,
+            CONFIG,
+            "applyConfig",
+            "Applies what a file says differently from the file that was applied before, field by field.",
+            run!(apply),
+        )
+        .unguarded()
+        .takes_all(Content::File("config"))
+        .answers(Content::Form("applied")),
+        Operation::change(
+            Verb::Post,
+            "/v1/config/rollback",
+            "rollBackConfig",
+            "Puts the whole configuration back to what it was at a revision.",
+            run!(roll_back),
+        )
+        .unguarded()
+        .takes("goingBack")
+        .answers(Content::Form("applied")),
+        Operation::get("/v1/drift", "getDrift", "Where the applied file and the live state differ.", run!(drift))
+            .answers(Content::Form("changes")),
+        Operation::act(Verb::Post, "/v1/explain", "explain", "Where a request goes, step by step.", run!(explained))
+            .access(Access::Read)
+            .takes_all(Content::Form("question"))
+            .answers(Content::Form("explanation")),
+    ]
+}
+
+async fn settings(call: Call) -> Answer {
+    show_settings(&call.live())
+}
+
+async fn put_settings(call: Call) -> Answer {
+    let settings = call.read(parse::parse_settings)?;
+    let edits = vec![
+        Edit::Triggers(settings.triggers),
+        Edit::BaseDomain(settings.base_domain),
+        Edit::Overrides(settings.overrides),
+        Edit::TrustedProxies(settings.trusted_proxies),
+    ];
+    call.edit("settings", edits, show_settings).await
+}
+
+fn show_settings(shown: &Shown) -> Answer {
+    Ok(resource(StatusCode::OK, shown.resource("settings", "settings", form::settings(&shown.config))))
+}
+
+async fn live(call: Call) -> Answer {
+    let shown = call.live();
+    Ok(match preferred(&call.headers)? {
+        Form::Yaml => ([(header::CONTENT_TYPE, "application/yaml")], format::format(&shown.config)).into_response(),
+        Form::Json => Json(format::json::config(&shown.config)).into_response(),
+    })
+}
+
+enum Form {
+    Yaml,
+    Json,
+}
+
+/// The first form among those asked for, whatever their weights; YAML without a wish.
+fn preferred(headers: &HeaderMap) -> Result<Form, Failure> {
+    let mut asked = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
+    if asked.peek().is_none() {
+        return Ok(Form::Yaml);
+    }
+    let kinds = asked.flat_map(|value| value.split(',')).map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    let known = |kind: &str| match kind {
+        "application/json" => Some(Form::Json),
+        "*/*" | "application/*" | "application/yaml" | "application/x-yaml" | "text/yaml" | "text/*" => {
+            Some(Form::Yaml)
+        }
+        _ => None,
+    };
+    let message = "the configuration is there as application/yaml and application/json";
+    kinds.filter_map(known).next().ok_or_else(|| Failure::new("NotAcceptable", message))
+}
+
+async fn apply(call: Call) -> Answer {
+    let (file, warnings) = parse::parse(&call.body, &*call.server.environment).map_err(Failure::problems)?;
+    let dry_run = call.dry_run()?;
+    let done = call.server.control.apply_file(call.author.clone(), file, dry_run).await?;
+    if dry_run {
+        return Ok(tried_out(&done));
+    }
+    let warnings: Vec<Value> = warnings.iter().map(problem).collect();
+    call.done(done, |shown| {
+        let mut applied = applied(shown);
+        applied["warnings"] = warnings.into();
+        Ok(Json(applied).into_response())
+    })
+}
+
+/// Where to go back to.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Back {
+    to: Revision,
+}
+
+async fn roll_back(call: Call) -> Answer {
+    let Back { to } = call.form()?;
+    let dry_run = call.dry_run()?;
+    let done = call.server.control.roll_back(call.author.clone(), RollBack::Config { to }, None, dry_run).await?;
+    if dry_run { Ok(tried_out(&done)) } else { call.done(done, |shown| Ok(Json(applied(shown)).into_response())) }
+}
+
+fn applied(shown: &Shown) -> Value {
+    json!({ "revision": shown.revision, "changes": changes(&shown.before, &shown.config) })
+}
+
+async fn drift(call: Call) -> Answer {
+    let (file, live) = call.server.control.drift().await?;
+    Ok(Json(json!({ "changes": changes(&file, &live) })).into_response())
+}
+
+/// A request to explain.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    host: String,
+    #[serde(default = "root")]
+    path: String,
+    #[serde(default = "get_method")]
+    method: String,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default = "this_machine")]
+    client: IpAddr,
+    /// A file to explain it by, instead of what is live.
+    config: Option<String>,
+}
+
+fn root() -> String {
+    "/".into()
+}
+
+fn get_method() -> String {
+    "GET".into()
+}
+
+fn this_machine() -> IpAddr {
+    Ipv4Addr::LOCALHOST.into()
+}
+
+async fn explained(call: Call) -> Answer {
+    let mut question: Question = call.form()?;
+    if !question.path.starts_with('/') {
+        return Err(Failure::invalid(format!("the body: path: `{}` does not start with `/`", question.path)));
+    }
+    for (name, _) in &mut question.headers {
+        name.make_ascii_lowercase();
+    }
+    let (path, query) = match question.path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (&*question.path, None),
+    };
+    let head = RequestHead {
+        method: &question.method,
+        host: &question.host,
+        path,
+        query,
+        headers: &*question.headers,
+        client: question.client,
+    };
+    let Some(file) = &question.config else {
+        let snapshot = call.server.live.load_full();
+        let mut answer = explain(&snapshot.table, &head, &mut snapshot.peek()).json();
+        answer["revision"] = snapshot.revision.into();
+        return Ok(([(super::call::REVISION, HeaderValue::from(snapshot.revision))], Json(answer)).into_response());
+    };
+    let (proposed, _) = parse::parse(file, &*call.server.environment).map_err(Failure::problems)?;
+    Ok(Json(explain(&Table::compile(&proposed), &head, &mut First).json()).into_response())
+}
+
+/// Draws for a file that runs nowhere: the first slot, and every version is healthy.
+struct First;
+
+impl Draw for First {
+    fn slot(&mut self, _: AliasIndex) -> u64 {
+        0
+    }
+
+    fn random(&mut self) -> u64 {
+        0
+    }
+
+    fn healthy(&self, _: UpstreamIndex) -> bool {
+        true
+    }
+}

@@ -1,0 +1,97 @@
+//! Functions.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use config::edit::{Edit, FunctionEdit};
+use config::format::json;
+use config::model::{Config, Function};
+use config::name::FunctionName;
+use config::parse;
+use serde_json::json as object;
+
+use super::call::{Call, Shown, after, page, put_status, resource};
+use super::error::Failure;
+use super::operation::{Answer, Content, Operation, Verb, run};
+
+const ONE: &str = "/v1/functions/{function}";
+
+/// Of functions.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/v1/functions", "listFunctions", "Lists functions.", run!(list)).pages("functionSummary"),
+        Operation::get(ONE, "getFunction", "A function with its draft, versions and aliases.", run!(get))
+            .answers(Content::Form("functionResource")),
+        Operation::change(Verb::Put, ONE, "putFunction", "Creates a function, or sets its dialects.", run!(put))
+            .may_take("functionForm")
+            .statuses(&[200, 201])
+            .answers(Content::Form("functionResource")),
+        Operation::change(
+            Verb::Delete,
+            ONE,
+            "deleteFunction",
+            "Deletes a function that no route, trigger or stage names. Its version numbers are not given out again.",
+            run!(delete),
+        ),
+    ]
+}
+
+/// Name of the text of a function.
+pub(super) fn text(function: &FunctionName) -> String {
+    format!("function/{function}")
+}
+
+/// The function that a path names.
+///
+/// # Errors
+/// 404.
+pub(super) fn find<'c>(config: &'c Config, name: &FunctionName) -> Result<&'c Arc<Function>, Failure> {
+    config.functions.get(name).ok_or_else(|| Failure::not_found(&format!("function `{name}`")))
+}
+
+async fn list(call: Call) -> Answer {
+    let (limit, shown) = (call.limit()?, call.live());
+    let items = shown.config.functions.range(after::<FunctionName>(&call)?).take(limit + 1);
+    let items = items.map(|(name, function)| {
+        let fields = object!({
+            "latest": function.versions.keys().max(),
+            "versions": function.versions.len(),
+            "aliases": function.aliases.keys().map(|alias| alias.as_str()).collect::<Vec<_>>(),
+        });
+        (name, shown.resource(&text(name), name.as_str(), fields))
+    });
+    Ok(page(items.collect(), limit))
+}
+
+async fn get(call: Call) -> Answer {
+    let name = call.name("function")?;
+    show(&call.live(), &name)
+}
+
+async fn put(call: Call) -> Answer {
+    let name: FunctionName = call.name("function")?;
+    let mut edits = vec![Edit::CreateFunction(name.clone())];
+    if !call.body.trim().is_empty() {
+        let path = format!("functions.{name}");
+        let dialects = call.read(|text, env| parse::parse_dialects(&path, text, env))?;
+        edits.push(Edit::Function(name.clone(), FunctionEdit::Dialects(dialects)));
+    }
+    call.edit(&text(&name), edits, |shown| {
+        let mut response = show(shown, &name)?;
+        *response.status_mut() = put_status(shown.before.functions.contains_key(&name));
+        Ok(response)
+    })
+    .await
+}
+
+async fn delete(call: Call) -> Answer {
+    let name: FunctionName = call.name("function")?;
+    call.edit(&text(&name), vec![Edit::DeleteFunction(name.clone())], |_| Ok(StatusCode::NO_CONTENT.into_response()))
+        .await
+}
+
+fn show(shown: &Shown, name: &FunctionName) -> Answer {
+    let function = find(&shown.config, name)?;
+    Ok(resource(StatusCode::OK, shown.resource(&text(name), name.as_str(), json::function(function))))
+}

@@ -1,0 +1,125 @@
+//! From a request to a call: who asks, what they send, and how long they may take.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::auth::{who, why};
+use super::call::Call;
+use super::error::Failure;
+use super::operation::{Answer, Body, Content, Operation};
+use super::{Server, peer};
+use crate::control::Author;
+
+/// For a body to arrive.
+const ARRIVAL: Duration = Duration::from_secs(10);
+/// For an operation to be carried out.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Admits, reads and carries out one request.
+///
+/// # Errors
+/// Why not.
+pub(super) async fn carried_out(
+    server: Arc<Server>,
+    operation: &Operation,
+    names: Vec<(String, String)>,
+    request: Request,
+) -> Answer {
+    let grant = server.gate.admit(peer(&request), request.headers(), operation.access)?;
+    let author = Author { who: grant.as_ref().map_or_else(|| "nobody".to_owned(), who), why: why(request.headers())? };
+    let (parts, body) = request.into_parts();
+    let text = match &operation.body {
+        Some(expected) => text(expected, &parts.headers, body).await?,
+        None => String::new(),
+    };
+    let call = Call::new(server, operation, author, (&parts.uri, parts.headers), names, text)?;
+    timeout(PATIENCE, (operation.run)(call)).await.unwrap_or_else(|_| {
+        let message = format!("there was no answer within {} s", PATIENCE.as_secs());
+        Err(if operation.changes() {
+            Failure::new(
+                "Unknown",
+                format!("{message}; it is not known whether the change was stored: read before you try again"),
+            )
+        } else {
+            Failure::new("StoreUnavailable", message)
+        })
+    })
+}
+
+/// The body as text that the parsers of the file read.
+async fn text(expected: &Body, headers: &HeaderMap, body: axum::body::Body) -> Result<String, Failure> {
+    let json = is_json(expected.content, headers)?;
+    let bytes = timeout(ARRIVAL, read(body, expected.limit)).await;
+    let bytes = bytes
+        .map_err(|_| Failure::new("Timeout", format!("the body did not arrive within {} s", ARRIVAL.as_secs())))??;
+    let text = String::from_utf8(bytes).map_err(|_| Failure::invalid("the body is not UTF-8"))?;
+    match text.trim().is_empty() {
+        true if expected.required => Err(Failure::invalid("a body is needed")),
+        false if json => plain(text),
+        _ => Ok(text),
+    }
+}
+
+/// The whole body. Of one that is too large a part more is read and dropped: a client that is still sending would not see
+/// the answer.
+async fn read(mut body: axum::body::Body, limit: usize) -> Result<Vec<u8>, Failure> {
+    let (mut bytes, mut size) = (Vec::new(), 0);
+    while size <= 4 * limit
+        && let Some(frame) = body.frame().await
+    {
+        let frame = frame.map_err(|error| Failure::invalid(format!("the body broke off: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        size += data.len();
+        if size <= limit {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    if size > limit {
+        return Err(Failure::new("TooLarge", format!("the body has more than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Whether the body must be JSON and not just YAML.
+fn is_json(content: Content, headers: &HeaderMap) -> Result<bool, Failure> {
+    if let Content::Text(_) = content {
+        return Ok(false);
+    }
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return Ok(false) };
+    let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match &*kind {
+        "application/json" | "application/merge-patch+json" => Ok(true),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(false),
+        _ => Err(Failure::new("UnsupportedMediaType", "send application/json or application/yaml")),
+    }
+}
+
+/// JSON as the YAML parser takes it: all of JSON but the escapes `\/` and those of surrogate pairs.
+fn plain(text: String) -> Result<String, Failure> {
+    let wrong = |error: serde_json::Error| Failure::invalid(format!("the body is not JSON: {error}"));
+    serde_json::from_str::<IgnoredAny>(&text).map_err(wrong)?;
+    if text.contains("\\u") || text.contains("\\/") {
+        return serde_json::from_str::<Value>(&text).map(|value| value.to_string()).map_err(wrong);
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_of_json_become_what_they_stand_for() {
+        let text = plain(r#"{"a": "\ud83d\ude00 \u00fc \/ \n"}"#.to_owned()).unwrap();
+        let value = config::parse::parse_value(&text).unwrap();
+        assert_eq!(value["a"], "\u{1f600} ü / \n");
+        assert!(plain("{a: 1}".to_owned()).is_err());
+    }
+}

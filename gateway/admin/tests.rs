@@ -1,0 +1,7 @@
+//! The admin API over real sockets: every path, every refusal.
+
+mod changes;
+mod doors;
+mod reads;
+mod refusals;
+mod support;
