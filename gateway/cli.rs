@@ -1,9 +1,25 @@
-//! The command line. Local commands call `config`; `serve` and `demo` start the gateway.
+//! The command line. Local commands call `config`, remote ones call the admin API of a running gateway; `serve` and
+//! `demo` start one.
 //!
-//! Data goes to stdout, everything else to stderr.
+//! Data goes to stdout, everything else to stderr. Remote commands, in reading order: [`ask`] (what they share), [`access`]
+//! (where, with what token), [`remote`] (calls), [`failure`] (what is told), then a file for each kind of command.
 
+mod access;
+mod alias;
+mod ask;
 mod explain;
+mod failure;
+mod file;
+mod history;
 mod local;
+mod man;
+mod remote;
+mod resource;
+mod status;
+mod table;
+mod target;
+mod token;
+mod version;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +27,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{clock, log, serve};
+use ask::Asking;
 
 /// What the process ends with. The numbers are a contract with scripts and init systems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +40,10 @@ pub enum Exit {
     Usage = 2,
     /// The configuration is invalid; starting again will not help.
     Invalid = 3,
+    /// The running gateway did not answer.
+    Unreachable = 4,
+    /// The running gateway refused: a precondition does not hold, or the token does not allow it.
+    Refused = 5,
 }
 
 impl From<Exit> for ExitCode {
@@ -36,7 +57,9 @@ Exit codes:
   0  done
   1  failed while running
   2  wrong usage
-  3  the configuration is invalid";
+  3  the configuration is, or would be, invalid
+  4  the running gateway does not answer
+  5  refused: a precondition does not hold, or the token does not allow it";
 
 /// An edge traffic-splitting gateway: versions, aliases and gradual releases for any HTTP backend.
 #[derive(Debug, Parser)]
@@ -58,10 +81,52 @@ enum Command {
     Fmt(local::Fmt),
     /// Print the JSON Schema of the configuration file, for editors
     Schema,
-    /// Print what changes from one configuration file to another
-    Diff(local::Diff),
+    /// Print what changes between configuration files, or between a file and the running gateway
+    Diff(file::Diff),
     /// Say, step by step, where a request goes and why
     Explain(explain::Explain),
+    /// Show on one screen what the running gateway does: splits asked and got, rates, latencies, health
+    Status(Asking<status::Show>),
+    /// Set the weights of an alias by hand, live at once
+    Shift(Asking<alias::Shift>),
+    /// Return an alias to an earlier split, or everything to an earlier revision
+    Rollback(Asking<alias::Rollback>),
+    /// List, print, make, change and delete aliases
+    Alias(Asking<alias::Alias>),
+    /// List, print, make and delete functions
+    Functions(Asking<resource::Functions>),
+    /// Print and change the draft of a function, the next version to be
+    Draft(Asking<version::Draft>),
+    /// Freeze the draft of a function as its next version
+    Publish(Asking<version::Publish>),
+    /// List, print, label, describe, retire, move and delete versions
+    Version(Asking<version::Version>),
+    /// List, print, set and delete stages
+    Stages(Asking<resource::Resources<resource::Stages>>),
+    /// List, print, set and delete domains
+    Domains(Asking<resource::Resources<resource::Domains>>),
+    /// List, print, set and delete plans
+    Plans(Asking<resource::Resources<resource::Plans>>),
+    /// List, print, set and delete notifiers
+    Notifiers(Asking<resource::Resources<resource::Notifiers>>),
+    /// Apply a configuration file to the running gateway
+    Apply(Asking<file::Apply>),
+    /// Print the live configuration as a file
+    Export(Asking<file::Export>),
+    /// Fill the store of a gateway that has not run yet from what `export --everything` wrote
+    Import(file::Import),
+    /// Show what was changed, by whom and why
+    History(Asking<history::History>),
+    /// Verify that nobody tampered with the journal
+    Verify(Asking<history::Verify>),
+    /// Follow changes as they happen
+    Events(Asking<history::Events>),
+    /// Make, list and revoke tokens of the admin API
+    Token(Asking<token::Token>),
+    /// Stop the running gateway gracefully, as SIGTERM does
+    Drain(Asking<token::Drain>),
+    /// Print the manual page, or write one for each command
+    Man(man::Man),
     /// Print a completion script for a shell
     Completion {
         /// The shell
@@ -74,8 +139,17 @@ struct ServeArguments {
     /// The configuration file; it is watched, and a change goes live without a restart
     #[arg(short, long, value_name = "FILE", default_value = "weir.yaml")]
     config: PathBuf,
+    /// Keep the live state in memory: it ends with the process
+    #[arg(long)]
+    ephemeral: bool,
     #[command(flatten)]
     log: LogArguments,
+}
+
+impl ServeArguments {
+    fn keep(&self) -> serve::Keep {
+        if self.ephemeral { serve::Keep::Ephemeral } else { serve::Keep::Stored }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -137,13 +211,34 @@ pub fn run() -> ExitCode {
         }
     };
     let exit = match arguments.command {
-        Command::Serve(serve) => with_log(&serve.log, || serve::run(&serve.config)),
+        Command::Serve(serve) => with_log(&serve.log, || serve::run(&serve.config, serve.keep())),
         Command::Demo(demo) => with_log(&demo.log, || serve::demo::run(&demo.config)),
         Command::Validate(validate) => validate.run(),
         Command::Fmt(fmt) => fmt.run(),
         Command::Schema => local::print(&local::pretty(&config::schema::schema())),
         Command::Diff(diff) => diff.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Status(status) => status.run(),
+        Command::Shift(shift) => shift.run(),
+        Command::Rollback(rollback) => rollback.run(),
+        Command::Alias(alias) => alias.run(),
+        Command::Functions(functions) => functions.run(),
+        Command::Draft(draft) => draft.run(),
+        Command::Publish(publish) => publish.run(),
+        Command::Version(version) => version.run(),
+        Command::Stages(stages) => stages.run(),
+        Command::Domains(domains) => domains.run(),
+        Command::Plans(plans) => plans.run(),
+        Command::Notifiers(notifiers) => notifiers.run(),
+        Command::Apply(apply) => apply.run(),
+        Command::Export(export) => export.run(),
+        Command::Import(import) => import.run(),
+        Command::History(history) => history.run(),
+        Command::Verify(verify) => verify.run(),
+        Command::Events(events) => events.run(),
+        Command::Token(token) => token.run(),
+        Command::Drain(drain) => drain.run(),
+        Command::Man(man) => man.run(Arguments::command()),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "weir", &mut script);

@@ -1,22 +1,37 @@
 //! `weir explain`: where a request goes, and why, step by step.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use config::explain::explain;
 use config::head::RequestHead;
+use config::problem::visible;
 use config::resolve::Draw;
 use config::table::{AliasIndex, Table, UpstreamIndex};
 
+use reqwest::Method;
+use serde_json::{Value, json};
+
 use super::Exit;
+use super::access::{Access, Address, DEFAULT_FILE};
+use super::ask::finish;
+use super::failure::Failure;
 use super::local::{fail, load, pretty, print};
+use super::remote::{Call, Remote};
+use crate::serve::environment;
 
 /// `weir explain`
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// The configuration file
-    #[arg(short, long, value_name = "FILE", default_value = "weir.yaml")]
-    config: PathBuf,
+    /// The configuration file; `weir.yaml` when none is named
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Ask the running gateway instead: at this address, or without one at the address that the configuration file names
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, conflicts_with = "slot")]
+    admin: Option<Option<Address>>,
+    /// The bearer token for it; prefer WEIR_TOKEN or the token file, because everybody on this machine can see this one
+    #[arg(long, value_name = "TOKEN", env = "WEIR_TOKEN", hide_env_values = true)]
+    token: Option<String>,
     /// The host of the request
     #[arg(long)]
     host: String,
@@ -47,7 +62,41 @@ fn header(text: &str) -> Result<(String, String), String> {
 
 impl Explain {
     pub(super) fn run(&self) -> Exit {
-        let (_, config) = match load(&self.config) {
+        if !self.path.starts_with('/') {
+            return fail(&format!("--path: `{}` does not start with `/`", self.path));
+        }
+        match &self.admin {
+            None => self.local(),
+            Some(admin) => finish(self.ask(admin.as_ref())),
+        }
+    }
+
+    fn ask(&self, admin: Option<&Address>) -> Result<Exit, Failure> {
+        let from_environment = || environment("WEIR_ADMIN").map(|text| text.parse()).transpose();
+        let admin = match admin {
+            Some(address) => Some(address.clone()),
+            None => from_environment().map_err(|error: String| Failure::usage(format!("WEIR_ADMIN: {error}")))?,
+        };
+        let access = Access { admin, token: self.token.clone(), config: self.config.clone() };
+        let body = json!({
+            "host": self.host,
+            "path": self.path,
+            "method": self.method,
+            "headers": self.headers,
+            "client": self.client,
+        });
+        let answer = Remote::new(&access)?.call(Call::new(Method::POST, "/v1/explain").json(&body))?.json;
+        if self.json {
+            return Ok(print(&pretty(&answer)));
+        }
+        let steps = answer["steps"].as_array().into_iter().flatten();
+        let text = |step: &Value, name: &str| visible(step[name].as_str().unwrap_or_default());
+        let lines = steps.map(|step| format!("{:<11} {}\n", text(step, "step"), text(step, "found")));
+        Ok(print(&lines.collect::<String>()))
+    }
+
+    fn local(&self) -> Exit {
+        let (_, config) = match load(self.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE))) {
             Ok(loaded) => loaded,
             Err(exit) => return exit,
         };
@@ -55,9 +104,6 @@ impl Explain {
             Some((path, query)) => (path, Some(query)),
             None => (&*self.path, None),
         };
-        if !path.starts_with('/') {
-            return fail(&format!("--path: `{}` does not start with `/`", self.path));
-        }
         let head = RequestHead {
             method: &self.method,
             host: &self.host,

@@ -95,30 +95,17 @@ impl Fmt {
     }
 }
 
-/// `weir diff`
-#[derive(Debug, clap::Args)]
-pub(super) struct Diff {
-    /// The configuration as it is
-    old: PathBuf,
-    /// The configuration as it would be
-    new: PathBuf,
-    /// Print the changes as JSON
-    #[arg(long)]
-    json: bool,
-}
-
-impl Diff {
-    pub(super) fn run(&self) -> Exit {
-        let ((_, old), (_, new)) = match (load(&self.old), load(&self.new)) {
-            (Ok(old), Ok(new)) => (old, new),
-            (Err(exit), _) | (_, Err(exit)) => return exit,
-        };
-        let changes = config::diff::diff(&old, &new);
-        if self.json {
-            return print(&pretty(&changes.iter().map(config::diff::Change::to_json).collect()));
-        }
-        print(&changes.iter().map(|change| format!("{change}\n")).collect::<String>())
+/// `weir diff OLD NEW`
+pub(super) fn diff(old: &Path, new: &Path, json: bool) -> Exit {
+    let ((_, old), (_, new)) = match (load(old), load(new)) {
+        (Ok(old), Ok(new)) => (old, new),
+        (Err(exit), _) | (_, Err(exit)) => return exit,
+    };
+    let changes = config::diff::diff(&old, &new);
+    if json {
+        return print(&pretty(&changes.iter().map(config::diff::Change::to_json).collect()));
     }
+    print(&changes.iter().map(|change| format!("{change}\n")).collect::<String>())
 }
 
 /// The file's text and what it means; problems and warnings go to stderr.
@@ -155,12 +142,18 @@ pub(super) fn pretty(value: &serde_json::Value) -> String {
     format!("{value:#}\n")
 }
 
-/// Prints data. A reader that closed its end early (`weir schema | head`) has all it wanted.
+/// Prints data.
 pub(super) fn print(text: &str) -> Exit {
+    print_some(text).unwrap_or(Exit::Ok)
+}
+
+/// Prints data that more may follow; the exit code when nobody reads on. A reader that closed its end early
+/// (`weir schema | head`) has all it wanted.
+pub(super) fn print_some(text: &str) -> Option<Exit> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Exit::Ok,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Ok,
-        Err(error) => fail(&format!("cannot write to stdout: {error}")),
+        Ok(()) => None,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Some(Exit::Ok),
+        Err(error) => Some(fail(&format!("cannot write to stdout: {error}"))),
     }
 }

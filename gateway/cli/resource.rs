@@ -1,0 +1,205 @@
+//! Functions, and what is set as a whole: stages, domains, plans, notifiers.
+
+use std::fmt::Display;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use config::host::HostPattern;
+use config::name::{FunctionName, NotifierName, PlanName, StageName};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::Exit;
+use super::ask::{Ask, Change, Form, OnlyAt, read, resource};
+use super::failure::Failure;
+use super::remote::{Call, Remote};
+use super::table::{Side, Table, or_dash};
+
+/// What is named, listed, read, set and deleted as a whole.
+pub(super) trait Kind: std::fmt::Debug + Clone + Send + Sync + 'static {
+    /// What its name is read by.
+    type Name: FromStr<Err: Display> + Display + std::fmt::Debug + Clone + Send + Sync + 'static;
+    /// The word for one.
+    const ONE: &str;
+    /// The collection of the API.
+    const MANY: &str;
+}
+
+macro_rules! kinds {
+    ($($kind:ident, $name:ident, $one:literal, $many:literal;)*) => {$(
+        #[derive(Debug, Clone)]
+        pub(super) struct $kind;
+
+        impl Kind for $kind {
+            type Name = $name;
+            const ONE: &str = $one;
+            const MANY: &str = $many;
+        }
+    )*};
+}
+
+kinds! {
+    Stages, StageName, "stage", "stages";
+    Domains, HostPattern, "domain", "domains";
+    Plans, PlanName, "plan", "plans";
+    Notifiers, NotifierName, "notifier", "notifiers";
+}
+
+/// `weir stages` and its like.
+#[derive(Debug, clap::Args)]
+pub(super) struct Resources<K: Kind> {
+    #[command(subcommand)]
+    verb: Verb<K>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb<K: Kind> {
+    /// List them
+    List(Form),
+    /// Print one in full
+    Get {
+        #[arg(value_parser = name::<K>)]
+        name: K::Name,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Make or replace one
+    Set {
+        #[arg(value_parser = name::<K>)]
+        name: K::Name,
+        /// What the configuration file has under its name, YAML or JSON; `-` is stdin
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        only_at: OnlyAt,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Delete one that nothing refers to
+    Delete {
+        #[arg(value_parser = name::<K>)]
+        name: K::Name,
+        #[command(flatten)]
+        only_at: OnlyAt,
+        #[command(flatten)]
+        change: Change,
+        #[arg(skip)]
+        kind: PhantomData<K>,
+    },
+}
+
+fn name<K: Kind>(text: &str) -> Result<K::Name, String> {
+    text.parse().map_err(|error| format!("{error}"))
+}
+
+impl<K: Kind> Ask for Resources<K> {
+    fn ask(&self, remote: &Remote) -> Result<Exit, Failure> {
+        let path = |name: &K::Name| format!("/v1/{}/{name}", K::MANY);
+        match &self.verb {
+            Verb::List(form) => {
+                let items = remote.list(&format!("/v1/{}", K::MANY))?;
+                let title = K::ONE.to_uppercase();
+                let mut table = Table::new(&[(&title, Side::Left), ("REVISION", Side::Right)]);
+                for item in &items {
+                    table.row([or_dash(item["name"].as_str()), or_dash(item["revision"].as_u64())]);
+                }
+                Ok(form.show(&Value::Array(items), || table.to_string()))
+            }
+            Verb::Get { name, form } => {
+                let answer = remote.get(path(name))?;
+                Ok(form.show(&answer.json, || resource(&format!("{} {name}", K::ONE), &answer.json)))
+            }
+            Verb::Set { name, file, only_at, change } => {
+                let text = read(file)?;
+                let call = Call::new(Method::PUT, path(name)).yaml(text.clone()).only_at(only_at.if_revision);
+                let sent = change.tell(remote, call, |_| format!("{} {name} is set", K::ONE));
+                sent.map_err(|failure| failure.in_text(&file.display().to_string(), &text))
+            }
+            Verb::Delete { name, only_at, change, kind: _ } => {
+                let call = Call::new(Method::DELETE, path(name)).only_at(only_at.if_revision);
+                change.tell(remote, call, |_| format!("{} {name} is deleted", K::ONE))
+            }
+        }
+    }
+}
+
+/// `weir functions`
+#[derive(Debug, clap::Args)]
+pub(super) struct Functions {
+    #[command(subcommand)]
+    verb: FunctionVerb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum FunctionVerb {
+    /// List the functions
+    List(Form),
+    /// Print a function with its draft, versions and aliases
+    Get {
+        function: FunctionName,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Make a function without versions
+    Create {
+        function: FunctionName,
+        /// A cloud whose header names it speaks: `fc` or `aws`; may be given several times
+        #[arg(long = "dialect", value_name = "NAME")]
+        dialects: Vec<String>,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Delete a function that no route and no stage names, with all its versions and aliases
+    Delete {
+        function: FunctionName,
+        #[command(flatten)]
+        only_at: OnlyAt,
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+impl Ask for Functions {
+    fn ask(&self, remote: &Remote) -> Result<Exit, Failure> {
+        let path = |function: &FunctionName| format!("/v1/functions/{function}");
+        match &self.verb {
+            FunctionVerb::List(form) => list_functions(remote, form),
+            FunctionVerb::Get { function, form } => {
+                let answer = remote.get(path(function))?;
+                Ok(form.show(&answer.json, || resource(&format!("function {function}"), &answer.json)))
+            }
+            FunctionVerb::Create { function, dialects, change } => {
+                let body = if dialects.is_empty() { json!({}) } else { json!({"dialects": dialects}) };
+                let call = Call::new(Method::PUT, path(function)).json(&body).only_new();
+                change.tell(remote, call, |_| format!("function {function} is made"))
+            }
+            FunctionVerb::Delete { function, only_at, change } => {
+                let call = Call::new(Method::DELETE, path(function)).only_at(only_at.if_revision);
+                change.tell(remote, call, |_| format!("function {function} is deleted"))
+            }
+        }
+    }
+}
+
+fn list_functions(remote: &Remote, form: &Form) -> Result<Exit, Failure> {
+    let items = remote.list("/v1/functions")?;
+    let mut table = Table::new(&[
+        ("FUNCTION", Side::Left),
+        ("REVISION", Side::Right),
+        ("VERSIONS", Side::Right),
+        ("LATEST", Side::Right),
+        ("ALIASES", Side::Left),
+    ]);
+    for item in &items {
+        let aliases: Vec<&str> = item["aliases"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        table.row([
+            or_dash(item["name"].as_str()),
+            or_dash(item["revision"].as_u64()),
+            or_dash(item["versions"].as_u64()),
+            or_dash(item["latest"].as_u64()),
+            or_dash((!aliases.is_empty()).then(|| aliases.join(", "))),
+        ]);
+    }
+    Ok(form.show(&Value::Array(items), || table.to_string()))
+}
