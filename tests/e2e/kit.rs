@@ -1,10 +1,12 @@
 //! What every end-to-end test needs: the real binary, endpoints that record bytes, clients that send bytes.
 
+pub(crate) mod api;
 pub(crate) mod client;
 pub(crate) mod endpoint;
 pub(crate) mod endpoint_h2;
 pub(crate) mod h2;
 pub(crate) mod load;
+pub(crate) mod terminal;
 pub(crate) mod tls;
 pub(crate) mod weir;
 pub(crate) mod wire;

@@ -3,6 +3,8 @@
 mod kit;
 
 mod commands;
+mod control;
+mod crash;
 mod demo;
 mod entrance;
 mod failure;
@@ -10,9 +12,11 @@ mod framing;
 mod headers;
 mod names;
 mod reload;
+mod remote;
 mod secure;
 mod split;
 mod stop;
+mod storm;
 mod streams;
 mod timeouts;
 mod upstream_h2;

@@ -106,6 +106,26 @@ async fn a_missing_file_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_put_back_as_it_was_is_good_again() {
+    let (weir, endpoint) = crate::one().await;
+    let live = shop(&[&endpoint], "1");
+    let success = async |value: f64| {
+        let probe = async || (weir.metric("weir_config_last_reload_success", &[]).await == Some(value)).then_some(());
+        eventually(&format!("the metric is {value}"), probe).await;
+    };
+    weir.edit("functions: 7\n");
+    success(0.0).await;
+    weir.edit(&live);
+    success(1.0).await;
+    // Not a text at all.
+    std::fs::write(weir.file(), b"functions: \xff\n").unwrap();
+    success(0.0).await;
+    weir.edit(&live);
+    success(1.0).await;
+    assert_eq!(weir.ask("/v1/status").await.json()["reload"]["result"], "applied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn process_settings_ask_for_a_restart() {
     let (weir, endpoint) = crate::one().await;
     let text = weir.text_of(&shop(&[&endpoint], "1")).replace("workers: 2", "workers: 3");

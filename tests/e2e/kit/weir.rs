@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use super::client::{Response, get};
+use super::terminal;
 use super::{eventually, within};
 
 /// Process settings of most tests: one plain listener, two workers, a short drain.
@@ -161,6 +162,48 @@ impl Weir {
         let pid = self.child.id().expect("the gateway runs");
         let kill = std::process::Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
         assert!(kill.expect("sh runs").success(), "kill -{name} {pid}");
+    }
+
+    /// Runs a command of the same binary against this gateway, in its folder: exit code, stdout, stderr.
+    pub(crate) async fn cli(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        self.cli_with(arguments, &[]).await
+    }
+
+    /// The same with more in its environment.
+    pub(crate) async fn cli_with(
+        &self,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> (Option<i32>, String, String) {
+        let admin = self.admin.to_string();
+        terminal::weir(self.folder.path(), arguments, &[&[("WEIR_ADMIN", &*admin)], environment].concat()).await
+    }
+
+    /// The stdout of a command that has to succeed.
+    pub(crate) async fn told(&self, arguments: &[&str]) -> String {
+        let (code, stdout, stderr) = self.cli(arguments).await;
+        assert_eq!(code, Some(0), "weir {}:\n{stdout}{stderr}", arguments.join(" "));
+        stdout
+    }
+
+    /// The first token, as its file beside the store holds it.
+    pub(crate) fn token(&self) -> String {
+        let file = self.folder.path().join("weir-state.token");
+        std::fs::read_to_string(file).expect("the gateway keeps its first token").trim().to_owned()
+    }
+
+    /// Ends it as it would end itself; what it leaves behind can be started again.
+    pub(crate) async fn stopped(mut self) -> TempDir {
+        self.signal("TERM");
+        let status = self.exit().await;
+        assert!(status.success(), "{status}:\n{}", self.log());
+        self.folder
+    }
+
+    /// Ends it within an instruction.
+    pub(crate) async fn killed(mut self) -> TempDir {
+        within("the process dies", self.child.kill()).await.expect("a running child can be killed");
+        self.folder
     }
 
     /// Waits for the end of the process.
