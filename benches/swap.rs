@@ -14,19 +14,15 @@ use config::head::RequestHead;
 use config::resolve::Unresolved;
 use criterion::measurement::{Measurement, WallTime};
 use criterion::{BenchmarkId, Criterion};
-use gateway::control::publish::{self, Publisher};
-use gateway::control::{Control, Environment};
-use gateway::edge::tls::LiveCertificates;
+use gateway::control::{Author, Control, Wish};
 use gateway::live::Live;
-use gateway::metrics::{Labels, Metrics};
-use gateway::store::Store;
 use gateway::store::memory::Memory;
-use gateway::upstreams::{Event, Observer, UpstreamKey, Upstreams};
 use http::HeaderMap;
 use tokio::runtime::Runtime;
 
 #[path = "../config/benches/fleet/mod.rs"]
 mod fleet;
+mod plane;
 
 /// The gateway's.
 #[global_allocator]
@@ -61,8 +57,7 @@ fn main() {
 }
 
 fn swap(criterion: &mut Criterion, domains: usize) -> String {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.expect("a runtime");
+    let runtime = plane::runtime();
     let mut gateway = Gateway::new(&runtime, domains);
     criterion.benchmark_group("swap").bench_function(BenchmarkId::new("weight", domains), |bencher| {
         bencher.iter_custom(|times| (0..times).map(|_| gateway.change(&runtime)).sum());
@@ -128,21 +123,9 @@ struct Gateway {
 
 impl Gateway {
     fn new(runtime: &Runtime, domains: usize) -> Self {
-        let _context = runtime.enter();
-        let environment: Environment = Arc::new(|_| None);
-        let live = Arc::new(Live::default());
-        let store: Arc<dyn Store> = Arc::new(Memory::default());
-        let publisher = Publisher {
-            live: Arc::clone(&live),
-            certificates: Arc::new(LiveCertificates::default()),
-            upstreams: Upstreams::new(runtime.handle().clone(), Arc::new(Nobody)),
-            metrics: Arc::new(Metrics::new(&Labels { listeners: &[], refused: &[], unresolved: &[], handshakes: &[] })),
-            environment: Arc::clone(&environment),
-        };
-        publish::start(Arc::clone(&store), publisher).expect("a thread to free snapshots on");
-        let control = Control::start(store, live.progress(), environment);
+        let (live, control) = plane::start(runtime, Arc::new(Memory::default()));
         let config = fleet::fleet(domains, PER_FUNCTION, &config::model::Alias::new(fleet::split(5)), "prod");
-        runtime.block_on(control.apply_file(config)).expect("the fleet is valid");
+        runtime.block_on(control.apply_file(Author::of("bench"), config, false)).expect("the fleet is valid");
         Self { live, control, domains, percent: 5 }
     }
 
@@ -153,14 +136,9 @@ impl Gateway {
         let shift = FunctionEdit::Shift("prod".parse().expect("a name"), fleet::split(self.percent));
         let edits = vec![Edit::Function(function, shift)];
         let start = WallTime.start();
-        runtime.block_on(self.control.edit(edits)).expect("a valid edit");
+        runtime
+            .block_on(self.control.edit(Wish { author: Author::of("bench"), edits, guard: None }))
+            .expect("a valid edit");
         WallTime.end(start)
     }
-}
-
-/// Nobody is told of endpoints.
-struct Nobody;
-
-impl Observer for Nobody {
-    fn observe(&self, _: &UpstreamKey, _: &Event<'_>) {}
 }

@@ -85,7 +85,7 @@ domains:
 """)
 
     def argv(self, job):
-        return [self.path(), "serve", "--config", str(job.dir / "weir.yaml")]
+        return [self.path(), "serve", "--ephemeral", "--config", str(job.dir / "weir.yaml")]
 
 
 class Nginx(Peer):

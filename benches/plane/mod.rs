@@ -1,0 +1,43 @@
+//! The control plane on a store, without a listener.
+
+use std::sync::Arc;
+
+use config::model::Process;
+use gateway::control::{Control, Environment, Ground};
+use gateway::edge::tls::LiveCertificates;
+use gateway::live::Live;
+use gateway::metrics::{Labels, Metrics};
+use gateway::store::Store;
+use gateway::upstreams::{Event, Observer, UpstreamKey, Upstreams};
+use tokio::runtime::Runtime;
+
+/// One thread for all of it, as `weir serve` gives it.
+pub(crate) fn runtime() -> Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.expect("a runtime")
+}
+
+/// Makes live what `store` holds.
+pub(crate) fn start(runtime: &Runtime, store: Arc<dyn Store>) -> (Arc<Live>, Control) {
+    let _context = runtime.enter();
+    let environment: Environment = Arc::new(|_| None);
+    let live = Arc::new(Live::default());
+    let upstreams = Upstreams::new(runtime.handle().clone(), Arc::new(Nobody));
+    let ground = Ground {
+        store,
+        live: Arc::clone(&live),
+        certificates: Arc::new(LiveCertificates::default()),
+        metrics: Arc::new(Metrics::new(&Labels { listeners: &[], refused: &[], unresolved: &[], handshakes: &[] })),
+        environment,
+        retention: Process::default().journal,
+    };
+    let control = runtime.block_on(Control::start(ground, upstreams)).expect("the store can be read");
+    (live, control)
+}
+
+/// Nobody is told of endpoints.
+struct Nobody;
+
+impl Observer for Nobody {
+    fn observe(&self, _: &UpstreamKey, _: &Event<'_>) {}
+}
