@@ -4,8 +4,16 @@
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 
+# Installs what the shell variable `missing` names.
+define install-missing
+[ -z "$$missing" ] && exit 0; \
+command -v apt-get >/dev/null || { echo "please install:$$missing" >&2; exit 1; }; \
+echo "installing:$$missing"; \
+$(APT) update -q && $(APT) install -qy --no-install-recommends $$missing
+endef
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-peers tools lint-tools peers
+.PHONY: help demo test lint bench bench-peers tools test-tools lint-tools peers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,8 +22,9 @@ demo: tools ## build weir and run the demo on 127.0.0.1:8080
 	cargo build --locked --profile demo --bin weir
 	exec target/demo/weir demo
 
-test: tools ## run every test
+test: tools test-tools ## run every test
 	cargo test --locked --workspace
+	tests/openapi/run
 
 lint: tools lint-tools ## check format and lints
 	cargo fmt --all --check
@@ -34,10 +43,16 @@ tools:
 	command -v cmake >/dev/null || missing="$$missing cmake"; \
 	command -v make >/dev/null || missing="$$missing make"; \
 	echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1 || missing="$$missing gcc g++ libc6-dev"; \
-	[ -z "$$missing" ] && exit 0; \
-	command -v apt-get >/dev/null || { echo "please install:$$missing" >&2; exit 1; }; \
-	echo "installing:$$missing"; \
-	$(APT) update -q && $(APT) install -qy --no-install-recommends $$missing
+	$(install-missing)
+
+# What some tests run: failing system calls, mounts and limits of their own, a Python of their own.
+test-tools:
+	@missing=; \
+	for pair in strace:strace unshare:util-linux prlimit:util-linux python3:python3; do \
+		command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
+	done; \
+	python3 -c 'import ensurepip' >/dev/null 2>&1 || missing="$$missing python3-venv"; \
+	$(install-missing)
 
 lint-tools:
 	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
