@@ -94,14 +94,18 @@ pub fn format_notifier(notifier: &Notifier) -> String {
 /// [`parse_settings`](crate::parse::parse_settings) reads it.
 #[must_use]
 pub fn format_settings(config: &Config) -> String {
-    let settings = Config {
+    tree::config(&settings(config)).to_text()
+}
+
+/// Nothing but triggers, base domain, overrides and trusted proxies.
+fn settings(config: &Config) -> Config {
+    Config {
         triggers: Arc::clone(&config.triggers),
         base_domain: config.base_domain.clone(),
         overrides: Arc::clone(&config.overrides),
         trusted_proxies: Arc::clone(&config.trusted_proxies),
         ..Config::default()
-    };
-    tree::config(&settings).to_text()
+    }
 }
 
 /// What [`Digest`](crate::digest::Digest) hashes.

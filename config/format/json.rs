@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use serde_json::Value;
 
-use crate::format::tree::{self, Tree};
+use crate::format::tree;
 use crate::format::version::{self, ShowDigest};
 use crate::format::ways;
 use crate::model::{Alias, Config, Domain, Function, Notifier, Plan, Stage, Version};
@@ -59,8 +59,14 @@ pub fn notifier(notifier: &Notifier) -> Value {
     tree::notifier(notifier).to_json()
 }
 
+/// Triggers, base domain, overrides and trusted proxies.
+#[must_use]
+pub fn settings(config: &Config) -> Value {
+    tree::config(&super::settings(config)).to_json()
+}
+
 /// The whole configuration, as a file.
 #[must_use]
 pub fn config(config: &Config) -> Value {
-    Tree::to_json(&tree::config(config))
+    tree::config(config).to_json()
 }

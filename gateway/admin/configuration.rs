@@ -18,7 +18,6 @@ use serde_json::{Value, json};
 use super::auth::Access;
 use super::call::{Call, Shown, changes, resource, tried_out};
 use super::error::{Failure, problem};
-use super::form;
 use super::operation::{Answer, Content, Operation, Verb, run};
 use crate::control::{Revision, RollBack};
 
@@ -80,7 +79,7 @@ async fn put_settings(call: Call) -> Answer {
 }
 
 fn show_settings(shown: &Shown) -> Answer {
-    Ok(resource(StatusCode::OK, shown.resource("settings", "settings", form::settings(&shown.config))))
+    Ok(resource(StatusCode::OK, shown.resource("settings", "settings", format::json::settings(&shown.config))))
 }
 
 async fn live(call: Call) -> Answer {
