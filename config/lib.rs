@@ -10,6 +10,7 @@
 //! - [`problem`], [`parse`], [`check`], [`format`](mod@format), [`schema`]: text to model and back
 //! - [`digest`], [`edit`], [`diff`], [`texts`]: one model to the next, and to a store
 //! - [`bucket`], [`slot`]: how an alias chooses, with and without a routing key
+//! - [`outcome`]: what came of requests, counted
 //! - [`table`], [`head`], [`resolve`], [`explain`]: the hot path
 
 pub mod bucket;
@@ -23,6 +24,7 @@ pub mod head;
 pub mod host;
 pub mod model;
 pub mod name;
+pub mod outcome;
 pub mod parse;
 pub mod path;
 pub mod problem;

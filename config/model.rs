@@ -23,7 +23,10 @@ pub use function::{
     Alias, Dialect, FixedResponse, Function, KeySource, OnMissingKey, OnUnhealthy, Rule, Selection, Target, Version,
 };
 pub use process::{AccessLog, AccessTarget, AdminListener, Drain, Limits, Listener, Process, Retention};
-pub use release::{Bake, Notifier, Plan, PlanForm, Step};
+pub use release::{
+    Bake, Check, Decimal, Decision, Gate, Guard, Hook, HookCall, Hooks, Limit, Margin, Notifier, OnInsufficient,
+    OnRestart, Plan, PlanForm, PrometheusCheck, Shield, Step, Window,
+};
 pub use upstream::{
     Endpoint, HeaderEdits, HealthCheck, Protocol, Retries, Timeouts, Upstream, UpstreamHost, UpstreamTls,
 };

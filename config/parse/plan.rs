@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use imbl::OrdMap;
 
-use crate::model::{Bake, Plan, PlanForm, Step};
+use crate::model::{Bake, Guard, Hooks, Margin, OnRestart, Plan, PlanForm, Shield, Step};
 use crate::name::PlanName;
 use crate::parse::place::{Fields, Place, Reading, quoted};
 use crate::parse::scalar::{integer, interval, switch};
@@ -62,7 +62,7 @@ impl Plan {
                 weights.filter_map(Weight::new).map(|weight| timed(weight, *interval)).collect()
             }
             PlanForm::CanaryPlans(parts) => parts.iter().map(|(weight, interval)| timed(*weight, *interval)).collect(),
-            PlanForm::CanaryWeight(weight) => vec![Step { weight: *weight, bake: Bake::Hold }],
+            PlanForm::CanaryWeight(weight) => vec![Step { weight: *weight, bake: Bake::Hold, gates: Vec::new() }],
             PlanForm::Full => Vec::new(),
             PlanForm::CodeDeploy(name) => code_deploy_steps(name),
             PlanForm::Steps => steps,
@@ -73,7 +73,16 @@ impl Plan {
         if !holds && last.is_none_or(|last| last.weight.basis_points() < Weight::WHOLE) {
             steps.push(timed(percent(100), Duration::ZERO));
         }
-        Self { form, steps }
+        let guard = Guard::of(&form);
+        Self {
+            form,
+            steps,
+            gates: Vec::new(),
+            guard,
+            hooks: Hooks::default(),
+            notify: Vec::new(),
+            on_restart: OnRestart::default(),
+        }
     }
 
     /// The predefined plan of CodeDeploy with this name, with or without the prefixes `CodeDeployDefault.` and `Lambda`.
@@ -84,8 +93,18 @@ impl Plan {
     }
 }
 
+impl Guard {
+    /// How a plan of this form is guarded when it does not say.
+    #[must_use]
+    pub fn of(form: &PlanForm) -> Self {
+        let enforced = !matches!(form, PlanForm::CanaryWeight(_) | PlanForm::Full);
+        let shield = if enforced { Shield::Gateway } else { Shield::Off };
+        Self { enforced, margin: Margin::default(), client_errors: false, shield }
+    }
+}
+
 fn timed(weight: Weight, bake: Duration) -> Step {
-    Step { weight, bake: Bake::Time(bake) }
+    Step { weight, bake: Bake::Time(bake), gates: Vec::new() }
 }
 
 fn percent(percent: u64) -> Weight {
@@ -234,7 +253,11 @@ fn steps(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Plan> {
         }
         let none = (whole && !fields.has("bake") && !fields.has("requests")).then_some(Bake::Time(Duration::ZERO));
         finish_step(item, r, fields, steps.last().map(|step| step.weight), weight);
-        steps.extend(weight.zip(bake.or(requests).or(none)).map(|(weight, bake)| Step { weight, bake }));
+        steps.extend(weight.zip(bake.or(requests).or(none)).map(|(weight, bake)| Step {
+            weight,
+            bake,
+            gates: Vec::new(),
+        }));
     }
     (steps.len() == items.len()).then(|| Plan::new(PlanForm::Steps, steps))
 }
