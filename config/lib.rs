@@ -10,7 +10,7 @@
 //! - [`problem`], [`parse`], [`check`], [`format`](mod@format), [`schema`]: text to model and back
 //! - [`digest`], [`edit`], [`diff`], [`texts`]: one model to the next, and to a store
 //! - [`bucket`], [`slot`]: how an alias chooses, with and without a routing key
-//! - [`outcome`]: what came of requests, counted
+//! - [`outcome`], [`rollout`]: what came of requests, counted; one run of a plan
 //! - [`table`], [`head`], [`resolve`], [`explain`]: the hot path
 
 pub mod bucket;
@@ -29,6 +29,7 @@ pub mod parse;
 pub mod path;
 pub mod problem;
 pub mod resolve;
+pub mod rollout;
 pub mod rule;
 pub mod schema;
 pub mod slot;

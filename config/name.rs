@@ -20,6 +20,9 @@ pub enum NameError {
     /// Zero, a sign, a leading zero, or beyond 4 294 967 295.
     #[error("a version is a whole number from 1, or $LATEST")]
     Version,
+    /// No `r` before it, a sign, a leading zero.
+    #[error("a rollout is `r` and its number, such as `r12`")]
+    Rollout,
 }
 
 /// Whether `text` has the shape `[A-Za-z][A-Za-z0-9_-]{0,63}`.
