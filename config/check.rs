@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::check::locate::Locator;
 use crate::host::HostPattern;
-use crate::model::{Config, Function, Target, Version};
+use crate::model::{Config, Function, Plan, Target, Version};
 use crate::name::{AliasName, FunctionName, Qualifier, StageName, VersionId};
 use crate::parse::Broken;
 use crate::problem::Problem;
@@ -15,11 +15,12 @@ use crate::yaml::{Node, join};
 
 mod function;
 mod locate;
+mod plan;
 mod references;
 mod route;
 
 pub use references::references;
-pub(crate) use references::references_to_function;
+pub(crate) use references::{references_to_alias, references_to_function};
 
 /// Every problem of the whole configuration, listeners and what needs them aside: those are a node's own. Costs what the
 /// configuration is large.
@@ -55,6 +56,15 @@ pub fn check_domain(config: &Config, host: &HostPattern) -> Vec<Problem> {
     if let Some(domain) = config.domains.get(host) {
         check.domain(host, domain, None);
     }
+    check.found.into_iter().map(|found| found.problem).collect()
+}
+
+/// Every problem of one plan at `path`, such as one that no configuration has and a release brings.
+#[must_use]
+pub fn check_plan(config: &Config, path: &str, plan: &Plan) -> Vec<Problem> {
+    let broken = Broken::new();
+    let mut check = Check::new(config, &broken);
+    check.plan(path, plan);
     check.found.into_iter().map(|found| found.problem).collect()
 }
 
@@ -98,6 +108,9 @@ impl<'a> Check<'a> {
         }
         for (name, stage) in &self.config.stages {
             self.stage(name, stage);
+        }
+        for (name, plan) in &self.config.plans {
+            self.plan(&join("plans", name.as_str()), plan);
         }
         self.references(None);
     }

@@ -43,6 +43,8 @@ const MANY: usize = 64;
 pub enum Edit {
     /// Creates an empty function, if there is none.
     CreateFunction(FunctionName),
+    /// Creates an empty function where there is none.
+    NewFunction(FunctionName),
     /// Deletes a function with its draft, versions and aliases. Its numbers are not given out again.
     DeleteFunction(FunctionName),
     /// Changes something inside a function.
@@ -137,9 +139,14 @@ pub fn apply(config: &Config, edits: &[Edit]) -> Result<Config, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    let mut problems = touched.check(config, &next);
-    problems.retain(|problem| problem.severity == Severity::Error);
+    let problems = errors(touched.check(config, &next));
     if problems.is_empty() { Ok(next) } else { Err(problems) }
+}
+
+/// Without the warnings.
+pub(crate) fn errors(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.retain(|problem| problem.severity == Severity::Error);
+    problems
 }
 
 /// What edits are about.
@@ -156,6 +163,7 @@ impl<'e> Touched<'e> {
         for edit in edits {
             match edit {
                 Edit::CreateFunction(name)
+                | Edit::NewFunction(name)
                 | Edit::DeleteFunction(name)
                 | Edit::Function(name, _)
                 | Edit::RaiseNumber(name, _)
@@ -178,10 +186,18 @@ impl<'e> Touched<'e> {
     }
 }
 
-fn apply_one(config: &mut Config, edit: &Edit) -> Result<(), Vec<Problem>> {
+/// `config` after one edit, not checked.
+pub(crate) fn apply_one(config: &mut Config, edit: &Edit) -> Result<(), Vec<Problem>> {
     match edit {
         Edit::CreateFunction(name) => {
             config.functions.entry(name.clone()).or_default();
+        }
+        Edit::NewFunction(name) => {
+            if config.functions.contains_key(name) {
+                let problem = Problem::error(join("functions", name.as_str()), format!("there is a function `{name}`"));
+                return Err(vec![problem.code(Code::Exists)]);
+            }
+            config.functions.insert(name.clone(), Arc::default());
         }
         Edit::DeleteFunction(name) => put(&mut config.functions, "functions", name, None)?,
         Edit::Function(name, edit) => function::apply(config, name, edit)?,

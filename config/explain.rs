@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::head::{Headers, RequestHead};
 use crate::host::normalize;
-use crate::model::{KeySource, Route};
+use crate::model::{KeySource, Route, Shield};
 use crate::resolve::{Draw, Reason, Resolution, Unresolved, Via, allowed, resolve};
 use crate::table::{AliasIndex, Answers, DomainIndex, FunctionIndex, StageIndex, Table, UpstreamIndex};
 
@@ -26,7 +26,7 @@ pub struct Explanation {
 pub struct Step {
     /// What was decided: `host`, `domain`, `route`, `trigger`, `direct host`, `stage`, `function`, `path`, `alias`,
     /// `override`, `rule`, `bucket`, `slot`, `random`, `stable`, `only`, `version`, `fallback`, `endpoints`, `answer`,
-    /// `spare`, `cookie`, or `unresolved`.
+    /// `spare`, `shield`, `cookie`, or `unresolved`.
     pub name: &'static str,
     /// What was found.
     pub found: String,
@@ -99,12 +99,25 @@ impl Telling<'_> {
         self.upstream(resolution.upstream);
         if let Some((version, _)) = resolution.spare {
             self.step("spare", format_args!("version {version}"));
+            self.shield(resolution);
         }
         if let (Some(key), Some(alias)) = (resolution.issued, resolution.alias.and_then(|a| self.table.alias(a)))
             && let Some(KeySource::IssueCookie { name, .. }) = alias.model.key.get(key.source as usize)
         {
             self.step("cookie", format_args!("{name}={key} is issued"));
         }
+    }
+
+    fn shield(&mut self, resolution: &Resolution) {
+        let Some(alias) = resolution.alias.and_then(|alias| self.table.alias(alias)) else { return };
+        let version = resolution.version;
+        let statuses = match alias.shield(version) {
+            Shield::Off => return,
+            Shield::Gateway => "502, 503, 504",
+            Shield::AnyServerError => "any 5xx",
+        };
+        let failures = format_args!("version {version} fails: no whole answer in time, {statuses}");
+        self.step("shield", format_args!("the spare answers when {failures}"));
     }
 
     fn unresolved<H: Headers + ?Sized>(&mut self, unresolved: Unresolved, head: &RequestHead<'_, H>) {
@@ -290,6 +303,7 @@ mod tests {
             salt: None,
             rules: Vec::new(),
             on_unhealthy: OnUnhealthy::Fallback,
+            shield: Shield::Gateway,
             stable: None,
             plan: None,
         };
@@ -314,10 +328,14 @@ mod tests {
     }
 
     fn told(method: &str, host: &str, path: &str, healthy: bool) -> (String, Value) {
+        told_by(At(7, healthy), method, host, path)
+    }
+
+    fn told_by(mut draw: At, method: &str, host: &str, path: &str) -> (String, Value) {
         let table = Table::compile(&config());
         let headers: &[(&str, &str)] = &[];
         let head = RequestHead { method, host, path, query: None, headers, client: [192, 0, 2, 1].into() };
-        let explanation = explain(&table, &head, &mut At(7, healthy));
+        let explanation = explain(&table, &head, &mut draw);
         (explanation.to_string(), explanation.json())
     }
 
@@ -345,6 +363,15 @@ cookie      weir_key=00000000000000070000000000000007 is issued
         assert_eq!(json["steps"][0], json!({"step": "host", "found": "shop.example"}));
         let (text, _) = told("GET", "shop.example", "/api/cart", false);
         assert!(text.contains("fallback    version 2: no endpoint of version 1 is healthy\n"), "{text}");
+    }
+
+    #[test]
+    fn a_shielded_version_says_who_answers_for_it() {
+        let mut drawn = (0..1_000).map(|draw| told_by(At(draw, true), "GET", "shop.example", "/api").0);
+        let second = drawn.find(|text| text.contains("version     2\n")).unwrap();
+        let shielded = "spare       version 1\n\
+                        shield      the spare answers when version 2 fails: no whole answer in time, 502, 503, 504\n";
+        assert!(second.contains(shielded), "{second}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::format::version::ShowDigest;
 use crate::model::{Alias, Config, Dialect, Domain, Function, Notifier, Plan, Stage, Target, Version};
 
 pub mod json;
+mod plan;
 mod process;
 mod rule;
 mod text;
@@ -75,7 +76,7 @@ pub fn format_domain(domain: &Domain) -> String {
 /// A plan; [`parse_plan_text`](crate::parse::parse_plan_text) reads it.
 #[must_use]
 pub fn format_plan(plan: &Plan) -> String {
-    tree::plan(plan).to_text()
+    plan::plan(plan).to_text()
 }
 
 /// A part of a configuration that came as JSON, as text in the spelling of files.

@@ -8,7 +8,9 @@
 mod function;
 mod process;
 mod release;
+mod steps;
 mod upstream;
+mod window;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -23,10 +25,12 @@ pub use function::{
     Alias, Dialect, FixedResponse, Function, KeySource, OnMissingKey, OnUnhealthy, Rule, Selection, Target, Version,
 };
 pub use process::{AccessLog, AccessTarget, AdminListener, Drain, Limits, Listener, Process, Retention};
+pub(crate) use release::QUANTILES;
 pub use release::{
-    Bake, Check, Decimal, Decision, Gate, Guard, Hook, HookCall, Hooks, Limit, Margin, Notifier, OnInsufficient,
-    OnRestart, Plan, PlanForm, PrometheusCheck, Shield, Step, Window,
+    Bake, Check, Decision, Gate, Guard, Hook, HookCall, Hooks, Limit, Margin, Notifier, OnInsufficient, OnRestart,
+    Plan, PlanForm, PrometheusCheck, Shield, Step, Window,
 };
+pub(crate) use steps::{percent, predefined_name, predefined_names};
 pub use upstream::{
     Endpoint, HeaderEdits, HealthCheck, Protocol, Retries, Timeouts, Upstream, UpstreamHost, UpstreamTls,
 };

@@ -8,7 +8,9 @@
 //! They know nothing of other things: whoever puts the result into a `Config` checks it there.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::check;
 use crate::edit::AliasPatch;
@@ -22,7 +24,10 @@ use crate::yaml::{self, Value};
 mod alias;
 mod domain;
 mod function;
+mod gate;
+mod guard;
 mod header;
+mod hook;
 mod notifier;
 mod place;
 mod plan;
@@ -34,7 +39,7 @@ mod value;
 
 pub(crate) use alias::show_runs;
 pub(crate) use function::is_label;
-pub(crate) use plan::predefined_names;
+pub(crate) use plan::CONSTRUCTORS;
 pub(crate) use scalar::{is_line, show_duration, show_size};
 pub use value::parse_value;
 
@@ -204,6 +209,14 @@ pub fn parse_process(text: &str, env: Env<'_>) -> Parsed<Process> {
 /// Every problem of the text.
 pub fn parse_plan(text: &str, env: Env<'_>) -> Result<Plan, Vec<Problem>> {
     one(text, "plan", env, plan::plan).map(|(plan, _)| plan)
+}
+
+/// Reads a duration such as `2h`, between these two.
+///
+/// # Errors
+/// What is wrong with it, at `path`.
+pub fn parse_time(path: &str, text: &str, range: RangeInclusive<Duration>) -> Result<Duration, Vec<Problem>> {
+    one(text, path, &|_| None, |place, r| scalar::duration_within(place, r, range)).map(|(time, _)| time)
 }
 
 fn one<T>(

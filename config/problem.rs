@@ -70,7 +70,7 @@ pub enum Code {
         /// That version.
         version: NonZeroU32,
     },
-    /// Something still names the version that is to go; the message names every place.
+    /// Something still names what is to go; the message names every place.
     Referenced,
     /// A version never changes.
     Immutable,

@@ -6,7 +6,8 @@
 use serde_json::{Map, Value, json};
 
 mod function;
-mod release;
+mod notifier;
+mod plan;
 mod ways;
 
 /// The schema of a whole file.
@@ -29,7 +30,8 @@ pub fn definitions() -> Map<String, Value> {
     scalars(&mut definitions);
     function::definitions(&mut definitions);
     ways::definitions(&mut definitions);
-    release::definitions(&mut definitions);
+    plan::definitions(&mut definitions);
+    notifier::definitions(&mut definitions);
     definitions
 }
 
@@ -139,6 +141,10 @@ fn scalars(definitions: &mut Map<String, Value>) {
         "header",
         json!({ "type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", "description": "The name of a header." }),
     );
+    put(
+        "url",
+        json!({ "type": "string", "pattern": "^(https?://.+|.*\\$\\{.*\\}.*)$", "description": "Variables of the environment are put in: \"${NAME}\"." }),
+    );
     put("file", json!({ "type": "string", "minLength": 1, "description": "The name of a file." }));
     put(
         "certificate",
@@ -221,6 +227,13 @@ fn access_log() -> Value {
 /// An object with these keys and no others.
 fn object(required: &[&str], properties: Value) -> Value {
     json!({ "type": "object", "additionalProperties": false, "required": required, "properties": properties })
+}
+
+/// An object of which exactly one key is given.
+fn one_key(mut schema: Value) -> Value {
+    schema["minProperties"] = 1.into();
+    schema["maxProperties"] = 1.into();
+    schema
 }
 
 /// An object whose keys are names of the user's.

@@ -45,6 +45,12 @@ impl Template {
     /// # Errors
     /// An unclosed `${`, a name that is none, or a variable that is not set.
     pub fn parse(source: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, TemplateError> {
+        if !source.contains('$') {
+            // Most texts: source and value are one.
+            let source: Arc<str> = source.into();
+            let literal = (!source.is_empty()).then(|| Part::Literal(Arc::clone(&source)));
+            return Ok(Self { source, parts: literal.into_iter().collect() });
+        }
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut rest = source;

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
+use crate::check;
 use crate::edit::{self, Edit, Merge, Stored};
 use crate::format;
 use crate::model::{Config, Function};
@@ -26,6 +27,8 @@ use crate::problem::Problem;
 use crate::yaml::join;
 
 const SETTINGS: &str = "settings";
+/// Texts that say that a function exists.
+const FUNCTION: &str = "function/";
 
 type Texts = Vec<(String, Option<String>)>;
 
@@ -117,13 +120,26 @@ fn settings_differ(old: &Config, new: &Config) -> bool {
 /// The configuration that these texts mean, checked as a whole.
 ///
 /// # Errors
-/// Every problem of every text, and of their references to each other.
+/// Every problem of every text; without any, those of their references to each other.
 pub fn from_texts<'t>(
-    texts: impl IntoIterator<Item = (&'t str, &'t str)>,
+    texts: impl Iterator<Item = (&'t str, &'t str)> + Clone,
     env: parse::Env<'_>,
 ) -> Result<Config, Vec<Problem>> {
-    let edits = edits(texts.into_iter().map(|(name, text)| (name, Some(text))), env)?;
-    edit::apply(&Config::default(), &edits)
+    let (mut config, mut unreadable, mut unfit) = (Config::default(), Vec::new(), Vec::new());
+    // Parts come after their function. Edits are applied as they are read: all those of a large store take much room.
+    for of_functions in [true, false] {
+        for (name, text) in texts.clone().filter(|(name, _)| name.starts_with(FUNCTION) == of_functions) {
+            match edits_of(name, Some(text), env) {
+                Ok(edits) => unfit.extend(edits.iter().filter_map(|e| edit::apply_one(&mut config, e).err()).flatten()),
+                Err(problems) => unreadable.extend(problems),
+            }
+        }
+    }
+    let mut problems = if unreadable.is_empty() { unfit } else { unreadable };
+    if problems.is_empty() {
+        problems = edit::errors(check::check(&config));
+    }
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
 }
 
 /// The edits that replace what these texts mean, in whatever order they come; `None` deletes.
@@ -134,44 +150,40 @@ pub fn edits<'t>(
     changes: impl IntoIterator<Item = (&'t str, Option<&'t str>)>,
     env: parse::Env<'_>,
 ) -> Result<Vec<Edit>, Vec<Problem>> {
-    let (mut first, mut edits, mut last, mut problems) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut first, mut others, mut last, mut problems) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (name, text) in changes {
         // Parts come after their function, and go before it.
-        match edits_of(name, text, env, &mut edits) {
-            Ok(None) => {}
-            Ok(Some(edit @ Edit::Stored(_, Stored::Function(Some(_))))) => first.push(edit),
-            Ok(Some(edit @ Edit::Stored(_, Stored::Function(None)))) => last.push(edit),
-            Ok(Some(edit)) => edits.push(edit),
+        let edits = match (name.starts_with(FUNCTION), text) {
+            (true, Some(_)) => &mut first,
+            (true, None) => &mut last,
+            (false, _) => &mut others,
+        };
+        match edits_of(name, text, env) {
+            Ok(of_one) => edits.extend(of_one),
             Err(of_one) => problems.extend(of_one),
         }
     }
-    first.append(&mut edits);
+    first.append(&mut others);
     first.append(&mut last);
     if problems.is_empty() { Ok(first) } else { Err(problems) }
 }
 
-/// The one edit of a text; those of the settings are several, and put into `several`.
-fn edits_of(
-    name: &str,
-    text: Option<&str>,
-    env: parse::Env<'_>,
-    several: &mut Vec<Edit>,
-) -> Result<Option<Edit>, Vec<Problem>> {
+/// The edits of a text: one, but for the settings.
+fn edits_of(name: &str, text: Option<&str>, env: parse::Env<'_>) -> Result<Vec<Edit>, Vec<Problem>> {
     if name == SETTINGS {
         let (config, _) = parse::parse_settings(text.unwrap_or_default(), env)?;
-        several.extend([
+        return Ok(vec![
             Edit::Triggers(config.triggers),
             Edit::BaseDomain(config.base_domain),
             Edit::Overrides(config.overrides),
             Edit::TrustedProxies(config.trusted_proxies),
         ]);
-        return Ok(None);
     }
     let unknown =
         || vec![Problem::error(name, format!("`{name}` is no name of a stored text that this version knows"))];
     let (kind, item) = name.split_once('/').ok_or_else(unknown)?;
     let is_item = |section: &str| join(section, item);
-    Ok(Some(match kind {
+    let edit = match kind {
         "function" | "number" | "draft" | "version" | "alias" => {
             let (function, part) = item.split_once('/').unwrap_or((item, ""));
             let stored = stored(kind, function, part, text, env).ok_or_else(unknown)??;
@@ -196,7 +208,8 @@ fn edits_of(
             Edit::MergeNotifier(item.parse().map_err(|_| unknown())?, Merge { from: None, to })
         }
         _ => return Err(unknown()),
-    }))
+    };
+    Ok(vec![edit])
 }
 
 /// A part of a function; `None` when its name is none.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::decimal::show_parts;
 use crate::name::VersionId;
 
 /// The part of a split that one version gets, in basis points, 0..=10 000. Shown as percent: `5`, `0.05`, `33.33`.
@@ -34,7 +35,7 @@ impl Weight {
 
 impl fmt::Display for Weight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show_hundredths(f, self.0.into())
+        f.write_str(&show_parts(self.0.into(), 2))
     }
 }
 
@@ -93,17 +94,7 @@ impl FromStr for Share {
 
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show_hundredths(f, self.0)
-    }
-}
-
-/// `550` as `5.5`: no trailing zeros.
-fn show_hundredths(f: &mut fmt::Formatter<'_>, hundredths: u64) -> fmt::Result {
-    let (units, rest) = (hundredths / 100, hundredths % 100);
-    match rest {
-        0 => write!(f, "{units}"),
-        _ if rest.is_multiple_of(10) => write!(f, "{units}.{}", rest / 10),
-        _ => write!(f, "{units}.{rest:02}"),
+        f.write_str(&show_parts(self.0, 2))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Two parsers read every text. `saphyr-parser` (YAML 1.2) gives the tree and its positions; `serde_yaml` (libyaml, YAML
 //! 1.1) walks beside it and must see the same keys, shapes and strings, so that a text on which the two readings differ
 //! is refused instead of guessed at. Scalars stay text: what `no`, `1.10` or `0x10` means is decided where it is used.
+//! Texts of the part of YAML that this crate writes itself, where two readings cannot differ, are read without them.
 //!
 //! Refused: duplicate keys, keys that are not scalars, tags, several documents, nesting deeper than [`MAX_DEPTH`], texts
 //! longer than [`MAX_BYTES`], and anchors whose copies add up to more than [`MAX_COPIES`] nodes.
@@ -14,6 +15,8 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
 use crate::problem::{Position, Problem};
+
+mod canonical;
 
 /// The longest text, in bytes.
 pub(crate) const MAX_BYTES: usize = 256 << 20;
@@ -57,6 +60,11 @@ pub(crate) fn read(text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
         problems.push(Problem::error("", message));
         return None;
     }
+    canonical::read(text).or_else(|| parse(text, problems))
+}
+
+/// The same by the two parsers.
+fn parse(text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let before = problems.len();
     let mut tree = Tree::default();

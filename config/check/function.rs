@@ -67,7 +67,7 @@ impl<'a> Check<'a> {
                 .plans
                 .keys()
                 .map(|name| name.as_str())
-                .chain(crate::parse::predefined_names().map(|name| -> &str { name }));
+                .chain(crate::model::predefined_names().map(|name| -> &str { name }));
             let problem = Problem::error(format!("{path}.plan"), format!("the plan `{plan}` does not exist"));
             self.value(problem.help(suggestion(plan.as_str(), names, "plan")));
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::bucket::Buckets;
 use crate::edit::not_found;
-use crate::model::{Alias, KeySource, OnMissingKey, OnUnhealthy, Rule, Selection};
+use crate::model::{Alias, KeySource, OnMissingKey, OnUnhealthy, Rule, Selection, Shield};
 use crate::name::{AliasName, PlanName, VersionId};
 use crate::problem::{Code, Problem};
 use crate::weight::Split;
@@ -28,6 +28,8 @@ pub struct AliasPatch {
     pub rules: Field<Vec<Rule>>,
     /// What happens when no endpoint of the chosen version is healthy.
     pub on_unhealthy: Field<OnUnhealthy>,
+    /// Which failures of a version its spare answers instead.
+    pub shield: Field<Shield>,
     /// The stable version.
     pub stable: Field<VersionId>,
     /// The plan of releases that name none.
@@ -138,6 +140,7 @@ impl Alias {
             salt: patch.salt.over_option(now.salt),
             rules: patch.rules.over(now.rules, Vec::new()),
             on_unhealthy: patch.on_unhealthy.over(now.on_unhealthy, OnUnhealthy::default()),
+            shield: patch.shield.over(now.shield, Shield::default()),
             stable: patch.stable.over_option(now.stable),
             plan: patch.plan.over_option(now.plan),
         }

@@ -270,7 +270,7 @@ impl Fields for Alias {
             (false, true) => to.clone(),
             (false, false) => live.shifted(&to.split),
         };
-        picked!(Alias { key, on_missing_key, selection, salt, rules, on_unhealthy, stable, plan } of live, from, to,
+        picked!(Alias { key, on_missing_key, selection, salt, rules, on_unhealthy, shield, stable, plan } of live, from, to,
             split: split, buckets: buckets, joined: joined)
     }
 }

@@ -155,7 +155,7 @@ fn a_text_changes_only_the_fields_in_which_it_differs() {
     let before = read("{split: 1, salt: a, on_unhealthy: fail}", "'a:1'");
     let live = [
         FunctionEdit::Shift(name("prod"), split("{1: 20, 2: 80}")),
-        FunctionEdit::PatchAlias(name("prod"), patch("{on_unhealthy: null, key: client_address}")),
+        FunctionEdit::PatchAlias(name("prod"), patch("{on_unhealthy: null, shield: gateway, key: client_address}")),
         FunctionEdit::Describe(number(1), Some("first".into())),
         FunctionEdit::Alias(name("beta"), Some(Arc::new(Alias::new(split("2"))))),
     ];
@@ -365,4 +365,31 @@ fn an_edit_that_breaks_a_reference_changes_nothing() {
     ] {
         assert!(!apply(&config, std::slice::from_ref(&edit)).unwrap_err().is_empty(), "{edit:?}");
     }
+}
+
+#[test]
+fn an_alias_that_something_leads_to_cannot_be_deleted_and_every_place_is_named() {
+    let domains = "domains: {b.example.com: {stage: release, routes: [{path: /*, to: shop}]}, \
+        c.example.com: {stage: dev, routes: [{path: /*, to: shop}]}, ";
+    let text = SHOP.replace("SPLIT", "1, stable: 2, free: 3").replace("domains: {", domains);
+    let stages = "stages: {release: {alias: prod}, dev: {alias: '${stageVariables.which}', variables: {which: prod}, \
+        functions: {shop: stable}}}\ntriggers: [{path: /hook, to: 'shop:prod'}]\n";
+    let config = parse(&format!("{text}{stages}"), &|_| None).unwrap().0;
+    let delete = |alias: &str| one_edit(&config, FunctionEdit::Alias(name(alias), None));
+    let problems = delete("prod").unwrap_err();
+    assert_eq!(codes(&problems), [(Code::Referenced, "functions.shop.aliases.prod")]);
+    let named = "domains.\"b.example.com\".routes[0].to, domains.\"shop.example.com\".routes[0].to, triggers[0].to";
+    assert!(problems[0].message.ends_with(named), "{}", problems[0].message);
+    let problems = delete("stable").unwrap_err();
+    let named = "stages.dev.functions.shop, domains.\"c.example.com\".routes[0].to";
+    assert!(problems[0].message.ends_with(named), "{}", problems[0].message);
+    delete("free").unwrap();
+}
+
+#[test]
+fn a_function_is_made_once() {
+    let config = apply(&Config::default(), &[Edit::NewFunction(name("cart"))]).unwrap();
+    let problems = apply(&config, &[Edit::NewFunction(name("cart"))]).unwrap_err();
+    assert_eq!(codes(&problems), [(Code::Exists, "functions.cart")]);
+    apply(&config, &[Edit::CreateFunction(name("cart"))]).unwrap();
 }

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::edit::not_found;
 use crate::format;
 use crate::model::{Config, Endpoint, Function, Target, Version};
-use crate::name::{FunctionName, VersionId};
+use crate::name::{AliasName, FunctionName, VersionId};
 use crate::parse::{is_label, is_line};
 use crate::problem::{Code, Problem};
 use crate::yaml::join;
@@ -224,5 +224,12 @@ pub(super) fn still_named(old: &Config, new: &Config, name: &FunctionName) -> Ve
             check::references(new, name, id),
         ),
     };
-    gone.filter_map(problem).collect()
+    // `$DEFAULT` goes on without being written.
+    let built_in = AliasName::default_alias();
+    let aliases = before.aliases.keys().filter(|alias| !after.aliases.contains_key(*alias) && **alias != built_in);
+    let of_alias = |alias: &AliasName| {
+        let named = check::references_to_alias(new, name, alias);
+        refused(join(&format!("{path}.aliases"), alias.as_str()), format!("alias `{alias}` of `{name}`"), named)
+    };
+    gone.filter_map(problem).chain(aliases.filter_map(of_alias)).collect()
 }

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use serde_json::Value;
 
+use crate::format::plan;
 use crate::format::tree;
 use crate::format::version::{self, ShowDigest};
 use crate::format::ways;
@@ -50,7 +51,7 @@ pub fn domain(domain: &Domain) -> Value {
 /// One plan; a text where it has a predefined name.
 #[must_use]
 pub fn plan(plan: &Plan) -> Value {
-    tree::plan(plan).to_json()
+    plan::plan(plan).to_json()
 }
 
 /// One notifier; variables by name.

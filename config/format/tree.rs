@@ -3,14 +3,13 @@
 use std::num::NonZeroU32;
 
 use crate::format::version::ShowDigest;
-use crate::format::{Entries, process, rule, version, ways};
+use crate::format::{Entries, plan, process, rule, version, ways};
 use crate::model::{
-    Alias, Bake, Config, Dialect, Function, KeySource, Notifier, OnMissingKey, OnUnhealthy, Plan, PlanForm, Selection,
-    Step,
+    Alias, Config, Dialect, Function, KeySource, Notifier, OnMissingKey, OnUnhealthy, Selection, Shield,
 };
 use crate::parse::{show_duration, show_runs};
 use crate::template::Template;
-use crate::weight::{Split, Weight};
+use crate::weight::Split;
 
 /// One value.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +84,7 @@ pub(crate) fn config(config: &Config) -> Tree {
     entries.put_full("stages", named(config.stages.iter().map(|(name, s)| (name, ways::stage(s)))));
     entries.put_full("domains", named(config.domains.iter().map(|(host, d)| (host, ways::domain(d)))));
     entries.put_full("triggers", Tree::lines(config.triggers.iter().map(ways::route)));
-    entries.put_full("plans", named(config.plans.iter().map(|(name, p)| (name, plan(p)))));
+    entries.put_full("plans", named(config.plans.iter().map(|(name, p)| (name, plan::plan(p)))));
     entries.put_some("base_domain", config.base_domain.as_ref(), |base| {
         Entries::default()
             .put("host", Tree::text(&base.host))
@@ -145,6 +144,7 @@ pub(crate) fn alias(alias: &Alias) -> Tree {
     entries.put_some("salt", alias.salt.as_ref(), Tree::text);
     entries.put_full("rules", Tree::list(alias.rules.iter().map(rule::rule)));
     entries.put_unless("on_unhealthy", &alias.on_unhealthy, &OnUnhealthy::default(), |on| on.as_str().into());
+    entries.put_unless("shield", &alias.shield, &Shield::default(), |shield| shield.as_str().into());
     entries.put_some("stable", alias.stable.as_ref(), version_id);
     entries.put_some("plan", alias.plan.as_ref(), Tree::text);
     entries.put_unless("joined", &alias.joined, &alias.split.highest(), version_id);
@@ -185,72 +185,27 @@ fn key_source(source: &KeySource) -> Tree {
     }
 }
 
-/// One plan as it was spelled.
-pub(crate) fn plan(plan: &Plan) -> Tree {
-    let percent = |weight: &Weight| Tree::raw(weight);
-    let timed = |weight: &Weight, interval: &std::time::Duration| {
-        let mut entries = Entries::default();
-        entries.put("weight", percent(weight));
-        let whole = weight.basis_points() == Weight::WHOLE && interval.is_zero();
-        if !whole {
-            entries.put("interval", Tree::Text(show_duration(*interval)));
-        }
-        entries.flow()
-    };
-    match &plan.form {
-        PlanForm::CanaryStep { weight, interval } => {
-            Entries::default().put("canaryStep", timed(weight, interval)).flow()
-        }
-        PlanForm::LinearStep { weight, interval } => {
-            Entries::default().put("linearStep", timed(weight, interval)).flow()
-        }
-        PlanForm::CanaryPlans(parts) => {
-            let parts = parts.iter().map(|(weight, interval)| timed(weight, interval));
-            Entries::default().put("canaryPlans", Tree::list(parts)).flow()
-        }
-        PlanForm::CanaryWeight(weight) => Entries::default().put("canaryWeight", percent(weight)).flow(),
-        PlanForm::Full => Entries::default().put("full", Tree::raw(&true)).flow(),
-        PlanForm::CodeDeploy(name) => Tree::text(name),
-        PlanForm::Steps => Entries::default().put("steps", Tree::list(plan.steps.iter().map(step))).flow(),
-    }
-}
-
-fn step(step: &Step) -> Tree {
-    let mut entries = Entries::default();
-    entries.put("weight", Tree::raw(&step.weight));
-    match step.bake {
-        Bake::Time(time) if time.is_zero() => {}
-        Bake::Time(time) => {
-            entries.put("bake", Tree::Text(show_duration(time)));
-        }
-        Bake::Requests(requests) => {
-            entries.put("requests", Tree::raw(&requests));
-        }
-        Bake::Hold => {
-            entries.put("bake", "hold");
-        }
-    }
-    entries.flow()
-}
-
 /// One notifier.
 pub(crate) fn notifier(notifier: &Notifier) -> Tree {
     let with = |kind: &str, fields: Tree| Entries::default().put(kind, fields).flow();
     let show = |template: &Template| Tree::from(template);
     match notifier {
-        Notifier::DingTalk { access_token, secret, at_users } => {
+        Notifier::DingTalk { access_token, secret, at_users, url } => {
             let users = Tree::list(at_users.iter().map(Tree::text));
             let mut fields = Entries::default();
             fields
                 .put("access_token", access_token)
                 .put_some("secret", secret.as_ref(), show)
-                .put_full("at_users", users);
+                .put_full("at_users", users)
+                .put_some("url", url.as_ref(), show);
             with("dingtalk", fields.flow())
         }
         Notifier::Feishu { url, secret } => {
             with("feishu", Entries::default().put("url", url).put_some("secret", secret.as_ref(), show).flow())
         }
-        Notifier::WeCom { key } => with("wecom", Entries::default().put("key", key).flow()),
+        Notifier::WeCom { key, url } => {
+            with("wecom", Entries::default().put("key", key).put_some("url", url.as_ref(), show).flow())
+        }
         Notifier::Slack { url } => with("slack", Entries::default().put("url", url).flow()),
         Notifier::Webhook { url, secret } => {
             with("webhook", Entries::default().put("url", url).put_some("secret", secret.as_ref(), show).flow())

@@ -1,6 +1,8 @@
 //! The words of the file for choices of the model.
 
-use crate::model::{Dialect, OnMissingKey, OnUnhealthy, Protocol, Selection};
+use crate::model::{
+    Decision, Dialect, OnInsufficient, OnMissingKey, OnRestart, OnUnhealthy, Protocol, Selection, Shield,
+};
 
 impl Dialect {
     /// The word in the file.
@@ -55,6 +57,53 @@ impl OnUnhealthy {
         match self {
             Self::Fallback => "fallback",
             Self::Fail => "fail",
+        }
+    }
+}
+
+impl Shield {
+    /// The word in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Gateway => "gateway",
+            Self::AnyServerError => "any-5xx",
+        }
+    }
+}
+
+impl Decision {
+    /// The word in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+        }
+    }
+}
+
+impl OnInsufficient {
+    /// The word in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+impl OnRestart {
+    /// The word in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Resume => "resume",
+            Self::Extend => "extend",
+            Self::Hold => "hold",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Upstream;
+use super::{Shield, Upstream};
 use crate::bucket::Buckets;
 use crate::digest::Digest;
 use crate::name::{AliasName, PlanName, VersionId};
@@ -92,6 +92,8 @@ pub struct Alias {
     pub rules: Vec<Rule>,
     /// What happens when no endpoint of the chosen version is healthy.
     pub on_unhealthy: OnUnhealthy,
+    /// Which failures of a version that is not the stable one its spare answers instead.
+    pub shield: Shield,
     /// The version that promotion left as the stable one.
     pub stable: Option<VersionId>,
     /// The plan that a release uses when it names none.
@@ -183,6 +185,7 @@ impl Alias {
             salt: None,
             rules: Vec::new(),
             on_unhealthy: OnUnhealthy::default(),
+            shield: Shield::default(),
             stable: None,
             plan: None,
             split,

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::decimal::Decimal;
 use crate::name::NotifierName;
 use crate::template::Template;
 use crate::weight::Weight;
@@ -13,7 +16,7 @@ pub struct Plan {
     pub form: PlanForm,
     /// What it means: at least one step, the weights rising. The last is 10 000 unless the plan holds there.
     pub steps: Vec<Step>,
-    /// What must hold at every step.
+    /// What must hold at every step; see [`gates_at`](Plan::gates_at).
     pub gates: Vec<Gate>,
     /// Whether the candidate must not be worse than stable, and what happens to requests that it fails.
     pub guard: Guard,
@@ -67,11 +70,11 @@ pub enum Bake {
 }
 
 /// How a rollout is guarded. YAML: `guard: false`, `guard: true`, or
-/// `guard: {alpha: 0.01, ratio: 1.2, points: 0.1, client_errors: false, shield: any-5xx}`.
+/// `guard: {enforced: true, alpha: 0.01, ratio: 1.2, points: 0.1, client_errors: false, shield: any-5xx}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guard {
     /// Whether a verdict `worse` rolls back. Default: true for plans that move by themselves, false for `canaryWeight` and
-    /// `full`, where it only alerts.
+    /// `full`, where it only alerts; a mapping that does not say otherwise means true.
     pub enforced: bool,
     /// What a verdict is held against.
     pub margin: Margin,
@@ -82,7 +85,7 @@ pub struct Guard {
 }
 
 /// When a candidate is worse: beyond both of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Margin {
     /// The chance that a rollout whose candidate is no worse is called worse, in parts per million. Default 10 000 (1 %).
     pub alpha: u32,
@@ -122,6 +125,15 @@ pub struct Gate {
     pub timeout: Duration,
 }
 
+impl Gate {
+    /// A gate that says no more than what it checks.
+    #[must_use]
+    pub fn new(check: Check) -> Self {
+        let hours = if matches!(check, Check::Approval { .. }) { 24 } else { 1 };
+        Self { check, on_insufficient: OnInsufficient::default(), timeout: Duration::from_secs(hours * 3600) }
+    }
+}
+
 /// What a gate checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
@@ -154,6 +166,14 @@ pub enum Check {
     Prometheus(Box<PrometheusCheck>),
 }
 
+impl Check {
+    /// The default of `min_requests`.
+    pub const MIN_REQUESTS: u64 = 100;
+}
+
+/// The quantiles that a gate may ask for, in thousandths.
+pub(crate) const QUANTILES: [(&str, u16); 3] = [("p50", 500), ("p95", 950), ("p99", 990)];
+
 /// A bound on what the candidate does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
@@ -166,11 +186,12 @@ pub enum Limit {
 }
 
 /// What a person says, or silence means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Decision {
     /// Go on.
     Approve,
     /// Back to stable.
+    #[default]
     Reject,
 }
 
@@ -213,9 +234,12 @@ pub struct PrometheusCheck {
     pub every: Duration,
 }
 
-/// A decimal as it was written, so that it is printed back the same. Finite.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decimal(pub(crate) String);
+impl PrometheusCheck {
+    /// The default of `every`.
+    pub const EVERY: Duration = Duration::from_secs(30);
+    /// What a query may name in `${}`.
+    pub const VARIABLES: [&str; 4] = ["function", "alias", "candidate", "stable"];
+}
 
 /// Who is asked on the way; chains run in order, each hook with the output of the one before.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -242,6 +266,17 @@ pub struct Hook {
     pub callback: bool,
 }
 
+impl Hook {
+    /// The default of `retries`.
+    pub const RETRIES: u32 = 2;
+
+    /// The default of `timeout`.
+    #[must_use]
+    pub fn default_timeout(callback: bool) -> Duration {
+        Duration::from_secs(if callback { 3600 } else { 30 })
+    }
+}
+
 /// How a hook is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HookCall {
@@ -266,12 +301,12 @@ pub enum OnRestart {
 /// Where the news of a rollout goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notifier {
-    /// DingTalk group robot.
-    DingTalk { access_token: Template, secret: Option<Template>, at_users: Vec<String> },
+    /// DingTalk group robot; `url` without one is DingTalk's own.
+    DingTalk { access_token: Template, secret: Option<Template>, at_users: Vec<String>, url: Option<Template> },
     /// Feishu group robot.
     Feishu { url: Template, secret: Option<Template> },
-    /// WeCom group robot.
-    WeCom { key: Template },
+    /// WeCom group robot; `url` without one is WeCom's own.
+    WeCom { key: Template, url: Option<Template> },
     /// Slack-compatible incoming webhook.
     Slack { url: Template },
     /// JSON by POST, signed with HMAC-SHA256 when there is a secret.

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use crate::bucket::{Buckets, Run};
 use crate::edit::AliasPatch;
-use crate::model::{Alias, KeySource, OnMissingKey, OnUnhealthy, Selection};
+use crate::model::{Alias, KeySource, OnMissingKey, OnUnhealthy, Selection, Shield, predefined_name};
 use crate::name::{AliasName, PlanName, VersionId};
 use crate::parse::place::{Place, Reading, quoted};
-use crate::parse::plan::predefined_name;
 use crate::parse::rule::rules;
 use crate::parse::scalar::{duration, header_name, is_token};
 use crate::problem::Problem;
@@ -42,6 +41,7 @@ pub(super) fn alias(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Alias> {
     let salt = fields.read(r, "salt", salt);
     let rules = fields.read(r, "rules", rules).unwrap_or_default();
     let on_unhealthy = fields.read(r, "on_unhealthy", on_unhealthy);
+    let shield = fields.read(r, "shield", shield);
     let stable = fields.read(r, "stable", version_id);
     let plan = fields.read(r, "plan", plan_name);
     let joined = fields.read(r, "joined", version_id);
@@ -58,6 +58,7 @@ pub(super) fn alias(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Alias> {
         salt,
         rules,
         on_unhealthy: on_unhealthy.unwrap_or_default(),
+        shield: shield.unwrap_or_default(),
         stable,
         plan,
         split,
@@ -75,6 +76,7 @@ pub(super) fn patch(place: &Place<'_>, r: &mut Reading<'_>) -> Option<AliasPatch
         salt: fields.patch(r, "salt", salt),
         rules: fields.patch(r, "rules", rules),
         on_unhealthy: fields.patch(r, "on_unhealthy", on_unhealthy),
+        shield: fields.patch(r, "shield", shield),
         stable: fields.patch(r, "stable", version_id),
         plan: fields.patch(r, "plan", plan_name),
     };
@@ -93,6 +95,10 @@ fn selection(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Selection> {
 
 fn on_unhealthy(place: &Place<'_>, r: &mut Reading<'_>) -> Option<OnUnhealthy> {
     place.choice(r, &[("fallback", OnUnhealthy::Fallback), ("fail", OnUnhealthy::Fail)])
+}
+
+fn shield(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Shield> {
+    place.choice(r, &[("off", Shield::Off), ("gateway", Shield::Gateway), ("any-5xx", Shield::AnyServerError)])
 }
 
 fn version_id(place: &Place<'_>, r: &mut Reading<'_>) -> Option<VersionId> {

@@ -7,7 +7,7 @@ use imbl::OrdMap;
 use crate::model::Notifier;
 use crate::name::NotifierName;
 use crate::parse::place::{Fields, Place, Reading, one_of};
-use crate::parse::scalar::{env_template, line};
+use crate::parse::scalar::{self, full_template, line};
 use crate::template::Template;
 
 const KINDS: [&str; 6] = ["dingtalk", "feishu", "wecom", "slack", "webhook", "log"];
@@ -17,7 +17,11 @@ pub(super) fn notifiers(place: &Place<'_>, r: &mut Reading<'_>) -> Option<OrdMap
     let mut notifiers = OrdMap::new();
     for entry in place.entries(r, "notifiers by name") {
         let name = entry.parse_key::<NotifierName>(r, "a notifier name");
-        notifiers.extend(name.zip(notifier(&entry, r).map(Arc::new)));
+        let notifier = notifier(&entry, r);
+        if notifier.is_none() {
+            r.broken.insert(entry.path());
+        }
+        notifiers.extend(name.zip(notifier.map(Arc::new)));
     }
     Some(notifiers)
 }
@@ -33,11 +37,7 @@ pub(super) fn notifier(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Notifie
         return None;
     }
     let mut fields = place.fields(r, &what)?;
-    let there: Vec<&str> = KINDS.iter().copied().filter(|kind| fields.has(kind)).collect();
-    if there.len() > 1 {
-        let message = format!("a notifier is of one kind, and this one has {}: {}", there.len(), there.join(", "));
-        r.problems.push(place.problem(message).help("make several notifiers"));
-    } else if there.is_empty() {
+    if fields.alternatives(r, &KINDS, "a notifier is of one kind", "make several notifiers") == 0 {
         r.problems.push(place.problem("this notifier tells nobody").help(format!("expected {what}")));
     }
     let kinds = [
@@ -48,7 +48,10 @@ pub(super) fn notifier(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Notifie
             })
         }),
         fields.read(r, "wecom", |place, r| {
-            with(place, r, "{key: \"${WECOM_KEY}\"}", |f, r| Some(Notifier::WeCom { key: required(f, r, "key")? }))
+            with(place, r, "{key: \"${WECOM_KEY}\"}", |f, r| {
+                let url = f.read(r, "url", some_url);
+                Some(Notifier::WeCom { key: required(f, r, "key")?, url })
+            })
         }),
         fields.read(r, "slack", |place, r| {
             with(place, r, "{url: \"${SLACK_URL}\"}", |f, r| Some(Notifier::Slack { url: url(f, r)? }))
@@ -72,7 +75,8 @@ fn dingtalk(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Notifier> {
         if let Some(users) = fields.take("at_users") {
             at_users.extend(users.items(r, "a list of users").iter().filter_map(|item| line(item, r)));
         }
-        Some(Notifier::DingTalk { access_token: required(fields, r, "access_token")?, secret, at_users })
+        let url = fields.read(r, "url", some_url);
+        Some(Notifier::DingTalk { access_token: required(fields, r, "access_token")?, secret, at_users, url })
     })
 }
 
@@ -90,31 +94,18 @@ fn with(
 
 fn required(fields: &mut Fields<'_>, r: &mut Reading<'_>, name: &'static str) -> Option<Template> {
     let place = fields.require(r, name, "keep it in the environment: \"${NAME}\"")?;
-    some_secret(&place, r)
+    full_template(&place, r)
 }
 
 fn optional(fields: &mut Fields<'_>, r: &mut Reading<'_>, name: &'static str) -> Option<Template> {
-    fields.read(r, name, some_secret)
-}
-
-fn some_secret(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Template> {
-    let template = env_template(place, r, "a text")?;
-    if template.fixed() == Some("") {
-        r.problems.push(place.problem("this is empty").help("set the environment variable, or leave the key out"));
-        return None;
-    }
-    Some(template)
+    fields.read(r, name, full_template)
 }
 
 fn url(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> Option<Template> {
     let place = fields.require(r, "url", "for example `url: \"${WEBHOOK_URL}\"`")?;
-    let template = some_secret(&place, r)?;
-    let parsed = template.fixed().and_then(|text| text.parse::<http::Uri>().ok());
-    let fits = parsed.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
-    if !fits {
-        r.problems
-            .push(place.problem("this is not a URL").help("it starts with `https://` or `http://` and names a host"));
-        return None;
-    }
-    Some(template)
+    some_url(&place, r)
+}
+
+fn some_url(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Template> {
+    scalar::url(place, r)
 }

@@ -195,6 +195,21 @@ impl<'a> Place<'a> {
         (!items.is_empty()).then_some(items)
     }
 
+    /// The items of a list that must have one at least and `most` at most; `things` is what they are.
+    pub(crate) fn few_items(
+        &'a self,
+        r: &mut Reading<'_>,
+        most: usize,
+        things: &str,
+        what: &str,
+    ) -> Option<Vec<Place<'a>>> {
+        let items = self.some_items(r, what)?;
+        if items.len() > most {
+            r.problems.push(self.problem(format!("at most {most} {things} here, and there are {}", items.len())));
+        }
+        (items.len() <= most).then_some(items)
+    }
+
     fn mapping(&self, r: &mut Reading<'_>, what: &str) -> Option<&'a [(Key, Node)]> {
         match &self.node.value {
             Value::Mapping(entries) => Some(entries),
@@ -266,6 +281,16 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// How many of these keys are there. More than one is a problem, which `one` begins: `a gate is of one kind`.
+    pub(crate) fn alternatives(&self, r: &mut Reading<'_>, names: &[&str], one: &str, help: &str) -> usize {
+        let there: Vec<&str> = names.iter().copied().filter(|name| self.has(name)).collect();
+        if there.len() > 1 {
+            let message = format!("{one}, and this one has {}: {}", there.len(), there.join(", "));
+            r.problems.push(self.place.problem(message).help(help));
+        }
+        there.len()
     }
 
     /// Every key that nobody asked for is a problem.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use crate::decimal::{parse_parts, show_parts};
 use crate::parse::place::{Place, Reading, quoted};
 use crate::template::Template;
 
@@ -34,9 +35,35 @@ pub(crate) fn integer(place: &Place<'_>, r: &mut Reading<'_>, range: RangeInclus
     number
 }
 
+/// A decimal with at most `places` decimals in a range, as a whole number of its smallest parts.
+pub(crate) fn decimal(
+    place: &Place<'_>,
+    r: &mut Reading<'_>,
+    places: usize,
+    range: RangeInclusive<u64>,
+) -> Option<u64> {
+    let show = |parts: &u64| show_parts(*parts, places);
+    let (first, last) = (show(range.start()), show(range.end()));
+    let what = format!("a number from {first} to {last} with at most {places} decimals");
+    let parts = parse_parts(place.text(r, &what)?, places).filter(|parts| range.contains(parts));
+    if parts.is_none() {
+        r.problems.push(place.expected(&what));
+    }
+    parts
+}
+
 /// `500ms`, `5s`, `10m`, `1h`, `1h30m`, `30d`; between `least` and a year.
 pub(crate) fn duration(place: &Place<'_>, r: &mut Reading<'_>, least: Duration) -> Option<Duration> {
-    bounded_duration(place, r, least, parse_duration)
+    bounded_duration(place, r, least..=YEAR, parse_duration)
+}
+
+/// Like [`duration`], between these two.
+pub(crate) fn duration_within(
+    place: &Place<'_>,
+    r: &mut Reading<'_>,
+    range: RangeInclusive<Duration>,
+) -> Option<Duration> {
+    bounded_duration(place, r, range, parse_duration)
 }
 
 /// Like [`duration`], and a bare number is minutes, as in the release plans of the clouds.
@@ -45,13 +72,13 @@ pub(crate) fn interval(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Duratio
         let number = plain_digits(text).then(|| text.parse::<u64>().ok()).flatten();
         number.and_then(|n| n.checked_mul(60)).map(Duration::from_secs).or_else(|| parse_duration(text))
     };
-    bounded_duration(place, r, Duration::from_secs(1), minutes)
+    bounded_duration(place, r, Duration::from_secs(1)..=YEAR, minutes)
 }
 
 fn bounded_duration(
     place: &Place<'_>,
     r: &mut Reading<'_>,
-    least: Duration,
+    range: RangeInclusive<Duration>,
     parse: impl Fn(&str) -> Option<Duration>,
 ) -> Option<Duration> {
     let text = place.text(r, "a duration such as `500ms`, `5s`, `10m` or `1h30m`")?;
@@ -63,12 +90,14 @@ fn bounded_duration(
             );
             None
         }
-        Some(duration) if duration < least => {
-            r.problems.push(place.problem(format!("`{text}` is too short: at least `{}`", show_duration(least))));
+        Some(duration) if duration < *range.start() => {
+            let least = show_duration(*range.start());
+            r.problems.push(place.problem(format!("`{text}` is too short: at least `{least}`")));
             None
         }
-        Some(duration) if duration > YEAR => {
-            r.problems.push(place.problem(format!("`{text}` is too long: at most `365d`")));
+        Some(duration) if duration > *range.end() => {
+            let most = show_duration(*range.end());
+            r.problems.push(place.problem(format!("`{text}` is too long: at most `{most}`")));
             None
         }
         duration => duration,
@@ -168,6 +197,28 @@ pub(crate) fn env_template(place: &Place<'_>, r: &mut Reading<'_>, what: &str) -
         return None;
     }
     Some(template)
+}
+
+/// A text that is not empty once the environment is put in; the text can be a secret, and no problem quotes it.
+pub(crate) fn full_template(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Template> {
+    let template = env_template(place, r, "a text")?;
+    if template.fixed() == Some("") {
+        r.problems.push(place.problem("this is empty").help("set the environment variable, or leave the key out"));
+        return None;
+    }
+    Some(template)
+}
+
+/// The URL of an HTTP server, which can hold secrets.
+pub(crate) fn url(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Template> {
+    let template = full_template(place, r)?;
+    let parsed = template.fixed().and_then(|text| text.parse::<http::Uri>().ok());
+    let fits = parsed.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+    if !fits {
+        let problem = place.problem("this is not a URL");
+        r.problems.push(problem.help("it starts with `https://` or `http://` and names a host"));
+    }
+    fits.then_some(template)
 }
 
 /// Whether a text is one line of 1 to 1024 characters.

@@ -212,6 +212,7 @@ fn alias_fields() -> Value {
             "salt": { "type": ["string", "number"], "pattern": "^[!-~]{1,64}$", "description": "Shares or keeps a cohort under this name." },
             "rules": { "description": "First hit wins.", "type": "array", "items": { "$ref": "#/$defs/rule" } },
             "on_unhealthy": choice(&["fallback", "fail"], "What happens when no endpoint of the version is healthy; default fallback."),
+            "shield": choice(&["off", "gateway", "any-5xx"], "Which failures of a version other than the stable one another version answers instead, where the request may be repeated; default off."),
             "stable": { "$ref": "#/$defs/versionId", "description": "The version that promotion left as the stable one." },
             "plan": { "type": "string", "minLength": 1, "description": "The plan that a release uses: one of `plans`, or a name of CodeDeploy." },
     })

@@ -13,7 +13,7 @@ use crate::schema::{definitions, schema};
 use crate::yaml::{self, Node};
 
 /// Bad files whose shapes are right: only their meaning is wrong, or their text is no YAML at all.
-const MEANING: [&str; 22] = [
+const MEANING: [&str; 28] = [
     "admin-in-the-open",
     "anchor-bomb",
     "bad-indent",
@@ -21,7 +21,13 @@ const MEANING: [&str; 22] = [
     "complex-key",
     "duplicate-keys",
     "environment",
+    "gate-prometheus-meaning",
+    "gates-never-asked",
+    "guard-decimals",
+    "guard-without-stable",
+    "hooks-environment",
     "nested-too-deep",
+    "notify-not-there",
     "plans-that-fall",
     "same-host-twice",
     "split-all-zero",

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{FunctionIndex, UpstreamIndex};
 use crate::bucket;
-use crate::model::{self, OnUnhealthy, Selection};
+use crate::model::{self, OnUnhealthy, Selection, Shield};
 use crate::name::{AliasName, FunctionName, VersionId};
 use crate::slot::{SlotSequence, Slots};
 use crate::weight::{Split, Weight};
@@ -76,6 +76,15 @@ impl Alias {
             keyless: model.rules.is_empty() && model.key.is_empty(),
             fallback: model.on_unhealthy == OnUnhealthy::Fallback,
         }
+    }
+
+    /// Which failures of this version its spare answers: none of the stable version's, or the candidate would stand in
+    /// for it. Stable is what the alias says, and what stands in first for the others.
+    #[must_use]
+    pub fn shield(&self, version: VersionId) -> Shield {
+        let is_stable = self.model.stable == Some(version)
+            || self.preference.first().is_some_and(|preferred| preferred.version == version);
+        if is_stable { Shield::Off } else { self.model.shield }
     }
 
     /// The version that the slot of a cursor goes to.
@@ -185,15 +194,37 @@ mod tests {
         assert!(sequences.by_weights.len() < 200, "those without a user are not kept: {}", sequences.by_weights.len());
     }
 
+    fn compiled(model: model::Alias) -> Alias {
+        let preference = preference(&model, |_| None);
+        let function = (FunctionIndex::new(0), &"shop".parse().unwrap());
+        Alias::compile(function, &AliasName::default_alias(), &Arc::new(model), preference, None)
+    }
+
+    #[test]
+    fn the_stable_version_is_never_shielded() {
+        let [one, two, three] = [1, 2, 3].map(|number| VersionId::number(number).unwrap());
+        for (second, stable, shielded) in [
+            (500, None, [false, true]),
+            (9_500, None, [true, false]),
+            (5_000, None, [false, true]),
+            (9_500, Some(one), [false, true]),
+            (500, Some(two), [true, false]),
+            // Stable by name, without weight.
+            (500, Some(three), [false, true]),
+        ] {
+            let alias = compiled(model::Alias { shield: Shield::Gateway, stable, ..model::Alias::new(split(second)) });
+            assert_eq!(
+                [one, two].map(|version| alias.shield(version) == Shield::Gateway),
+                shielded,
+                "{second} {stable:?}"
+            );
+            assert_eq!(alias.shield(three), if stable == Some(three) { Shield::Off } else { Shield::Gateway });
+        }
+    }
+
     #[test]
     fn random_draws_have_the_weights() {
-        let mut model = model::Alias::clone(&untouched_default());
-        model.split = split(500);
-        let name = AliasName::default_alias();
-        let parts = model.split.parts().iter();
-        let preference = parts.map(|part| Preferred { version: part.0, upstream: None }).collect();
-        let function = (FunctionIndex::new(0), &"shop".parse().unwrap());
-        let alias = Alias::compile(function, &name, &Arc::new(model), preference, None);
+        let alias = compiled(model::Alias::new(split(500)));
         let step = u64::MAX / 10_000;
         let second = (0..10_000).filter(|n| alias.random(n * step + step / 2) == VersionId::number(2).unwrap()).count();
         assert_eq!(second, 500);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use config::bucket::Buckets;
 use config::model::{
     Alias, BaseDomain, Config, Domain, DomainStage, FixedResponse, Function, KeySource, OnMissingKey, OnUnhealthy,
-    Overrides, Route, Rule, Selection, Stage, Target, Version,
+    Overrides, Route, Rule, Selection, Shield, Stage, Target, Version,
 };
 use config::name::VersionId;
 use config::resolve::{Draw, Reason, RequestHead, Resolution, Unresolved, resolve};
@@ -53,6 +53,7 @@ fn alias(change: impl FnOnce(&mut Alias)) -> Arc<Alias> {
         salt: None,
         rules: Vec::new(),
         on_unhealthy: OnUnhealthy::Fallback,
+        shield: Shield::Off,
         stable: None,
         plan: None,
     };

@@ -5,10 +5,11 @@ mod arbitrary;
 use std::sync::Arc;
 
 use arbitrary::{Draw, config, env, function};
-use config::check::{check, check_domain, check_function};
+use config::check::{check, check_domain, check_function, check_plan};
+use config::edit::{Edit, apply};
 use config::format::format;
 use config::model::Config;
-use config::parse::parse;
+use config::parse::{parse, parse_plan};
 use config::problem::{Problem, Severity, render};
 use proptest::prelude::*;
 
@@ -91,4 +92,19 @@ proptest! {
         }
         prop_assert!(render(&problems, "weir.yaml", &text).len() >= problems.len());
     }
+}
+
+#[test]
+fn who_is_told_has_to_be_there() {
+    let text = "{plans: {careful: {full: true, notify: oncall}}, notifiers: {oncall: log}}";
+    let config = parse(text, &env).unwrap().0;
+    let oncall: config::name::NotifierName = "oncall".parse().unwrap();
+    let refused = apply(&config, &[Edit::Notifier(oncall, None)]).unwrap_err();
+    assert_eq!(
+        refused[0].to_string(),
+        "error: plans.careful.notify[0]: the notifier `oncall` does not exist (there is no notifier)"
+    );
+    let inline = parse_plan("{full: true, notify: [oncall, oncal]}", &env).unwrap();
+    let paths: Vec<_> = check_plan(&config, "plan", &inline).into_iter().map(|problem| problem.path).collect();
+    assert_eq!(paths, ["plan.notify[1]"]);
 }

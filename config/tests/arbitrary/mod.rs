@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use config::model::*;
 use config::name::{FunctionName, Qualifier, VersionId};
-use config::parse::parse_plan;
 use config::path::{PathPattern, Rewrite};
 use config::rule::{Condition, Interval, Pattern, Subject, Test, When};
 use config::template::Template;
 use config::weight::{Share, Split, Weight};
+
+mod plan;
+
+use plan::plan;
 
 /// What generated configurations find in the environment.
 pub(crate) fn env(name: &str) -> Option<String> {
@@ -297,6 +300,7 @@ fn alias(d: &mut Draw, count: u32) -> Alias {
     alias.salt = d.maybe(|d| d.of(&["train-7", "1", "{x}", "a:b"]).to_owned());
     alias.rules = d.some(0, 3, |d| Rule { when: When { conditions: d.some(1, 3, condition) }, version: id(d, count) });
     alias.on_unhealthy = d.of(&[OnUnhealthy::Fallback, OnUnhealthy::Fail]);
+    alias.shield = d.of(&[Shield::Off, Shield::Gateway, Shield::AnyServerError]);
     alias.stable = d.maybe(|d| id(d, count));
     alias.plan = d.maybe(|d| d.of(&["careful", "slow", "Canary10Percent5Minutes", "AllAtOnce"]).parse().unwrap());
     alias
@@ -393,28 +397,18 @@ fn routes(d: &mut Draw, config: &Config, empty: bool) -> Vec<Route> {
     routes
 }
 
-fn plan(d: &mut Draw) -> Plan {
-    let plans = [
-        "canaryStep: {weight: 20, interval: 90s}",
-        "linearStep: {weight: 40}",
-        "canaryPlans: [{weight: 10, interval: 5}, {weight: 30, interval: 1h}]",
-        "canaryPlans: [{weight: 10, interval: 5}, {weight: 100}]",
-        "canaryWeight: 20",
-        "full",
-        "CodeDeployDefault.LambdaLinear10PercentEvery3Minutes",
-        "steps: [{weight: 5, bake: 10m}, {weight: 20, requests: 1000}, {weight: 50, bake: hold}]",
-        "steps: [{weight: 5, bake: 10m}]",
-    ];
-    parse_plan(d.of(&plans), &env).unwrap()
-}
-
 fn notifier(d: &mut Draw) -> Notifier {
     let secret = d.maybe(|_| template("${TOKEN}"));
     let url = template("https://example.com/hook?a=1#x");
     d.of(&[
-        Notifier::DingTalk { access_token: template("${TOKEN}"), secret: secret.clone(), at_users: vec!["1".into()] },
+        Notifier::DingTalk {
+            access_token: template("${TOKEN}"),
+            secret: secret.clone(),
+            at_users: vec!["1".into()],
+            url: secret.is_none().then(|| url.clone()),
+        },
         Notifier::Feishu { url: url.clone(), secret: secret.clone() },
-        Notifier::WeCom { key: template("k") },
+        Notifier::WeCom { key: template("k"), url: secret.is_some().then(|| url.clone()) },
         Notifier::Slack { url: url.clone() },
         Notifier::Webhook { url, secret },
         Notifier::Log,

@@ -9,7 +9,8 @@ use config::bucket::Buckets;
 use config::host::HostPattern;
 use config::model::{
     Alias, BaseDomain, Config, Domain, DomainStage, Endpoint, Function, KeySource, OnMissingKey, OnUnhealthy,
-    Overrides, Protocol, Retries, Route, Rule, Selection, Stage, Target, Timeouts, Upstream, UpstreamHost, Version,
+    Overrides, Protocol, Retries, Route, Rule, Selection, Shield, Stage, Target, Timeouts, Upstream, UpstreamHost,
+    Version,
 };
 use config::name::{AliasName, FunctionName, Qualifier, VersionId};
 use config::template::Template;
@@ -81,6 +82,7 @@ pub(crate) fn alias(split: Split) -> Alias {
         salt: None,
         rules: Vec::new(),
         on_unhealthy: OnUnhealthy::Fallback,
+        shield: Shield::Off,
         stable: None,
         plan: None,
     }
@@ -186,6 +188,7 @@ fn any_alias(choices: &mut Choices<'_>, ids: &[VersionId]) -> Alias {
     alias.key = (0..choices.below(3)).map(|_| choices.of(&sources)).collect();
     alias.on_missing_key = choices.of(&[OnMissingKey::Slot, OnMissingKey::Stable, OnMissingKey::Refuse]);
     alias.selection = choices.of(&[Selection::Exact, Selection::Exact, Selection::Random]);
+    alias.shield = choices.of(&[Shield::Off, Shield::Gateway, Shield::AnyServerError]);
     alias.on_unhealthy = choices.of(&[OnUnhealthy::Fallback, OnUnhealthy::Fail]);
     alias.salt = choices.some(&["cohort".to_owned()], 3);
     alias.stable = choices.some(ids, 3);
