@@ -5,16 +5,18 @@
 //! crate computes.
 //!
 //! Reading order:
-//! - [`name`], [`host`], [`path`], [`weight`], [`template`], [`rule`]: small values, parsed once, never wrong
+//! - [`name`], [`host`], [`path`], [`weight`], [`decimal`], [`template`], [`rule`]: small values, parsed once, never wrong
 //! - [`model`]: a configuration that cannot be wrong
 //! - [`problem`], [`parse`], [`check`], [`format`](mod@format), [`schema`]: text to model and back
 //! - [`digest`], [`edit`], [`diff`], [`texts`]: one model to the next, and to a store
 //! - [`bucket`], [`slot`]: how an alias chooses, with and without a routing key
-//! - [`outcome`], [`rollout`]: what came of requests, counted; one run of a plan
+//! - [`outcome`], [`verdict`]: what came of requests, counted; whether it shows that a candidate is worse
+//! - [`rollout`], [`simulate`]: one run of a plan; what it would do
 //! - [`table`], [`head`], [`resolve`], [`explain`]: the hot path
 
 pub mod bucket;
 pub mod check;
+pub mod decimal;
 pub mod diff;
 pub mod digest;
 pub mod edit;
@@ -32,9 +34,11 @@ pub mod resolve;
 pub mod rollout;
 pub mod rule;
 pub mod schema;
+pub mod simulate;
 pub mod slot;
 pub mod table;
 pub mod template;
 pub mod texts;
+pub mod verdict;
 pub mod weight;
 mod yaml;

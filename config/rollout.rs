@@ -12,6 +12,7 @@
 //! else's split: superseded. No phase is without a deadline and what happens then ([`Rollout::deadline`]).
 
 mod begin;
+mod gates;
 mod machine;
 mod text;
 mod told;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use begin::{Ask, Asked, begin};
+pub use gates::Seen;
 pub use text::{from_text, to_text};
 pub use told::{Milestone, Tone};
 pub use traffic::edits;
@@ -400,9 +402,9 @@ impl Rollout {
         }
     }
 
-    /// The gates of a step: those of the plan, then its own.
+    /// The gates of a step, in the order in which they answer.
     pub fn gates(&self, step: usize) -> impl Iterator<Item = &Gate> {
-        self.plan.gates.iter().chain(self.plan.steps.get(step).into_iter().flat_map(|step| &step.gates))
+        self.plan.steps.get(step).into_iter().flat_map(|step| self.plan.gates_at(step))
     }
 
     /// When it must be looked at again, whatever happens; `None` once it is over.

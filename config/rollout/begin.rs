@@ -48,11 +48,11 @@ pub struct Asked {
 ///
 /// # Errors
 /// Every reason why it cannot begin.
-pub fn begin<'r>(
+pub fn begin(
     id: RolloutId,
     ask: &Ask,
     config: &Config,
-    running: impl Iterator<Item = &'r Rollout> + Clone,
+    running: &[Arc<Rollout>],
     now: Now,
 ) -> Result<(Transition, Vec<RolloutId>), Vec<Problem>> {
     let (mut members, mut problems, mut superseded, mut adopted) = (Vec::new(), Vec::new(), Vec::new(), None);
@@ -61,7 +61,8 @@ pub fn begin<'r>(
             problems.push(Problem::error(path(asked), "this alias is named twice in one release"));
             continue;
         }
-        let before = running.clone().find(|rollout| rollout.moves(&asked.function, &asked.alias));
+        let before =
+            running.iter().find(|rollout| rollout.moves(&asked.function, &asked.alias)).map(|rollout| &**rollout);
         match Side::of(ask, asked, config, before) {
             Ok(side) => {
                 superseded.extend(before.map(|rollout| rollout.id));
@@ -194,7 +195,7 @@ impl<'a> Side<'a> {
             stable: self.stable,
             candidate: self.asked.candidate,
             salt: self.alias.and_then(|alias| alias.salt.clone()),
-            shield: Shield::Off,
+            shield: self.alias.map_or(Shield::Off, |alias| alias.shield),
         }
     }
 }

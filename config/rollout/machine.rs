@@ -71,11 +71,9 @@ impl Run {
     }
 
     fn tick(&mut self) {
-        if let Some(held) = &self.rollout.held {
-            if self.time() >= held.until {
-                let why = format!("it was held by {} until its time was over", held.by);
-                return self.back(Outcome::Aborted, why);
-            }
+        if let Some(held) = self.rollout.held.as_ref().filter(|held| self.time() >= held.until) {
+            let why = format!("it was held by {} until its time was over", held.by);
+            return self.back(Outcome::Aborted, why);
         }
         match self.rollout.phase.clone() {
             Phase::Asking { point, index, until, .. } if self.time() >= until => {
@@ -338,6 +336,8 @@ impl Run {
         if asked != (point, index, run) {
             return;
         }
+        // It has answered: nobody need be told that the answer is not waited for any more.
+        self.rollout.phase = Phase::Ready { goal, asked: true, until: self.time() };
         match result {
             Err(why) => self.back(Outcome::RolledBack, format!("{} failed: {why}", hook_name(point, index))),
             Ok(output) if index + 1 < self.hooks(point).len() => {
@@ -463,15 +463,8 @@ fn measures(gate: &Gate) -> bool {
     !matches!(gate.check, Check::Approval { .. } | Check::Window(_))
 }
 
-fn gate_name(gate: &Gate) -> &'static str {
-    match gate.check {
-        Check::NoWorse => "the gate `no-worse`",
-        Check::ErrorRate { .. } => "the gate `error_rate`",
-        Check::Latency { .. } => "the gate `latency`",
-        Check::Prometheus(_) => "the gate `prometheus`",
-        Check::Approval { .. } => "the gate `approval`",
-        Check::Window(_) => "the gate `window`",
-    }
+fn gate_name(gate: &Gate) -> String {
+    format!("the gate `{}`", gate.check.name())
 }
 
 /// As the clouds call it.

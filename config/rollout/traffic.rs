@@ -31,10 +31,15 @@ fn edit(rollout: &Rollout, member: &Member, traffic: Traffic, config: &Config) -
             Traffic::Promoted | Traffic::Back => member.salt.clone(),
         };
         let salt = salt.map_or(Field::Reset, Field::Set);
+        let shield = match traffic {
+            Traffic::Share(_) => rollout.plan.guard.shield,
+            Traffic::Promoted | Traffic::Back => member.shield,
+        };
         let patch = AliasPatch {
             split: Some(split),
             stable: stable.map_or(Field::Reset, Field::Set),
             salt: if rollout.is_train() { salt } else { Field::Keep },
+            shield: Field::Set(shield),
             ..AliasPatch::default()
         };
         FunctionEdit::PatchAlias(member.alias.clone(), patch)
