@@ -8,16 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use config::head::{Headers, RequestHead};
-use config::model;
-use config::name::VersionId;
+use config::model::{self, Shield};
+use config::name::{AliasName, FunctionName, VersionId};
 use config::path::PathPattern;
 use config::problem::Problem;
-use config::resolve::{Draw, Resolution, Unresolved, Via, resolve};
+use config::resolve::{Draw, Reason, Resolution, Unresolved, Via, resolve};
 use config::table::{AliasIndex, Chunks, Stage, Table, Upstream, UpstreamIndex};
 use imbl::OrdMap;
 use tokio::sync::watch;
 
 use crate::metrics::{UpstreamSeries, VersionSeries};
+use crate::outcomes::Outcomes;
 use crate::store::Revision;
 use crate::upstreams::{EndpointView, UpstreamState};
 
@@ -61,7 +62,8 @@ pub(crate) struct Cursor(pub(crate) AtomicU64);
 /// What an alias remembers between requests.
 #[derive(Debug)]
 pub(crate) struct AliasState {
-    pub(crate) cursor: Arc<Cursor>,
+    /// Where its next slot stands; `None` when it draws none.
+    pub(crate) cursor: Option<Arc<Cursor>>,
     /// Where the alias can lead: the versions of its split and of its rules.
     pub(crate) destinations: Box<[Arc<Destination>]>,
 }
@@ -85,6 +87,11 @@ pub struct Destination {
     pub series: Arc<VersionSeries>,
     /// Counts of its endpoints.
     pub upstream_series: Arc<UpstreamSeries>,
+    /// What comes of the requests that the alias's split draws for it; `None` where there is nothing to compare: no alias,
+    /// no other part of the split.
+    pub outcomes: Option<Arc<Outcomes>>,
+    /// Which of its failures a spare answers.
+    pub shield: Shield,
 }
 
 /// Where one request goes: all that it keeps of the snapshot it was resolved by.
@@ -94,8 +101,12 @@ pub struct Served {
     pub revision: Revision,
     /// The way to the version, step by step.
     pub resolution: Resolution,
-    /// The version.
+    /// The version that answers.
     pub destination: Arc<Destination>,
+    /// The version that was chosen, where another one answers in its place.
+    pub first: Option<Arc<Destination>>,
+    /// Who answers a request that `destination` fails; `None` where nothing is shielded.
+    pub spare: Option<Arc<Destination>>,
     /// The stage that it came through.
     pub stage: Option<Arc<Stage>>,
     /// The domain that claims its host.
@@ -165,9 +176,13 @@ impl Snapshot {
             Some(rewrite) => Some(rewrite.apply(resolution.path(head.path)).ok_or(Unresolved::BadPath)?),
             None => None,
         };
+        let destination = self.destination(resolution.alias, resolution.upstream);
+        let spare = resolution.spare.filter(|_| destination.shield != Shield::Off);
         Ok(Served {
             revision: self.revision,
-            destination: self.destination(resolution.alias, resolution.upstream),
+            first: resolution.fallback_from.and_then(|version| self.version_of(resolution.alias?, version)).cloned(),
+            spare: spare.map(|(_, upstream)| self.destination(resolution.alias, upstream)),
+            destination,
             stage: resolution.stage.and_then(|stage| self.table.stage(stage)).cloned(),
             domain,
             route: route.map(|route| route.path.clone()),
@@ -190,6 +205,13 @@ impl Snapshot {
         }
     }
 
+    /// What came of the requests that the alias's split drew for the version; `None` where that is not counted.
+    #[must_use]
+    pub fn outcomes(&self, function: &FunctionName, alias: &AliasName, version: VersionId) -> Option<Arc<Outcomes>> {
+        let function = self.table.function(self.table.function_named(function.as_str())?)?;
+        self.version_of(function.alias(alias.as_str())?, version)?.outcomes.clone()
+    }
+
     /// The endpoints of an upstream as they are now; none where the gateway itself answers.
     #[must_use]
     pub fn endpoints(&self, upstream: UpstreamIndex) -> Vec<EndpointView> {
@@ -197,9 +219,14 @@ impl Snapshot {
         state.map_or_else(Vec::new, |state| state.endpoints())
     }
 
-    /// The cursor of an alias.
+    /// The cursor of an alias that draws slots.
     pub(crate) fn cursor(&self, alias: AliasIndex) -> Option<&Arc<Cursor>> {
-        self.aliases.get(alias.get()).map(|state| &state.cursor)
+        self.aliases.get(alias.get())?.cursor.as_ref()
+    }
+
+    /// The version as the alias reaches it. Where it has an upstream for each stage, any of them.
+    fn version_of(&self, alias: AliasIndex, version: VersionId) -> Option<&Arc<Destination>> {
+        self.aliases.get(alias.get())?.destinations.iter().find(|destination| destination.version() == version)
     }
 
     fn destination(&self, alias: Option<AliasIndex>, upstream: UpstreamIndex) -> Arc<Destination> {
@@ -226,6 +253,24 @@ impl Destination {
     }
 }
 
+impl Served {
+    /// Where this request counts: at the version that the split drew. Nowhere when a rule or the caller chose.
+    #[must_use]
+    pub fn charged(&self) -> Option<&Arc<Outcomes>> {
+        let drawn = match self.resolution.reason {
+            Reason::Slot(_) | Reason::Bucket(_) | Reason::Random | Reason::Only => true,
+            Reason::Direct | Reason::Override | Reason::Rule(_) | Reason::Stable => false,
+        };
+        self.first.as_ref().unwrap_or(&self.destination).outcomes.as_ref().filter(|_| drawn)
+    }
+
+    /// The version in whose place another one answers.
+    #[must_use]
+    pub fn shielded_from(&self) -> Option<VersionId> {
+        self.first.as_ref().map(|first| first.version())
+    }
+}
+
 struct Drawing<'a> {
     snapshot: &'a Snapshot,
     take: bool,
@@ -233,7 +278,8 @@ struct Drawing<'a> {
 
 impl Draw for Drawing<'_> {
     fn slot(&mut self, alias: AliasIndex) -> u64 {
-        let cursor = self.snapshot.cursor(alias).expect("every alias of the table has its state in the snapshot");
+        let cursor =
+            self.snapshot.cursor(alias).expect("an alias of the table that draws slots has a cursor in the snapshot");
         if self.take { cursor.0.fetch_add(1, Ordering::Relaxed) } else { cursor.0.load(Ordering::Relaxed) }
     }
 

@@ -71,7 +71,7 @@ families! {
     DURATION = Histogram "weir_request_duration_seconds" ["function", "alias", "version"]
         "aliases x versions" "From the first byte of the request to the last byte of the answer.";
     PICKS = Counter "weir_picks_total" ["function", "alias", "version", "reason"]
-        "aliases x versions x 8" "Requests by why this version was chosen.";
+        "aliases x versions x 10" "Requests by why this version was chosen.";
     WEIGHT = Gauge "weir_alias_weight" ["function", "alias", "version"]
         "aliases x versions" "Configured weight in basis points, 0 to 10000.";
     UPSTREAM_DURATION = Histogram "weir_upstream_duration_seconds" ["function", "version"]

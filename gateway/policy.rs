@@ -11,7 +11,9 @@ pub mod answer;
 pub mod context;
 pub mod forwarded;
 pub mod headers;
+pub mod outcome;
 pub mod retry;
+pub mod shield;
 pub mod target;
 
 use std::fmt::{self, Write};

@@ -5,12 +5,14 @@
 //!
 //! - [`admit`]: the request's head -> where it goes, or an answer of our own
 //! - [`attempt`]: one attempt at an endpoint, and whether another one follows
+//! - [`charge`]: which version a request's outcome counts for, and whether another one answers instead
 //! - [`respond`]: heads of answers, and answers of our own
 //! - [`record`]: metrics and the access log
 //! - [`ctx`]: what a request carries from hook to hook
 
 mod admit;
 mod attempt;
+mod charge;
 mod ctx;
 mod record;
 mod respond;
@@ -25,6 +27,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use config::model::Limits;
 use config::table::Answers;
+use http::HeaderMap;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::HttpPeer;
@@ -58,6 +61,8 @@ pub struct Proxy {
     pub ports: Arc<[u16]>,
     /// Port of the first TLS listener, for redirects to https.
     pub https_port: u16,
+    /// Which of the workers this is, from 0.
+    pub worker: usize,
 }
 
 /// The application for one worker, with a pool of connections of its own.
@@ -77,7 +82,7 @@ impl ProxyHttp for Proxy {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
-        Ctx::new()
+        Ctx::new(self.worker)
     }
 
     /// None: each module costs every request a box and dynamic calls.
@@ -158,6 +163,11 @@ impl ProxyHttp for Proxy {
         ctx: &mut Ctx,
     ) -> Result<()> {
         attempt::answered(session, head, ctx)
+    }
+
+    fn upstream_response_trailer_filter(&self, _: &mut Session, trailers: &mut HeaderMap, ctx: &mut Ctx) -> Result<()> {
+        charge::trailers(trailers, ctx);
+        Ok(())
     }
 
     async fn response_filter(&self, session: &mut Session, head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {

@@ -20,8 +20,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use config::model::{HealthCheck, Protocol, Retries, Timeouts, UpstreamTls};
-use config::table::{Rendered, RenderedHost};
+use config::table::Rendered;
 use pingora_core::connectors::http::Connector;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -41,25 +40,6 @@ use peer::Trust;
 const CHECKS_AT_ONCE: usize = 64;
 /// Names that are looked up at the same time; each one holds a thread.
 const LOOKUPS_AT_ONCE: usize = 16;
-
-/// The part of a rendered upstream that its endpoints depend on; a change of anything else leaves them alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spec {
-    /// Host (a DNS name, or an IP address without brackets) and port.
-    pub endpoints: Vec<(String, u16)>,
-    /// How the endpoints are spoken to.
-    pub protocol: Protocol,
-    /// TLS to the endpoints.
-    pub tls: Option<UpstreamTls>,
-    /// The `Host` of checks; `None` means the endpoint's own.
-    pub host: Option<String>,
-    /// Active checks.
-    pub health: Option<HealthCheck>,
-    /// All finite.
-    pub timeouts: Timeouts,
-    /// Retries inside the version.
-    pub retries: Retries,
-}
 
 /// News about endpoints. Rare: transitions only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,14 +114,14 @@ impl Upstreams {
         Self { shared: Arc::new(shared), states: HashMap::new() }
     }
 
-    /// The states for the upstreams of a revision, in the same order: the present one when nothing changed, else a new
-    /// one that takes over what is known about the endpoints both name. Reads the files of certificate authorities.
+    /// The states for the upstreams of a revision, in the same order: the present one when nothing changed that its
+    /// endpoints depend on, else a new one that takes over what is known about the endpoints both name. Reads the files of certificate authorities.
     ///
     /// # Errors
     /// Every upstream whose certificate authorities cannot be used; then nothing has changed.
     pub fn reconcile(
         &mut self,
-        wanted: Vec<(UpstreamKey, Arc<Spec>)>,
+        wanted: Vec<(UpstreamKey, Arc<Rendered>)>,
     ) -> Result<Vec<Arc<UpstreamState>>, Vec<UpstreamProblem>> {
         let mut ready = Vec::with_capacity(wanted.len());
         let mut problems = Vec::new();
@@ -157,9 +137,10 @@ impl Upstreams {
         Ok(ready.into_iter().map(|(key, spec, trust)| self.start(key, spec, trust)).collect())
     }
 
-    fn start(&mut self, key: UpstreamKey, spec: Arc<Spec>, trust: Trust) -> Arc<UpstreamState> {
+    fn start(&mut self, key: UpstreamKey, spec: Arc<Rendered>, trust: Trust) -> Arc<UpstreamState> {
         let old = self.states.get(&key);
-        if let Some(old) = old.filter(|old| old.spec == spec && old.trust.group_key == trust.group_key) {
+        let same = |old: &UpstreamState| is_alike(old.spec(), &spec) && old.common.trust.group_key == trust.group_key;
+        if let Some(old) = old.filter(|old| same(old)) {
             return Arc::clone(old);
         }
         let state = UpstreamState::start(&self.shared, key.clone(), spec, trust, old.map(|old| &**old));
@@ -213,19 +194,11 @@ impl fmt::Debug for Reporter {
     }
 }
 
-impl From<&Rendered> for Spec {
-    fn from(rendered: &Rendered) -> Self {
-        let host = if let RenderedHost::Set(host) = &rendered.host { Some(host.clone()) } else { None };
-        Self {
-            endpoints: rendered.endpoints.clone(),
-            protocol: rendered.protocol,
-            tls: rendered.tls.clone(),
-            host,
-            health: rendered.health.clone(),
-            timeouts: rendered.timeouts.clone(),
-            retries: rendered.retries.clone(),
-        }
-    }
+/// Whether endpoints, and how they are spoken to and checked, are the same; what is done to a request does not count.
+fn is_alike(one: &Rendered, other: &Rendered) -> bool {
+    let Rendered { endpoints, protocol, tls, host, health, timeouts, retries, path_prefix: _, headers: _ } = one;
+    (endpoints, protocol, tls) == (&other.endpoints, &other.protocol, &other.tls)
+        && (host, health, timeouts, retries) == (&other.host, &other.health, &other.timeouts, &other.retries)
 }
 
 impl fmt::Display for Event<'_> {

@@ -14,7 +14,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::CertifiedKey;
 use rustls::{ProtocolVersion, ServerConfig};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -42,11 +42,11 @@ pub fn server_config(certificates: Arc<LiveCertificates>) -> Result<Arc<ServerCo
 ///
 /// # Errors
 /// When the crypto provider lacks a version of TLS.
-pub fn single(certified: &Certified) -> Result<Arc<ServerConfig>, rustls::Error> {
+pub fn single(certificate: Arc<LiveCertificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&certified.key))));
+        .with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -72,6 +72,35 @@ impl ResolvesServerCert for LiveCertificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let certificates = self.0.load();
         certificates.find(&hello.server_name()?.to_ascii_lowercase()).map(|certified| Arc::clone(&certified.key))
+    }
+}
+
+/// The one certificate of a listener, as [`LiveCertificates`].
+#[derive(Debug)]
+pub struct LiveCertificate(ArcSwap<Certified>);
+
+impl LiveCertificate {
+    /// In use from the first handshake on.
+    #[must_use]
+    pub fn new(certified: Arc<Certified>) -> Self {
+        Self(ArcSwap::new(certified))
+    }
+
+    /// Replaces it.
+    pub fn publish(&self, certified: Arc<Certified>) {
+        self.0.store(certified);
+    }
+
+    /// The one in use now.
+    #[must_use]
+    pub fn current(&self) -> Arc<Certified> {
+        self.0.load_full()
+    }
+}
+
+impl ResolvesServerCert for LiveCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.load().key))
     }
 }
 

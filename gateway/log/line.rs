@@ -79,9 +79,11 @@ pub struct Resolved<'a> {
     pub function: &'a str,
     /// The alias; `None` for a direct call of a version.
     pub alias: Option<&'a str>,
-    /// The version.
+    /// The version that answered.
     pub version: config::name::VersionId,
-    /// Why this version: `rule`, `bucket`, `slot` …
+    /// The version that was chosen, where another one answered in its place.
+    pub shielded_from: Option<config::name::VersionId>,
+    /// Why the version was chosen: `rule`, `bucket`, `slot` …
     pub reason: &'static str,
     /// Which rule, bucket or slot: a key and its number.
     pub position: Option<(&'static str, u64)>,
@@ -112,6 +114,9 @@ impl AccessLine<'_> {
             object.plain("function", Some(resolved.function));
             object.plain("alias", resolved.alias);
             object.display("version", resolved.version);
+            if let Some(version) = resolved.shielded_from {
+                object.display("shielded_from", version);
+            }
             object.plain("reason", Some(resolved.reason));
             if let Some((key, number)) = resolved.position {
                 object.number(key, Some(number));
@@ -401,6 +406,7 @@ pub(super) mod tests {
                 function: "shop",
                 alias: Some("prod"),
                 version: VersionId::number(2).unwrap(),
+                shielded_from: VersionId::number(3),
                 reason: "bucket",
                 position: Some(("bucket", 9876)),
             }),
@@ -425,7 +431,7 @@ pub(super) mod tests {
                 r#"{"time":"2026-11-21T04:58:41.123456Z","duration_ms":12.345,"ttfb_ms":0.009,"upstream_connect_ms":1.200,"#,
                 r#""upstream_ms":30000.000,"method":"GET","host":"shop.example.com","path":"/","query":"token=s3cret&debug","#,
                 r#""protocol":"HTTP/1.1","status":200,"upstream_status":503,"bytes_in":18446744073709551615,"bytes_out":52,"#,
-                r#""client":"203.0.113.5","peer":"10.0.0.2","route":"/shop/*","function":"shop","alias":"prod","version":"2","#,
+                r#""client":"203.0.113.5","peer":"10.0.0.2","route":"/shop/*","function":"shop","alias":"prod","version":"2","shielded_from":"3","#,
                 r#""reason":"bucket","bucket":9876,"revision":7,"endpoint":"10.0.0.12:8080","attempts":2,"reused":true,"#,
                 r#""tls":"TLSv1.3","sni":"shop.example.com","request_id":"id-1","#,
                 r#""trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","user_agent":"curl/8","#,

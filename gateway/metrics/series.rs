@@ -75,6 +75,8 @@ labels! {
         Stable = "stable",
         /// The version first chosen had no healthy endpoint.
         Fallback = "fallback",
+        /// The version first chosen failed the request.
+        Shield = "shield",
     }
 }
 

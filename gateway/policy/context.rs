@@ -57,7 +57,9 @@ pub struct VersionEdits<'a> {
 pub struct ResponseContext<'a> {
     /// The version that answered; `None` when the request resolved to none.
     pub version: Option<VersionId>,
-    /// Whether the domain shows the version (`version_header`).
+    /// The version that was chosen, where another one answered in its place.
+    pub shielded_from: Option<VersionId>,
+    /// Whether the domain shows versions (`version_header`).
     pub version_header: bool,
     /// Clouds whose names the function speaks.
     pub dialects: &'a [Dialect],

@@ -13,6 +13,9 @@ use super::{Edits, Fields};
 /// The name by which this gateway signs `Via` and `Proxy-Status`.
 pub const PSEUDONYM: &str = "weir";
 
+/// Tells the client in which version's place another one answered.
+const SHIELDED_FROM: &str = "x-weir-shielded-from";
+
 /// What is changed in a request's header fields (`fields`, as the client sent them) before an endpoint gets it.
 pub fn request_edits<'a, F: Fields + ?Sized>(request: &RequestContext<'a>, fields: &'a F) -> Edits<'a> {
     let mut edits = Edits::default();
@@ -51,6 +54,10 @@ pub fn response_edits<'a>(response: &ResponseContext<'a>) -> Edits<'a> {
     match response.version.filter(|_| response.version_header) {
         Some(version) => version_edit(&mut edits, "x-weir-version", version),
         None => edits.remove("x-weir-version"),
+    }
+    match response.shielded_from.filter(|_| response.version_header) {
+        Some(version) => version_edit(&mut edits, SHIELDED_FROM, version),
+        None => edits.remove(SHIELDED_FROM),
     }
     if let Some(version) = response.version {
         for dialect in response.dialects {

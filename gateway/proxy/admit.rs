@@ -16,7 +16,7 @@ use super::Proxy;
 use super::ctx::Ctx;
 use crate::clock;
 use crate::edge::Connection;
-use crate::live::{Served, Snapshot};
+use crate::live::{Destination, Served, Snapshot};
 use crate::log::EndReason;
 use crate::metrics::Pick;
 use crate::policy::answer::Answer;
@@ -33,7 +33,7 @@ pub(super) enum Admission {
     /// The gateway answers.
     Answer(Answer<'static>),
     /// The gateway answers what the version says.
-    Fixed(Arc<crate::live::Destination>),
+    Fixed(Arc<Destination>),
 }
 
 impl Proxy {
@@ -67,6 +67,9 @@ impl Proxy {
                 }
             },
         };
+        if let Some(outcomes) = served.charged() {
+            outcomes.drawn(ctx.worker);
+        }
         let answer = self.refuse_served(&snapshot, request, ctx, &served);
         let destination = Arc::clone(&served.destination);
         ctx.served = Some(served);
@@ -119,14 +122,7 @@ impl Proxy {
         if served.destination.state.as_ref().is_some_and(|state| !state.healthy()) {
             return Some(Answer::retry_after(EndReason::NoHealthy, 1));
         }
-        // gRPC ends in trailers, which HTTP/1.1 endpoints of pingora-proxy cannot give.
-        let is_grpc = request.headers.get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
-        match &served.destination.upstream.answers {
-            Answers::Endpoints(rendered) if is_grpc && rendered.protocol == Protocol::Http1 => {
-                Some(Answer::of(EndReason::UpstreamProtocol))
-            }
-            _ => None,
-        }
+        lacks_trailers(request, &served.destination).then(|| Answer::of(EndReason::UpstreamProtocol))
     }
 
     fn is_misdirected(&self, snapshot: &Snapshot, sni: &str, host: &str) -> bool {
@@ -136,6 +132,14 @@ impl Proxy {
         };
         !sni.eq_ignore_ascii_case(host) && certificate(host).is_some_and(|own| certificate(sni) != Some(own))
     }
+}
+
+/// Whether the request is a gRPC call, which ends in trailers, and the version cannot give any: HTTP/1.1 endpoints of
+/// pingora-proxy cannot.
+pub(super) fn lacks_trailers(request: &RequestHeader, destination: &Destination) -> bool {
+    let is_grpc = request.headers.get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
+    is_grpc
+        && matches!(&destination.upstream.answers, Answers::Endpoints(rendered) if rendered.protocol == Protocol::Http1)
 }
 
 fn resolve(

@@ -9,6 +9,7 @@ use pingora::prelude::HttpPeer;
 use pingora::proxy::Session;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 
+use super::charge;
 use super::ctx::{Attempt, Ctx};
 use super::respond::apply;
 use crate::clock;
@@ -20,8 +21,8 @@ use crate::policy::headers::request_edits;
 use crate::policy::{retry, target};
 use crate::upstreams::Failure;
 
-/// More attempts than any version may ask for.
-pub(super) const MAX_ATTEMPTS: usize = 8;
+/// More attempts than a version and its spare may ask for together.
+pub(super) const MAX_ATTEMPTS: usize = 16;
 
 /// Picks an endpoint that this request has not tried.
 pub(super) fn begin(session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
@@ -30,6 +31,8 @@ pub(super) fn begin(session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer
     if ctx.attempts == 0 {
         state.budget().on_request();
     }
+    // What an attempt before has read of it is read again.
+    ctx.body_bytes = 0;
     let Some(pick) = state.pick(&ctx.tried, &mut rand::rng()) else {
         ctx.end = Some(EndReason::NoHealthy);
         return Error::e_explain(ErrorType::HTTPStatus(503), "no healthy endpoint");
@@ -145,7 +148,8 @@ pub(super) fn answered(session: &Session, head: &ResponseHeader, ctx: &mut Ctx) 
     if let Some(pick) = &ctx.attempt.pick {
         pick.succeeded();
     }
-    if again(session, ctx, retry::Failure::Status(status)) {
+    let failure = retry::Failure::Status(status);
+    if again(session, ctx, failure) || charge::stands_in(session, ctx, failure) {
         let mut error = Error::explain(ErrorType::HTTPStatus(status), "a status to be tried again");
         error.as_up();
         error.set_retry(true);
@@ -167,7 +171,8 @@ pub(super) fn failed(session: &Session, ctx: &mut Ctx, mut error: Box<Error>, re
     if let (Some(pick), Some(failure)) = (&ctx.attempt.pick, Failure::of(&error, reused)) {
         pick.failed(failure);
     }
-    let retry = kind(&error).is_some_and(|failure| again(session, ctx, failure));
+    let retry =
+        kind(&error).is_some_and(|failure| again(session, ctx, failure) || charge::stands_in(session, ctx, failure));
     error.set_retry(retry);
     error
 }
@@ -184,17 +189,32 @@ fn kind(error: &Error) -> Option<retry::Failure> {
     })
 }
 
-fn again(session: &Session, ctx: &Ctx, failure: retry::Failure) -> bool {
-    let Some(served) = &ctx.served else { return false };
-    let Some(state) = &served.destination.state else { return false };
+/// The request after a failed attempt, as policy sees it.
+pub(super) fn made<'s>(session: &'s Session, ctx: &Ctx) -> retry::Attempt<'s> {
     let head = session.req_header();
-    let attempt = retry::Attempt {
+    retry::Attempt {
         method: head.method.as_str(),
         idempotency_key: head.headers.contains_key("idempotency-key"),
         body: if session.as_ref().retry_buffer_truncated() { retry::Body::Gone } else { retry::Body::Replayable },
         answered: session.response_written().is_some(),
-        made: ctx.attempts,
+        made: ctx.attempts - ctx.attempts_before,
+    }
+}
+
+fn again(session: &Session, ctx: &Ctx, failure: retry::Failure) -> bool {
+    let Some(served) = &ctx.served else { return false };
+    let Some(state) = &served.destination.state else { return false };
+    let unseen = match failure {
+        retry::Failure::Unsent => true,
+        // The endpoint had closed an idle connection.
+        retry::Failure::Reset => ctx.attempt.reused,
+        retry::Failure::Timeout | retry::Failure::Status(_) => false,
     };
+    // A spare gets a request once.
+    if ctx.stand_in.is_some() && !unseen {
+        return false;
+    }
+    let attempt = made(session, ctx);
     let again = retry::again(&attempt, failure, &state.spec().retries, || state.budget().try_take());
     if again {
         served.destination.upstream_series.retried(match failure {

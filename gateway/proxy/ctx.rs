@@ -9,6 +9,7 @@ use crate::clock;
 use crate::edge::{Connection, Cut, HeadWait};
 use crate::live::Served;
 use crate::log::EndReason;
+use crate::outcomes::StandIn;
 use crate::policy::forwarded::Origin;
 use crate::policy::headers::RequestId;
 use crate::upstreams::{Pick, Tried};
@@ -16,21 +17,29 @@ use crate::upstreams::{Pick, Tried};
 /// One request, from its head to its line in the access log.
 pub struct Ctx {
     pub(super) started: Instant,
+    /// Which worker serves it.
+    pub(super) worker: usize,
     pub(super) connection: Option<Arc<Connection>>,
     /// Port of the listener.
     pub(super) port: u16,
     pub(super) origin: Option<Origin>,
     pub(super) id: Option<RequestId>,
-    /// Set once, by the one resolve of the request.
+    /// Set once, by the one resolve of the request. The shield puts the spare into the place of the version.
     pub(super) served: Option<Served>,
+    /// While a spare answers for a version that failed the request, which is charged with that already.
+    pub(super) stand_in: Option<StandIn>,
     pub(super) attempt: Attempt,
     /// Attempts made.
     pub(super) attempts: u32,
+    /// Of them, those at a version in whose place another one answers now.
+    pub(super) attempts_before: u32,
     pub(super) tried: Tried,
     /// Bytes of the request's body so far.
     pub(super) body_bytes: u64,
     /// Bytes of the answer's body so far.
     pub(super) sent_bytes: u64,
+    /// The status of the gRPC call that is being answered, as far as it is known.
+    pub(super) grpc: Option<u16>,
     /// From the request's head to the head of the answer.
     pub(super) first_byte: Option<Duration>,
     /// Counted while a long-lived answer is under way.
@@ -55,19 +64,23 @@ pub(super) struct Attempt {
 }
 
 impl Ctx {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(worker: usize) -> Self {
         Self {
             started: clock::now(),
+            worker,
             connection: None,
             port: 0,
             origin: None,
             id: None,
             served: None,
+            stand_in: None,
             attempt: Attempt::default(),
             attempts: 0,
+            attempts_before: 0,
             tried: Tried::default(),
             body_bytes: 0,
             sent_bytes: 0,
+            grpc: None,
             first_byte: None,
             stream: None,
             end: None,

@@ -7,6 +7,7 @@ use pingora_core::Error;
 
 use super::Proxy;
 use super::admit::{self, received_by};
+use super::charge;
 use super::ctx::Ctx;
 use super::respond::end_of;
 use crate::clock;
@@ -15,9 +16,11 @@ use crate::policy::headers::trace_id;
 
 impl Proxy {
     pub(super) fn record(&self, session: &Session, error: Option<&Error>, ctx: &mut Ctx) {
-        let duration = ctx.started.elapsed();
+        let now = clock::now();
+        let duration = now - ctx.started;
         let status = session.response_written().map(|head| head.status.as_u16());
         let end = ctx.end.unwrap_or_else(|| error.map_or(EndReason::Answered, end_of));
+        charge::ended(ctx, end, status, now);
         if let Some(served) = &ctx.served {
             served.destination.series.ended(status, duration);
             let upstream = &served.destination.upstream_series;
@@ -33,6 +36,7 @@ impl Proxy {
         }
         // Frees the endpoint before the rest of the request's body is read.
         ctx.attempt.pick = None;
+        ctx.stand_in = None;
         ctx.stream = None;
     }
 
@@ -69,6 +73,7 @@ impl Proxy {
                 function: served.destination.upstream.key.function.as_str(),
                 alias: served.destination.alias(),
                 version: served.destination.version(),
+                shielded_from: served.shielded_from(),
                 reason: served.resolution.reason.as_str(),
                 position: served.resolution.reason.position().map(|number| (served.resolution.reason.as_str(), number)),
             }),

@@ -10,6 +10,7 @@ use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use prometheus::IntGauge;
 
 use super::Proxy;
+use super::charge;
 use super::ctx::{Ctx, OpenStream};
 use crate::live::Served;
 use crate::log::EndReason;
@@ -44,6 +45,7 @@ fn edit(head: &mut ResponseHeader, ctx: &Ctx, received_by: Option<&'static str>)
     let key = served.and_then(|served| served.resolution.issued).map(|issued| issued.to_string());
     let response = ResponseContext {
         version: served.map(|served| served.destination.version()),
+        shielded_from: served.and_then(Served::shielded_from),
         version_header: served.is_some_and(|served| served.domain.as_ref().is_none_or(|domain| domain.version_header)),
         dialects: served.map_or(&[], |served| &served.destination.function.dialects),
         request_id: ctx.request_id(),
@@ -80,6 +82,7 @@ impl Proxy {
         let received_by = if head.version == http::Version::HTTP_2 { "2" } else { "1.1" };
         edit(head, ctx, Some(received_by))?;
         ctx.stream = self.long_lived(head).map(OpenStream::new);
+        charge::head(head, ctx);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::net::Ipv6Addr;
 use std::sync::{Arc, Weak};
 
 use config::model::HealthCheck;
+use config::table::RenderedHost;
 use http::Uri;
 use pingora::http::RequestHeader;
 use pingora_core::connectors::ConnectorOptions;
@@ -23,7 +24,7 @@ use super::{UpstreamState, peer};
 /// Checks all endpoints of an upstream every `every`, until it is dropped or retired. The start is spread over one
 /// period, so that a restart does not check everything at once.
 pub(super) async fn keep(upstream: Weak<UpstreamState>) {
-    let Some(every) = upstream.upgrade().and_then(|state| state.spec.health.as_ref().map(|check| check.every)) else {
+    let Some(every) = upstream.upgrade().and_then(|state| state.spec().health.as_ref().map(|check| check.every)) else {
         return;
     };
     let start = tokio::time::Instant::now() + every.mul_f64(rand::rng().random_range(0.0..1.0));
@@ -41,7 +42,7 @@ async fn check_all(state: &Arc<UpstreamState>) {
     for member in state.members.load().iter() {
         let (state, member) = (Arc::clone(state), Arc::clone(member));
         checks.spawn(async move {
-            let Some(check) = &state.spec.health else { return };
+            let Some(check) = &state.spec().health else { return };
             let Ok(_permit) = state.shared.checks.acquire().await else { return };
             let result = match tokio::time::timeout(check.timeout, ask(&state, &member, check)).await {
                 Ok(result) => result,
@@ -56,8 +57,11 @@ async fn check_all(state: &Arc<UpstreamState>) {
 /// One check, on a connection of its own. Says what was wrong.
 async fn ask(state: &UpstreamState, member: &Member, check: &HealthCheck) -> Result<(), String> {
     let connector = state.shared.connector.get_or_init(|| Connector::new(Some(ConnectorOptions::new(1))));
-    let host = state.spec.host.clone().unwrap_or_else(|| authority(&member.endpoint.host, member.port));
-    let peer = peer::for_check(&member.peer, check.timeout);
+    let host = match &state.spec().host {
+        RenderedHost::Set(host) => host.clone(),
+        RenderedHost::Keep | RenderedHost::Endpoint => authority(&member.endpoint.host, member.port),
+    };
+    let peer = peer::for_check(member.peer(), check.timeout);
     let status = async {
         let (mut session, _) = connector.get_http_session(&peer).await?;
         let scheme = if peer.is_tls() { "https" } else { "http" };

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio::task::JoinSet;
 
-use super::{Spec, UpstreamState};
+use super::{Rendered, UpstreamState};
 
 /// Time between two lookups of the same name, up to a tenth more or less.
 const EVERY: Duration = Duration::from_secs(5);
@@ -35,7 +35,7 @@ impl Lookup {
 }
 
 /// Whether any endpoint is a name.
-pub(super) fn has_names(spec: &Spec) -> bool {
+pub(super) fn has_names(spec: &Rendered) -> bool {
     spec.endpoints.iter().any(|(host, _)| is_name(host))
 }
 
@@ -48,7 +48,6 @@ pub(super) async fn keep(upstream: Weak<UpstreamState>) {
     while let Some(state) = upstream.upgrade() {
         let every = state.shared.lookup.every;
         look_up_all(&state).await;
-        state.settled.send_replace(true);
         drop(state);
         let pause = every.mul_f64(rand::rng().random_range(0.9..1.1));
         tokio::time::sleep(pause).await;
@@ -57,7 +56,7 @@ pub(super) async fn keep(upstream: Weak<UpstreamState>) {
 
 async fn look_up_all(state: &Arc<UpstreamState>) {
     let mut lookups = JoinSet::new();
-    for (index, (host, port)) in state.spec.endpoints.iter().enumerate() {
+    for (index, (host, port)) in state.spec().endpoints.iter().enumerate() {
         if is_name(host) {
             let (state, host, port) = (Arc::clone(state), host.clone(), *port);
             lookups.spawn(async move {

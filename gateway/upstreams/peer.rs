@@ -1,4 +1,4 @@
-//! Peers: endpoints as pingora wants to see them, finished before the first request.
+//! Peers: endpoints as pingora wants to see them, made for each attempt.
 //!
 //! pingora's pool is shared by everything, and its key leaves out the certificate authorities and the protocol. So each
 //! peer carries a `group_key` over all that makes one connection unlike another (function, version, stage, protocol,
@@ -31,7 +31,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Spec, UpstreamKey};
+use super::{Rendered, UpstreamKey};
 
 /// Streams at a time on one HTTP/2 connection (pingora's default of 1 is slower than HTTP/1.1).
 const H2_STREAMS: usize = 100;
@@ -65,7 +65,7 @@ pub(super) struct Trust {
 
 impl Trust {
     /// Reads the authorities. Blocks on the file: for the control plane only.
-    pub(super) fn load(key: &UpstreamKey, spec: &Spec) -> Result<Self, TrustError> {
+    pub(super) fn load(key: &UpstreamKey, spec: &Rendered) -> Result<Self, TrustError> {
         let mut hasher = DefaultHasher::new();
         (&key.function, key.version, &key.stage).hash(&mut hasher);
         std::mem::discriminant(&spec.protocol).hash(&mut hasher);
@@ -106,8 +106,8 @@ fn read_authorities(path: &PathBuf) -> Result<Vec<Vec<u8>>, TrustError> {
     if found.is_empty() { Err(TrustError::Empty { path: path.clone() }) } else { Ok(found) }
 }
 
-/// The finished peer of one endpoint.
-pub(super) fn template(spec: &Spec, trust: &Trust, host: &str, address: SocketAddr) -> HttpPeer {
+/// The peer of one endpoint.
+pub(super) fn of_endpoint(spec: &Rendered, trust: &Trust, host: &str, address: SocketAddr) -> HttpPeer {
     // An empty SNI would switch verification off in pingora; an endpoint's host is never empty.
     let sni = spec.tls.as_ref().map_or(String::new(), |tls| server_name(tls, host));
     let mut peer = HttpPeer::new(address, spec.tls.is_some(), sni);
@@ -136,8 +136,8 @@ fn server_name(tls: &UpstreamTls, host: &str) -> String {
 
 /// The peer of a request that wants an upgrade. Upgrades exist in HTTP/1.1 alone, so it speaks that even when the
 /// upstream is configured for HTTP/2; the tunnel's idle limit holds.
-pub(super) fn for_upgrade(template: &HttpPeer) -> Box<HttpPeer> {
-    let mut peer = Box::new(template.clone());
+pub(super) fn for_upgrade(peer: HttpPeer) -> Box<HttpPeer> {
+    let mut peer = Box::new(peer);
     peer.group_key ^= UPGRADE_SALT;
     peer.options.set_http_version(1, 1);
     // Writes wait for the idle limit, too.
@@ -147,8 +147,7 @@ pub(super) fn for_upgrade(template: &HttpPeer) -> Box<HttpPeer> {
 }
 
 /// The peer of a check: its own connection each time, never one that requests use.
-pub(super) fn for_check(template: &HttpPeer, timeout: Duration) -> HttpPeer {
-    let mut peer = template.clone();
+pub(super) fn for_check(mut peer: HttpPeer, timeout: Duration) -> HttpPeer {
     peer.group_key ^= CHECK_SALT;
     peer.options.max_h2_streams = 1;
     peer.options.connection_timeout = Some(timeout);
@@ -244,8 +243,8 @@ mod tests {
         Some(UpstreamTls { ca, sni: None, verify })
     }
 
-    fn finished(spec: &Spec, host: &str) -> HttpPeer {
-        template(spec, &Trust::load(&key(1), spec).unwrap(), host, SocketAddr::from(([127, 0, 0, 1], 443)))
+    fn finished(spec: &Rendered, host: &str) -> HttpPeer {
+        of_endpoint(spec, &Trust::load(&key(1), spec).unwrap(), host, SocketAddr::from(([127, 0, 0, 1], 443)))
     }
 
     #[test]
@@ -253,8 +252,8 @@ mod tests {
         let seconds = Duration::from_secs;
         let timeouts = Timeouts { connect: seconds(1), response: seconds(2), idle: seconds(3), keep_alive: seconds(4) };
         let patient = Timeouts { response: seconds(5), ..timeouts.clone() };
-        let peer = finished(&Spec { timeouts, ..spec(&[]) }, "127.0.0.1");
-        let patient = finished(&Spec { timeouts: patient, ..spec(&[]) }, "127.0.0.1");
+        let peer = finished(&Rendered { timeouts, ..spec(&[]) }, "127.0.0.1");
+        let patient = finished(&Rendered { timeouts: patient, ..spec(&[]) }, "127.0.0.1");
         let limits = |peer: &HttpPeer| {
             let o = &peer.options;
             [o.connection_timeout, o.total_connection_timeout, o.read_timeout, o.write_timeout, o.idle_timeout]
@@ -262,8 +261,8 @@ mod tests {
         };
         assert_eq!(limits(&peer), [1, 1, 3, 3, 4]);
         assert_eq!(limits(&patient), [1, 1, 5, 3, 4]);
-        assert_eq!(limits(&for_upgrade(&patient)), [1, 1, 3, 3, 4]);
-        assert_eq!(limits(&for_check(&peer, seconds(9))), [9, 9, 9, 3, 4]);
+        assert_eq!(limits(&for_upgrade(patient.clone())), [1, 1, 3, 3, 4]);
+        assert_eq!(limits(&for_check(peer.clone(), seconds(9))), [9, 9, 9, 3, 4]);
     }
 
     #[test]
@@ -276,13 +275,13 @@ mod tests {
         let sni = Some(UpstreamTls { ca: None, sni: Some("other.test".parse().unwrap()), verify: true });
         let specs = [
             plain.clone(),
-            Spec { protocol: Protocol::H2c, ..plain.clone() },
-            Spec { tls: tls(None, true), ..plain.clone() },
-            Spec { tls: tls(None, true), protocol: Protocol::H2, ..plain.clone() },
-            Spec { tls: tls(None, false), ..plain.clone() },
-            Spec { tls: tls(ca.clone(), true), ..plain.clone() },
-            Spec { tls: tls(other, true), ..plain.clone() },
-            Spec { tls: sni, ..plain.clone() },
+            Rendered { protocol: Protocol::H2c, ..plain.clone() },
+            Rendered { tls: tls(None, true), ..plain.clone() },
+            Rendered { tls: tls(None, true), protocol: Protocol::H2, ..plain.clone() },
+            Rendered { tls: tls(None, false), ..plain.clone() },
+            Rendered { tls: tls(ca.clone(), true), ..plain.clone() },
+            Rendered { tls: tls(other, true), ..plain.clone() },
+            Rendered { tls: sni, ..plain.clone() },
         ];
         let mut keys = BTreeSet::new();
         let mut peers = 0;
@@ -291,8 +290,9 @@ mod tests {
             for key in [key(1), key(2), stage] {
                 let trust = Trust::load(&key, spec).unwrap();
                 assert_eq!(trust.group_key, Trust::load(&key, spec).unwrap().group_key, "the same is the same");
-                let peer = template(spec, &trust, "shop.test", SocketAddr::from(([127, 0, 0, 1], 443)));
-                let others = [for_upgrade(&peer).reuse_hash(), for_check(&peer, Duration::MAX).reuse_hash()];
+                let peer = of_endpoint(spec, &trust, "shop.test", SocketAddr::from(([127, 0, 0, 1], 443)));
+                let others =
+                    [for_upgrade(peer.clone()).reuse_hash(), for_check(peer.clone(), Duration::MAX).reuse_hash()];
                 keys.extend(others.into_iter().chain([peer.reuse_hash()]));
                 peers += 3;
             }
@@ -308,21 +308,21 @@ mod tests {
 
     #[test]
     fn the_certificate_must_carry_the_configured_name_or_the_host() {
-        let https = Spec { tls: tls(None, true), ..spec(&[]) };
+        let https = Rendered { tls: tls(None, true), ..spec(&[]) };
         assert_eq!(finished(&https, "shop.test").sni, "shop.test");
         assert_eq!(finished(&https, "::1").sni, "::1", "never empty: that would switch verification off");
         assert!(finished(&https, "shop.test").options.verify_cert);
         let named = UpstreamTls { ca: None, sni: Some("other.test".parse().unwrap()), verify: false };
-        let peer = finished(&Spec { tls: Some(named), ..https }, "shop.test");
+        let peer = finished(&Rendered { tls: Some(named), ..https }, "shop.test");
         assert_eq!((&*peer.sni, peer.options.verify_cert, peer.options.verify_hostname), ("other.test", false, false));
     }
 
     #[test]
     fn http2_is_spoken_when_configured_but_never_for_upgrades() {
-        let h2c = finished(&Spec { protocol: Protocol::H2c, ..spec(&[]) }, "127.0.0.1");
+        let h2c = finished(&Rendered { protocol: Protocol::H2c, ..spec(&[]) }, "127.0.0.1");
         assert_eq!(h2c.options.alpn, ALPN::H2);
         assert_eq!(h2c.options.max_h2_streams, 100);
-        assert_eq!(for_upgrade(&h2c).options.alpn, ALPN::H1);
+        assert_eq!(for_upgrade(h2c).options.alpn, ALPN::H1);
         assert_eq!(finished(&spec(&[]), "127.0.0.1").options.alpn, ALPN::H1);
     }
 
@@ -330,7 +330,7 @@ mod tests {
     fn bad_authorities_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(CA);
-        let load = || Trust::load(&key(1), &Spec { tls: tls(Some(path.clone()), true), ..spec(&[]) });
+        let load = || Trust::load(&key(1), &Rendered { tls: tls(Some(path.clone()), true), ..spec(&[]) });
         let message = || load().unwrap_err().to_string();
         assert!(message().contains("authority.pem: cannot read the certificate authorities"), "{}", message());
         fs::write(&path, "not PEM").unwrap();

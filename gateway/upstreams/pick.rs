@@ -6,14 +6,15 @@
 //! never makes a version unhealthy, only active checks (and names that have no address) do. No lock, no allocation.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType};
 use rand::Rng;
 
 use super::endpoint::{Endpoint, Millis, Standing};
-use super::{Event, Reporter, UpstreamState, peer};
+use super::state::Common;
+use super::{Event, UpstreamState, peer};
 
 /// The most attempts of one request that are remembered.
 const MAX_TRIED: usize = 8;
@@ -69,15 +70,12 @@ impl Failure {
     }
 }
 
-/// One endpoint of one upstream, with its finished peer.
+/// One endpoint of one upstream.
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) port: u16,
-    pub(super) peer: HttpPeer,
-    pub(super) reporter: Arc<Reporter>,
-    /// The upstream, for its other members.
-    pub(super) upstream: Weak<UpstreamState>,
+    pub(super) common: Arc<Common>,
 }
 
 /// A picked endpoint, in flight until it is dropped.
@@ -115,19 +113,19 @@ impl Pick {
     /// `timeouts.response` and `timeouts.idle`; who sends the request keeps the limit on the head.
     #[must_use]
     pub fn peer(&self) -> Box<HttpPeer> {
-        Box::new(self.member.peer.clone())
+        Box::new(self.member.peer())
     }
 
     /// The peer for a request that wants an upgrade: HTTP/1.1, its own connection, `timeouts.idle` for each read of the
     /// tunnel, and the way around pingora's lost tunnels (issue 946), which holds while no request body filter awaits.
     #[must_use]
     pub fn peer_for_upgrade(&self) -> Box<HttpPeer> {
-        peer::for_upgrade(&self.member.peer)
+        peer::for_upgrade(self.member.peer())
     }
 
     /// The attempt was answered, with whatever status.
     pub fn succeeded(&self) {
-        let Member { endpoint, reporter, .. } = &*self.member;
+        let (endpoint, reporter) = (&self.member.endpoint, &self.member.common.reporter);
         if endpoint.succeeded(self.probe, || reporter.millis()) {
             reporter.tell(&Event::Returned { endpoint: endpoint.address });
         }
@@ -135,7 +133,7 @@ impl Pick {
 
     /// The attempt failed. An attempt that says neither (a client that left) changes nothing.
     pub fn failed(&self, failure: Failure) {
-        let Member { endpoint, reporter, .. } = &*self.member;
+        let (endpoint, reporter) = (&self.member.endpoint, &self.member.common.reporter);
         if let Some(time) = endpoint.failed(self.probe, reporter.millis(), || self.member.is_last()) {
             reporter.tell(&Event::Ejected { endpoint: endpoint.address, after: failure, time });
         }
@@ -149,9 +147,15 @@ impl Drop for Pick {
 }
 
 impl Member {
+    /// The peer of one attempt.
+    pub(super) fn peer(&self) -> HttpPeer {
+        let Common { spec, trust, .. } = &*self.common;
+        peer::of_endpoint(spec, trust, &self.endpoint.host, self.endpoint.address)
+    }
+
     /// Whether an ejection would leave the upstream without a usable endpoint.
     fn is_last(&self) -> bool {
-        let Some(upstream) = self.upstream.upgrade() else { return true };
+        let Some(upstream) = self.common.upstream.upgrade() else { return true };
         let usable = |member: &Arc<Self>| member.endpoint.is_up() && member.endpoint.in_good_standing();
         !upstream.members.load().iter().any(|other| usable(other) && other.endpoint.id != self.endpoint.id)
     }
@@ -165,8 +169,8 @@ impl UpstreamState {
         let members = self.members.load();
         match &***members {
             [] => None,
-            [only] => only.endpoint.is_up().then(|| Pick::new(only, only.claims(|| self.reporter.millis()))),
-            many => Choice { many, tried, millis: &|| self.reporter.millis() }.pick(rng),
+            [only] => only.endpoint.is_up().then(|| Pick::new(only, only.claims(|| self.common.reporter.millis()))),
+            many => Choice { many, tried, millis: &|| self.common.reporter.millis() }.pick(rng),
         }
     }
 }
@@ -270,7 +274,7 @@ mod tests {
     }
 
     fn eject(state: &UpstreamState, index: usize) {
-        let now = state.reporter.millis();
+        let now = state.common.reporter.millis();
         let members = state.members.load();
         assert!((0..5).any(|_| members[index].endpoint.failed(false, now, || false).is_some()));
     }
@@ -347,7 +351,10 @@ mod tests {
         eject(&state, 1);
         let mut rng = rng();
         let members = state.members.load();
-        until("the time is over", || members[1].endpoint.standing(state.reporter.millis()) == Standing::ProbeDue).await;
+        until("the time is over", || {
+            members[1].endpoint.standing(state.common.reporter.millis()) == Standing::ProbeDue
+        })
+        .await;
         let picks: Vec<_> = (0..60).map(|_| state.pick(&Tried::default(), &mut rng).unwrap()).collect();
         let probes: Vec<_> = picks.iter().filter(|pick| index_of(&state, pick) == 1).collect();
         assert_eq!(probes.len(), 1);

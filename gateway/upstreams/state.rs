@@ -7,26 +7,30 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::endpoint::Endpoint;
-use super::peer::{self, Trust};
+use super::peer::Trust;
 use super::pick::Member;
-use super::{Event, Reporter, RetryBudget, Shared, Spec, UpstreamKey, health, names};
+use super::{Event, Rendered, Reporter, RetryBudget, Shared, UpstreamKey, health, names};
 
 /// One upstream at run time: its endpoints, their health, its retry budget.
 pub struct UpstreamState {
-    pub(super) spec: Arc<Spec>,
-    pub(super) trust: Trust,
+    pub(super) common: Arc<Common>,
     pub(super) shared: Arc<Shared>,
-    pub(super) reporter: Arc<Reporter>,
     budget: Arc<RetryBudget>,
     pub(super) members: ArcSwap<Box<[Arc<Member>]>>,
     healthy: AtomicBool,
     control: Mutex<Control>,
-    pub(super) settled: watch::Sender<bool>,
-    this: Weak<Self>,
+}
+
+/// What an upstream has in common with its members, which outlive it where a request holds one.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) spec: Arc<Rendered>,
+    pub(super) trust: Trust,
+    pub(super) reporter: Reporter,
+    pub(super) upstream: Weak<UpstreamState>,
 }
 
 /// What only the control plane touches.
@@ -50,19 +54,25 @@ impl UpstreamState {
     /// Which upstream it is.
     #[must_use]
     pub fn key(&self) -> &UpstreamKey {
-        &self.reporter.key
+        &self.common.reporter.key
     }
 
     /// What it is made of.
     #[must_use]
-    pub fn spec(&self) -> &Arc<Spec> {
-        &self.spec
+    pub fn spec(&self) -> &Arc<Rendered> {
+        &self.common.spec
     }
 
     /// What is left for retries.
     #[must_use]
     pub fn budget(&self) -> &RetryBudget {
         &self.budget
+    }
+
+    /// Attempts in flight at all its endpoints.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.members.load().iter().map(|member| member.endpoint.in_flight()).sum()
     }
 
     /// Each endpoint as it is now.
@@ -86,14 +96,8 @@ impl UpstreamState {
     #[must_use]
     pub fn unresolved(&self) -> Vec<(String, String)> {
         let control = self.control();
-        let names = self.spec.endpoints.iter().map(|(host, _)| host.clone());
+        let names = self.spec().endpoints.iter().map(|(host, _)| host.clone());
         names.zip(&control.errors).filter_map(|(name, error)| Some((name, error.clone()?))).collect()
-    }
-
-    /// Waits until every name has been looked up once, successfully or not. At once when an address of each is known.
-    pub async fn settled(&self) {
-        // An error means that the state was dropped; then there is nothing to wait for.
-        let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
     }
 }
 
@@ -119,7 +123,7 @@ impl UpstreamState {
     pub(super) fn start(
         shared: &Arc<Shared>,
         key: UpstreamKey,
-        spec: Arc<Spec>,
+        spec: Arc<Rendered>,
         trust: Trust,
         old: Option<&Self>,
     ) -> Arc<Self> {
@@ -135,17 +139,14 @@ impl UpstreamState {
         });
         let addresses: Vec<_> = addresses.collect();
         let errors = vec![None; addresses.len()];
+        let reporter = Reporter { key, observer, start: shared.start };
         let state = Arc::new_cyclic(|this| Self {
-            spec,
-            trust,
+            common: Arc::new(Common { spec, trust, reporter, upstream: Weak::clone(this) }),
             shared: Arc::clone(shared),
-            reporter: Arc::new(Reporter { key, observer, start: shared.start }),
             budget,
             members: ArcSwap::from_pointee(Box::default()),
             healthy: AtomicBool::new(false),
             control: Mutex::new(Control { addresses, errors, tasks: Vec::new(), retired: false }),
-            settled: watch::Sender::new(false),
-            this: Weak::clone(this),
         });
         let known = old.map(|old| old.members.load_full());
         state.set_up(known.as_ref().map_or(&[], |known| known));
@@ -156,19 +157,17 @@ impl UpstreamState {
     fn set_up(&self, known: &[Arc<Member>]) {
         let mut control = self.control();
         self.rebuild(&control.addresses, known);
-        if self.spec.health.is_none() {
+        let Common { spec, upstream, .. } = &*self.common;
+        if spec.health.is_none() {
             self.members.load().iter().for_each(|member| member.endpoint.unchecked());
         }
         self.refresh();
-        if control.addresses.iter().all(|addresses| !addresses.is_empty()) {
-            self.settled.send_replace(true);
-        }
         let runtime = &self.shared.runtime;
-        if names::has_names(&self.spec) {
-            control.tasks.push(runtime.spawn(names::keep(Weak::clone(&self.this))).abort_handle());
+        if names::has_names(spec) {
+            control.tasks.push(runtime.spawn(names::keep(Weak::clone(upstream))).abort_handle());
         }
-        if self.spec.health.is_some() {
-            control.tasks.push(runtime.spawn(health::keep(Weak::clone(&self.this))).abort_handle());
+        if spec.health.is_some() {
+            control.tasks.push(runtime.spawn(health::keep(Weak::clone(upstream))).abort_handle());
         }
     }
 
@@ -177,8 +176,7 @@ impl UpstreamState {
         let mut control = self.control();
         control.retired = true;
         control.tasks.drain(..).for_each(|task| task.abort());
-        self.settled.send_replace(true);
-        self.spec.endpoints.iter().cloned().zip(control.addresses.iter().cloned()).collect()
+        self.spec().endpoints.iter().cloned().zip(control.addresses.iter().cloned()).collect()
     }
 
     /// Makes the members for these addresses; endpoints among `known` keep their state.
@@ -186,7 +184,7 @@ impl UpstreamState {
         let known: HashMap<(&str, SocketAddr), &Arc<Member>> =
             known.iter().map(|member| ((&*member.endpoint.host, member.endpoint.address), member)).collect();
         let mut members = Vec::new();
-        for ((host, port), addresses) in self.spec.endpoints.iter().zip(addresses) {
+        for ((host, port), addresses) in self.spec().endpoints.iter().zip(addresses) {
             for &address in addresses {
                 let endpoint = match known.get(&(host.as_str(), address)) {
                     Some(member) => Arc::clone(&member.endpoint),
@@ -195,13 +193,7 @@ impl UpstreamState {
                         Arc::new(Endpoint::new(id, host.as_str().into(), address))
                     }
                 };
-                members.push(Arc::new(Member {
-                    peer: peer::template(&self.spec, &self.trust, host, address),
-                    endpoint,
-                    port: *port,
-                    reporter: Arc::clone(&self.reporter),
-                    upstream: Weak::clone(&self.this),
-                }));
+                members.push(Arc::new(Member { endpoint, port: *port, common: Arc::clone(&self.common) }));
             }
         }
         self.members.store(Arc::new(members.into_boxed_slice()));
@@ -219,12 +211,12 @@ impl UpstreamState {
         if control.retired {
             return;
         }
-        let name = &*self.spec.endpoints[index].0;
+        let name = &*self.spec().endpoints[index].0;
         match answer {
             Err(error) => {
                 let kept = control.addresses[index].len();
                 if control.errors[index].is_none() {
-                    self.reporter.tell(&Event::Unresolved { name, error: &error, kept });
+                    self.common.reporter.tell(&Event::Unresolved { name, error: &error, kept });
                 }
                 control.errors[index] = Some(error);
             }
@@ -232,7 +224,7 @@ impl UpstreamState {
                 let back = control.errors[index].take().is_some();
                 let differs = control.addresses[index] != addresses;
                 if back || differs {
-                    self.reporter.tell(&Event::Resolved { name, addresses: &addresses });
+                    self.common.reporter.tell(&Event::Resolved { name, addresses: &addresses });
                 }
                 if differs {
                     control.addresses[index] = addresses;
@@ -245,7 +237,7 @@ impl UpstreamState {
 
     /// The result of one active check: `Err` with the reason.
     pub(super) fn checked(&self, member: &Member, result: Result<(), String>) {
-        let Some(health) = &self.spec.health else { return };
+        let Some(health) = &self.spec().health else { return };
         let control = self.control();
         if control.retired {
             return;
@@ -255,8 +247,8 @@ impl UpstreamState {
         self.refresh();
         drop(control);
         match (turn, result) {
-            (Some(_), Ok(())) => self.reporter.tell(&Event::Up { endpoint }),
-            (Some(_), Err(reason)) => self.reporter.tell(&Event::Down { endpoint, reason: &reason }),
+            (Some(_), Ok(())) => self.common.reporter.tell(&Event::Up { endpoint }),
+            (Some(_), Err(reason)) => self.common.reporter.tell(&Event::Down { endpoint, reason: &reason }),
             (None, _) => {}
         }
     }

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use config::model::{HealthCheck, Protocol, Retries, Timeouts};
+use config::model::{HealthCheck, Protocol, Retries, Timeouts, UpstreamTls};
 use config::name::VersionId;
+use config::table::{RenderedEdits, RenderedHost};
 use pingora_core::connectors::http::Connector;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -28,12 +29,14 @@ pub(super) fn key(version: u32) -> UpstreamKey {
     UpstreamKey { function: "shop".parse().expect("a name"), version, stage: None }
 }
 
-pub(super) fn spec(endpoints: &[(&str, u16)]) -> Spec {
-    Spec {
+pub(super) fn spec(endpoints: &[(&str, u16)]) -> Rendered {
+    Rendered {
         endpoints: endpoints.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect(),
         protocol: Protocol::Http1,
         tls: None,
-        host: None,
+        host: RenderedHost::Keep,
+        path_prefix: String::new(),
+        headers: RenderedEdits::default(),
         health: None,
         timeouts: Timeouts::default(),
         retries: Retries::default(),
@@ -41,7 +44,7 @@ pub(super) fn spec(endpoints: &[(&str, u16)]) -> Spec {
 }
 
 /// Endpoints 10.0.0.1 to 10.0.0.`count`, which are never dialled.
-pub(super) fn paper_spec(count: usize) -> Spec {
+pub(super) fn paper_spec(count: usize) -> Rendered {
     let hosts: Vec<String> = (1..=count).map(|n| format!("10.0.0.{n}")).collect();
     spec(&hosts.iter().map(|host| (host.as_str(), 80)).collect::<Vec<_>>())
 }
@@ -71,7 +74,7 @@ pub(super) fn upstreams() -> (Upstreams, Arc<Notes>) {
     (Upstreams::new(Handle::current(), Arc::clone(&notes) as Arc<dyn Observer>), notes)
 }
 
-pub(super) fn reconcile(upstreams: &mut Upstreams, key: UpstreamKey, spec: Spec) -> Arc<UpstreamState> {
+pub(super) fn reconcile(upstreams: &mut Upstreams, key: UpstreamKey, spec: Rendered) -> Arc<UpstreamState> {
     upstreams.reconcile(vec![(key, Arc::new(spec))]).unwrap().remove(0)
 }
 
@@ -200,7 +203,7 @@ async fn checks_turn_an_endpoint_down_and_up_again() {
     let (mut upstreams, notes) = upstreams();
     let every = Duration::from_millis(20);
     let health = HealthCheck { path: "/healthz?deep=1".into(), every, rise: 2, fall: 3, ..HealthCheck::default() };
-    let spec = Spec { health: Some(health), ..spec(&[("127.0.0.1", server.port)]) };
+    let spec = Rendered { health: Some(health), ..spec(&[("127.0.0.1", server.port)]) };
     let state = reconcile(&mut upstreams, key(1), spec.clone());
     assert!(state.healthy(), "healthy until checks say otherwise");
     until("checks run", || server.asked() >= 3).await;
@@ -224,7 +227,7 @@ async fn checks_turn_an_endpoint_down_and_up_again() {
     // Without checks the endpoint is healthy again, whatever they said before.
     server.status.store(500, SeqCst);
     until("down again", || !state.healthy()).await;
-    let unchecked = reconcile(&mut upstreams, key(1), Spec { health: None, ..spec });
+    let unchecked = reconcile(&mut upstreams, key(1), Rendered { health: None, ..spec });
     assert!(unchecked.healthy());
 }
 
@@ -234,7 +237,7 @@ async fn a_silent_endpoint_fails_its_checks() {
     let (mut upstreams, notes) = upstreams();
     let (every, timeout) = (Duration::from_millis(10), Duration::from_millis(30));
     let health = Some(HealthCheck { every, timeout, fall: 1, ..HealthCheck::default() });
-    let spec = Spec { health, ..spec(&[("127.0.0.1", listener.local_addr().unwrap().port())]) };
+    let spec = Rendered { health, ..spec(&[("127.0.0.1", listener.local_addr().unwrap().port())]) };
     let state = reconcile(&mut upstreams, key(1), spec);
     until("down", || !state.healthy()).await;
     assert_eq!(notes.count("is down"), 1);
@@ -245,7 +248,7 @@ async fn checks_stop_when_the_upstream_goes() {
     let server = Scripted::start(200).await;
     let (mut upstreams, _) = upstreams();
     let health = Some(HealthCheck { every: Duration::from_millis(5), ..HealthCheck::default() });
-    let spec = Spec { health, ..spec(&[("127.0.0.1", server.port)]) };
+    let spec = Rendered { health, ..spec(&[("127.0.0.1", server.port)]) };
     let state = reconcile(&mut upstreams, key(1), spec);
     until("checks run", || server.asked() > 0).await;
     upstreams.forget(&key(1));
@@ -278,7 +281,7 @@ async fn checks_speak_http2_when_the_upstream_does() {
     });
     let (mut upstreams, notes) = upstreams();
     let health = HealthCheck { every: Duration::from_millis(10), fall: 2, ..HealthCheck::default() };
-    let spec = Spec { health: Some(health), protocol: Protocol::H2c, ..spec(&[("127.0.0.1", port)]) };
+    let spec = Rendered { health: Some(health), protocol: Protocol::H2c, ..spec(&[("127.0.0.1", port)]) };
     let state = reconcile(&mut upstreams, key(1), spec);
     until("down", || !state.healthy()).await;
     assert_eq!(notes.count("answered 404"), 1);
@@ -292,8 +295,7 @@ async fn checks_speak_http2_when_the_upstream_does() {
 async fn localhost_is_resolved_and_picked() {
     let (mut upstreams, notes) = upstreams();
     let state = reconcile(&mut upstreams, key(1), spec(&[("localhost", 8080)]));
-    state.settled().await;
-    assert!(state.healthy());
+    until("an address", || state.healthy()).await;
     let pick = state.pick(&Tried::default(), &mut rng()).unwrap();
     assert!(pick.address().ip().is_loopback());
     assert_eq!((pick.host(), pick.port()), ("localhost", 8080));
@@ -305,10 +307,9 @@ async fn a_name_that_does_not_exist_is_no_endpoint_but_others_are() {
     let (mut upstreams, notes) = upstreams();
     let state = reconcile(&mut upstreams, key(1), spec(&[("nowhere.invalid", 80)]));
     assert!(!state.healthy());
-    state.settled().await;
+    until("the failure", || notes.count("nowhere.invalid cannot be resolved") == 1).await;
     assert!(!state.healthy());
     assert!(state.pick(&Tried::default(), &mut rng()).is_none());
-    assert_eq!(notes.count("nowhere.invalid cannot be resolved"), 1);
     assert_eq!(state.unresolved().len(), 1);
     assert_eq!(state.unresolved()[0].0, "nowhere.invalid");
     let both = spec(&[("nowhere.invalid", 80), ("127.0.0.1", 80)]);
@@ -337,8 +338,7 @@ async fn a_name_is_followed_and_its_last_good_answer_kept() {
     let answers: Answer = Arc::new(Mutex::new(Ok(vec![b, a, b])));
     let (mut upstreams, notes) = scripted_names(&answers);
     let state = reconcile(&mut upstreams, key(1), spec(&[("shop.test", 80)]));
-    state.settled().await;
-    assert_eq!(addresses(&state), [a, b].into());
+    until("the first answer", || addresses(&state) == [a, b].into()).await;
     assert_eq!(state.endpoints().len(), 2, "no address twice");
     let mut rng = rng();
     let held = std::iter::repeat_with(|| state.pick(&Tried::default(), &mut rng).unwrap())
@@ -357,7 +357,6 @@ async fn a_name_is_followed_and_its_last_good_answer_kept() {
     // Over a config change too, which a lookup that fails must not undo.
     let more = spec(&[("shop.test", 80), ("10.0.0.9", 80)]);
     let state = reconcile(&mut upstreams, key(1), more);
-    state.settled().await;
     until("the empty answer", || notes.count("the answer is empty") == 1).await;
     assert!(addresses(&state).is_superset(&[b, c].into()));
     assert_eq!(load(&state), Some(1));
@@ -408,7 +407,7 @@ async fn a_revision_with_a_problem_changes_nothing_and_names_every_problem() {
     let (mut upstreams, _) = upstreams();
     let before = reconcile(&mut upstreams, key(1), paper_spec(1));
     let tls = UpstreamTls { ca: Some("/nowhere/ca.pem".into()), sni: None, verify: true };
-    let bad = Arc::new(Spec { tls: Some(tls), ..paper_spec(1) });
+    let bad = Arc::new(Rendered { tls: Some(tls), ..paper_spec(1) });
     let wanted = vec![(key(1), Arc::new(paper_spec(2))), (key(2), Arc::clone(&bad)), (key(3), bad)];
     let problems: Vec<_> = upstreams.reconcile(wanted).unwrap_err().iter().map(ToString::to_string).collect();
     assert_eq!(problems.len(), 2);

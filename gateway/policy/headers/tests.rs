@@ -237,6 +237,7 @@ fn odd_spellings_of_our_names_are_ours_too() {
 fn a_response_says_what_its_domain_and_dialects_ask_for() {
     let context = ResponseContext {
         version: VersionId::number(2),
+        shielded_from: VersionId::number(3),
         version_header: true,
         dialects: &[Dialect::Fc, Dialect::Aws],
         request_id: b"id-1",
@@ -253,6 +254,7 @@ fn a_response_says_what_its_domain_and_dialects_ask_for() {
             "set-cookie: a=b",
             "via: 1.1 inner",
             "x-weir-version: 2",
+            "x-weir-shielded-from: 3",
             "x-fc-invocation-function-version: 2",
             "x-amz-executed-version: 2",
             "x-request-id: id-1",
@@ -263,7 +265,7 @@ fn a_response_says_what_its_domain_and_dialects_ask_for() {
     let cookie = Some(IssuedCookie { secure: false, ..context.cookie.unwrap() });
     let quiet = ResponseContext { version_header: false, dialects: &[], cookie, received_by: None, ..context };
     assert_eq!(
-        lines(&quiet, &[("X-Weir-Version", b"9")]),
+        lines(&quiet, &[("X-Weir-Version", b"9"), ("x-weir-shielded-from", b"9")]),
         ["x-request-id: id-1", "set-cookie: weir_key=00ff; Path=/; Max-Age=60; HttpOnly; SameSite=Lax"]
     );
 }

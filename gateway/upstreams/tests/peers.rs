@@ -104,7 +104,7 @@ async fn handshake(gateway: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-fn state(spec: Spec) -> Arc<UpstreamState> {
+fn state(spec: Rendered) -> Arc<UpstreamState> {
     reconcile(&mut upstreams().0, key(1), spec)
 }
 
@@ -152,9 +152,9 @@ fn certificate(dir: &tempfile::TempDir, name: &str) -> (TlsAcceptor, PathBuf) {
     (TlsAcceptor::from(Arc::new(config)), path)
 }
 
-fn https(port: u16, ca: Option<PathBuf>, sni: Option<&str>, verify: bool) -> Spec {
+fn https(port: u16, ca: Option<PathBuf>, sni: Option<&str>, verify: bool) -> Rendered {
     let sni = sni.map(|name| name.parse().unwrap());
-    Spec { tls: Some(UpstreamTls { ca, sni, verify }), ..spec(&[("127.0.0.1", port)]) }
+    Rendered { tls: Some(UpstreamTls { ca, sni, verify }), ..spec(&[("127.0.0.1", port)]) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,274 @@
+//! Outcome cells: what came of the requests that the split of an alias gave to one version. They are told; they decide
+//! nothing.
+//!
+//! **What is counted.** Requests that the split drew (slot, bucket, random, or the only version above weight 0), each for
+//! the version that was drawn, whoever answered in the end. Not requests that a rule, an override of the version, or a
+//! named number led there. A routing key counts once per batch, with its first outcome; draws are all counted.
+//!
+//! **What it costs.** Every worker has cells of its own, on cache lines of its own, made when it counts here first; after
+//! that nothing allocates and nothing locks. Only the buckets of a batch are shared, and only failures touch the wake.
+
+mod recent;
+mod wake;
+
+use std::array;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use config::outcome::{Class, Counts, LATENCY_BUCKETS, latency_bucket};
+
+pub use recent::Recent;
+use recent::RecentCells;
+pub use wake::Wake;
+
+/// Buckets of a split, one bit each.
+const BUCKET_WORDS: usize = 10_000_usize.div_ceil(64);
+
+/// Cells of one version under one alias. They only rise.
+pub struct Outcomes {
+    workers: Box<[OnceLock<Box<Cells>>]>,
+    /// Buckets with an outcome in this batch; made for the first one.
+    batch: OnceLock<Box<[AtomicU64; BUCKET_WORDS]>>,
+    stand_ins: AtomicU32,
+    wake: Arc<Wake>,
+    started: Instant,
+}
+
+/// What one worker counted. A pair of cache lines is what adjacent-line prefetch moves.
+#[repr(align(128))]
+struct Cells {
+    drawn: AtomicU64,
+    classes: [AtomicU64; Class::ALL.len()],
+    recent: RecentCells,
+    latencies: [AtomicU64; LATENCY_BUCKETS],
+}
+
+/// What came of one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// What it counts as.
+    pub class: Class,
+    /// From the head of the request to the head of the answer, if there was an answer.
+    pub latency: Option<Duration>,
+    /// The bucket of its routing key, if that drew it.
+    pub bucket: Option<u16>,
+    /// When.
+    pub at: Instant,
+}
+
+impl Outcomes {
+    /// Nothing counted yet. `wake` is told of failures.
+    #[must_use]
+    pub fn new(workers: usize, wake: Arc<Wake>, now: Instant) -> Self {
+        Self {
+            workers: (0..workers).map(|_| OnceLock::new()).collect(),
+            batch: OnceLock::new(),
+            stand_ins: AtomicU32::new(0),
+            wake,
+            started: now,
+        }
+    }
+
+    /// The split drew a request. `worker` is below the number of workers.
+    pub fn drawn(&self, worker: usize) {
+        self.cells(worker).drawn.fetch_add(1, Relaxed);
+    }
+
+    /// A drawn request has its outcome.
+    pub fn ended(&self, worker: usize, ended: &Ended) {
+        let cells = self.cells(worker);
+        let failed = ended.class.is_failure(false);
+        if ended.class != Class::ClientGone {
+            cells.recent.add(self.age(ended.at), failed);
+        }
+        if ended.bucket.is_some_and(|bucket| self.is_in_batch(bucket)) {
+            return;
+        }
+        cells.classes[ended.class as usize].fetch_add(1, Relaxed);
+        if let Some(latency) = ended.latency {
+            cells.latencies[latency_bucket(latency)].fetch_add(1, Relaxed);
+        }
+        if failed {
+            self.wake.wake();
+        }
+    }
+
+    /// Outcomes and draws of all workers since the beginning.
+    #[must_use]
+    pub fn side(&self) -> (Counts, u64) {
+        let (mut counts, mut drawn) = (Counts::default(), 0);
+        for cells in self.workers.iter().filter_map(OnceLock::get) {
+            counts.classes.iter_mut().zip(&cells.classes).for_each(|(sum, cell)| *sum += cell.load(Relaxed));
+            counts.latencies.iter_mut().zip(&cells.latencies).for_each(|(sum, cell)| *sum += cell.load(Relaxed));
+            drawn += cells.drawn.load(Relaxed);
+        }
+        (counts, drawn)
+    }
+
+    /// When they began to count.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Routing keys count anew. An outcome that comes meanwhile counts in the batch before or in the next one.
+    pub fn next_batch(&self) {
+        self.batch.get().into_iter().flat_map(|words| words.iter()).for_each(|word| word.store(0, Relaxed));
+    }
+
+    /// What came of its requests over the last seconds, every request of a routing key counted.
+    #[must_use]
+    pub fn recent(&self, now: Instant) -> Recent {
+        let age = self.age(now);
+        self.workers.iter().filter_map(OnceLock::get).map(|cells| cells.recent.at(age)).sum()
+    }
+
+    /// A request of another version that this one answers instead, unless `most` are under way already.
+    #[must_use]
+    pub fn stand_in(self: &Arc<Self>, most: u32) -> Option<StandIn> {
+        // Taken first and given back if that was too much: workers that race can be refused, never overdraw.
+        if self.stand_ins.fetch_add(1, Relaxed) < most {
+            return Some(StandIn(Arc::clone(self)));
+        }
+        self.stand_ins.fetch_sub(1, Relaxed);
+        None
+    }
+
+    fn cells(&self, worker: usize) -> &Cells {
+        self.workers[worker].get_or_init(|| {
+            Box::new(Cells {
+                drawn: AtomicU64::new(0),
+                classes: array::from_fn(|_| AtomicU64::new(0)),
+                recent: RecentCells::default(),
+                latencies: array::from_fn(|_| AtomicU64::new(0)),
+            })
+        })
+    }
+
+    /// Whether the bucket has an outcome in this batch; it has one from now on.
+    fn is_in_batch(&self, bucket: u16) -> bool {
+        let words = self.batch.get_or_init(|| Box::new(array::from_fn(|_| AtomicU64::new(0))));
+        let (word, bit) = (&words[usize::from(bucket) / 64], 1 << (bucket % 64));
+        // Most requests of a busy key end here, without taking the line from other workers.
+        word.load(Relaxed) & bit != 0 || word.fetch_or(bit, Relaxed) & bit != 0
+    }
+
+    fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
+    }
+}
+
+impl fmt::Debug for Outcomes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (counts, drawn) = self.side();
+        f.debug_struct("Outcomes").field("drawn", &drawn).field("classes", &counts.classes).finish_non_exhaustive()
+    }
+}
+
+/// A request that a version answers in the place of another one, under way until it is dropped.
+#[derive(Debug)]
+pub struct StandIn(Arc<Outcomes>);
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        self.0.stand_ins.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests need some moment to begin at")]
+mod tests {
+    use super::*;
+
+    fn outcomes(workers: usize) -> (Arc<Outcomes>, Arc<Wake>, Instant) {
+        let (wake, now) = (Arc::new(Wake::new()), Instant::now());
+        (Arc::new(Outcomes::new(workers, Arc::clone(&wake), now)), wake, now)
+    }
+
+    fn ended(class: Class, bucket: Option<u16>, at: Instant) -> Ended {
+        Ended { class, latency: None, bucket, at }
+    }
+
+    #[test]
+    fn workers_add_up() {
+        let (outcomes, _, at) = outcomes(4);
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let outcomes = &outcomes;
+                scope.spawn(move || {
+                    for n in 0..1_000_u64 {
+                        outcomes.drawn(worker);
+                        let class = Class::ALL[n as usize % Class::ALL.len()];
+                        let latency = (class == Class::Success).then(|| Duration::from_millis(10));
+                        outcomes.ended(worker, &Ended { class, latency, bucket: None, at });
+                    }
+                });
+            }
+        });
+        let (counts, drawn) = outcomes.side();
+        assert_eq!((drawn, counts.classes), (4_000, [500; 8]));
+        assert_eq!(counts.latencies[latency_bucket(Duration::from_millis(10))], 500);
+        assert_eq!(counts.latencies.iter().sum::<u64>(), 500);
+    }
+
+    #[test]
+    fn a_bucket_counts_once_per_batch_with_its_first_outcome() {
+        let (outcomes, _, at) = outcomes(2);
+        let seen = |class| outcomes.side().0.classes[class as usize];
+        for (worker, class, bucket) in [
+            (0, Class::Success, 0),
+            (1, Class::Reset, 0),
+            (1, Class::Reset, 9_999),
+            (0, Class::Reset, 9_999),
+            (0, Class::Success, 63),
+            (0, Class::Success, 64),
+        ] {
+            outcomes.drawn(worker);
+            outcomes.ended(worker, &ended(class, Some(bucket), at));
+        }
+        assert_eq!((seen(Class::Success), seen(Class::Reset), outcomes.side().1), (3, 1, 6));
+        assert_eq!(outcomes.recent(at), Recent { requests: 6, failures: 3 }, "every request counts there");
+        outcomes.next_batch();
+        outcomes.ended(1, &ended(Class::Reset, Some(0), at));
+        assert_eq!((seen(Class::Success), seen(Class::Reset)), (3, 2));
+    }
+
+    #[test]
+    fn each_bucket_counts_once_when_workers_race_for_it() {
+        let (outcomes, _, at) = outcomes(4);
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let outcomes = &outcomes;
+                scope.spawn(move || {
+                    (0..10_000).for_each(|bucket| outcomes.ended(worker, &ended(Class::Success, Some(bucket), at)));
+                });
+            }
+        });
+        assert_eq!(outcomes.side().0.ended(), 10_000);
+    }
+
+    #[tokio::test]
+    async fn failures_wake_and_what_is_no_failure_does_not() {
+        let (outcomes, wake, at) = outcomes(1);
+        let is_woken = async || tokio::time::timeout(Duration::ZERO, wake.wait()).await.is_ok();
+        for class in Class::ALL {
+            outcomes.ended(0, &ended(class, None, at));
+            assert_eq!(is_woken().await, class.is_failure(false), "{class:?}");
+        }
+        outcomes.ended(0, &ended(Class::Reset, Some(7), at));
+        assert!(is_woken().await);
+        outcomes.ended(0, &ended(Class::Reset, Some(7), at));
+        assert!(!is_woken().await, "it was not counted");
+    }
+
+    #[test]
+    fn no_more_stand_ins_than_allowed_at_once() {
+        let (outcomes, ..) = outcomes(1);
+        let (first, second) = (outcomes.stand_in(2), outcomes.stand_in(2));
+        assert!(first.is_some() && second.is_some() && outcomes.stand_in(2).is_none());
+        drop(first);
+        assert!(outcomes.stand_in(2).is_some());
+    }
+}

@@ -1,0 +1,83 @@
+//! What came of a request, as the version that was drawn for it is charged with it.
+//!
+//! A version is charged with what its endpoints did, and with having none. What the client did (it left, was too slow, sent
+//! nonsense or too much) and what the gateway refused for its own reasons (a redirect, another certificate, a full
+//! gateway) says nothing about the version: such a request counts as [`Class::ClientGone`], so that each that was drawn
+//! has its outcome.
+
+use config::outcome::Class;
+
+use crate::log::EndReason;
+
+/// The status of a gRPC call whose trailers name none, or one that nobody knows.
+pub const GRPC_UNKNOWN: u16 = 2;
+
+/// The class of a request that ended so. `status` is the one of the answer; `grpc` the call's own, if it was a call that was
+/// answered as one.
+#[must_use]
+pub fn class(end: EndReason, status: Option<u16>, grpc: Option<u16>) -> Class {
+    match (end, status) {
+        // However a tunnel ends, it was opened.
+        (_, Some(101)) => Class::Success,
+        (EndReason::Answered | EndReason::Fixed, Some(status)) => {
+            grpc.filter(|_| status == 200).map_or(Class::of_status(status), of_grpc)
+        }
+        // The client had seen enough.
+        (EndReason::ClientLeft, Some(status @ 500..)) => Class::of_status(status),
+        (EndReason::ConnectFailed | EndReason::NoHealthy, _) => Class::Connect,
+        (EndReason::UpstreamReset | EndReason::UpstreamProtocol, _) => Class::Reset,
+        (EndReason::UpstreamTimeout, _) => Class::Timeout,
+        (EndReason::Internal, _) => Class::ServerError,
+        _ => Class::ClientGone,
+    }
+}
+
+/// By the HTTP status that each code maps to (google.rpc.Code), but for DEADLINE_EXCEEDED, which here is a server's word.
+fn of_grpc(status: u16) -> Class {
+    match status {
+        0 => Class::Success,
+        // CANCELLED, which is what a caller does.
+        1 => Class::ClientGone,
+        3 | 5..=12 | 16 => Class::ClientError,
+        // UNAVAILABLE
+        14 => Class::GatewayError,
+        // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, DATA_LOSS, and what is no status.
+        _ => Class::ServerError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_charged_with_what_their_endpoints_did() {
+        use EndReason::*;
+        for (end, status, grpc, expected) in [
+            (Answered, Some(200), None, Class::Success),
+            (Answered, Some(404), None, Class::ClientError),
+            (Answered, Some(500), None, Class::ServerError),
+            (Fixed, Some(503), None, Class::GatewayError),
+            (Answered, Some(200), Some(0), Class::Success),
+            (Answered, Some(200), Some(14), Class::GatewayError),
+            (Answered, Some(200), Some(GRPC_UNKNOWN), Class::ServerError),
+            (Answered, Some(200), Some(99), Class::ServerError),
+            (Answered, Some(200), Some(5), Class::ClientError),
+            (Answered, Some(503), Some(GRPC_UNKNOWN), Class::GatewayError),
+            (UpstreamReset, Some(200), None, Class::Reset),
+            (UpstreamReset, Some(101), None, Class::Success),
+            (UpstreamTimeout, None, None, Class::Timeout),
+            (ConnectFailed, None, None, Class::Connect),
+            (NoHealthy, Some(503), None, Class::Connect),
+            (UpstreamProtocol, Some(502), None, Class::Reset),
+            (ClientLeft, None, None, Class::ClientGone),
+            (ClientLeft, Some(200), None, Class::ClientGone),
+            (ClientLeft, Some(500), None, Class::ServerError),
+            (BodyTooLarge, Some(413), None, Class::ClientGone),
+            (SlowClient, Some(408), None, Class::ClientGone),
+            (Redirected, Some(308), None, Class::ClientGone),
+        ] {
+            assert_eq!(class(end, status, grpc), expected, "{end:?} {status:?} {grpc:?}");
+        }
+    }
+}
