@@ -45,10 +45,12 @@ tools:
 	echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1 || missing="$$missing gcc g++ libc6-dev"; \
 	$(install-missing)
 
-# What some tests run: failing system calls, mounts and limits of their own, a Python of their own.
+# What some tests run: failing system calls, mounts and limits of their own, a Python of their own, a Prometheus to ask,
+# and other eyes on signatures.
 test-tools:
 	@missing=; \
-	for pair in strace:strace unshare:util-linux prlimit:util-linux python3:python3; do \
+	for pair in strace:strace unshare:util-linux prlimit:util-linux python3:python3 prometheus:prometheus \
+		openssl:openssl; do \
 		command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
 	python3 -c 'import ensurepip' >/dev/null 2>&1 || missing="$$missing python3-venv"; \
