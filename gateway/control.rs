@@ -13,30 +13,39 @@
 
 pub mod backup;
 pub mod certificates;
+pub mod conduct;
 pub mod file;
 mod files;
 pub mod journal;
+mod named;
 mod publish;
 mod retention;
 mod rollback;
+pub mod rollouts;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tokens;
 mod writer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::edit::Edit;
 use config::model::{Config, Retention};
 use config::problem::Problem;
+use config::rollout::{Ask, Event, RolloutId};
 use sha2::{Digest, Sha256};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::clock::Steady;
 use crate::edge::tls::LiveCertificates;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::outcomes::Wake;
 use crate::store::{PutError, Store, StoreError};
 use crate::upstreams::Upstreams;
+use conduct::{Ballots, Calls, Conductor, Shared, Sights};
+use rollouts::Rollouts;
 use tokens::{Role, Secret, Tokens};
 use writer::{Command, What, Writer};
 
@@ -137,6 +146,9 @@ pub enum Refused {
     /// There is nothing to go back to.
     #[error("{0}")]
     NothingEarlier(String),
+    /// The word does not fit where the rollout stands.
+    #[error("{0}")]
+    Rollout(String),
     /// The store could not take it: what is stored is what was.
     #[error("{0}")]
     Unavailable(String),
@@ -160,6 +172,8 @@ pub struct Control {
     commands: mpsc::Sender<Command>,
     store: Arc<dyn Store>,
     tokens: Arc<Tokens>,
+    rollouts: watch::Receiver<Rollouts>,
+    shared: Arc<Shared>,
 }
 
 /// What the control plane stands on.
@@ -177,6 +191,12 @@ pub struct Ground {
     pub environment: Environment,
     /// How much of the journal is kept.
     pub retention: Retention,
+    /// Threads that serve requests: each counts outcomes for itself.
+    pub workers: usize,
+    /// Woken by requests that fail.
+    pub wake: Arc<Wake>,
+    /// How rollouts call out.
+    pub calls: Calls,
 }
 
 impl Control {
@@ -186,14 +206,21 @@ impl Control {
     /// # Errors
     /// When the store cannot be read, or holds what this version cannot read.
     pub async fn start(ground: Ground, upstreams: Upstreams) -> Result<Self, Refused> {
-        let store = Arc::clone(&ground.store);
+        let (store, conducted) = (Arc::clone(&ground.store), ground.clone());
         let ahead = publish::start(ground.clone(), upstreams)
             .map_err(|error| Refused::Unavailable(format!("the control plane needs a thread: {error}")))?;
         let tokens = tokens::follow(Arc::clone(&store)).await;
-        let writer = Writer::new(ground, ahead, Arc::clone(&tokens)).await?;
+        let (state, rollouts) = watch::channel(Rollouts::default());
+        let (moved, moves) = mpsc::unbounded_channel();
+        let clock = Steady::start();
+        let writer = Writer::new(ground, ahead, Arc::clone(&tokens), state, moved, clock).await?;
         let (commands, queue) = mpsc::channel(64);
         tokio::spawn(writer.run(queue));
-        Ok(Self { commands, store, tokens })
+        let shared = Arc::new(Shared { sights: watch::Sender::default(), ballots: Ballots::default() });
+        let (weak, told) = (commands.downgrade(), rollouts.clone());
+        let conductor = Conductor::new(conducted, weak, told, moves, Arc::clone(&shared), clock);
+        tokio::spawn(conductor.run());
+        Ok(Self { commands, store, tokens, rollouts, shared })
     }
 
     /// Applies edits; answers when they are live.
@@ -226,6 +253,49 @@ impl Control {
     /// Why not; nothing has changed then.
     pub async fn roll_back(&self, author: Author, what: RollBack, guard: Option<Guard>, dry_run: bool) -> Outcome {
         self.ask(author, What::RollBack(what), guard, dry_run).await
+    }
+
+    /// Begins a rollout; answers when its first transition is live, with its number.
+    ///
+    /// # Errors
+    /// Why not; nothing has changed then, unless the reason is [`Refused::Unknown`].
+    pub async fn release(&self, author: Author, ask: Ask, dry_run: bool) -> Outcome {
+        self.ask(author, What::Begin(Box::new(ask)), None, dry_run).await
+    }
+
+    /// Tells a rollout something; answers when what it makes of it is live. An abort goes live even when the store cannot
+    /// take it.
+    ///
+    /// # Errors
+    /// Why not; nothing has changed then, unless the reason is [`Refused::Unknown`].
+    pub async fn tell(&self, author: Author, id: RolloutId, event: Event) -> Outcome {
+        self.ask(author, What::Event(id, Box::new(event)), None, false).await
+    }
+
+    /// Holds every rollout for so long, or no longer: nothing but going back happens meanwhile.
+    ///
+    /// # Errors
+    /// When that cannot be stored.
+    pub async fn freeze(&self, author: Author, time: Option<Duration>) -> Outcome {
+        self.ask(author, What::Freeze(time), None, false).await
+    }
+
+    /// Every rollout, told of each change.
+    #[must_use]
+    pub fn rollouts(&self) -> watch::Receiver<Rollouts> {
+        self.rollouts.clone()
+    }
+
+    /// What is seen of the rollouts that are watched, told of each change.
+    #[must_use]
+    pub fn sights(&self) -> watch::Receiver<Sights> {
+        self.shared.sights.subscribe()
+    }
+
+    /// Links by which somebody approves or rejects.
+    #[must_use]
+    pub fn ballots(&self) -> &Ballots {
+        &self.shared.ballots
     }
 
     /// Gives out a new token; the secret is nowhere else.

@@ -22,6 +22,7 @@ use crate::admin::{self, About, Admin, LastReload};
 use crate::cli::Exit;
 use crate::clock;
 use crate::control::backup::ImportError;
+use crate::control::conduct::Calls;
 use crate::control::file::{ConfigFile, Reload};
 use crate::control::{Author, Control, Environment, Ground, Refused, certificates};
 use crate::edge::tls::{CertificateProblem, LiveCertificates};
@@ -124,6 +125,7 @@ impl Failure {
 struct Started {
     live: Arc<Live>,
     control: Control,
+    calls: Calls,
     environment: Environment,
     metrics: Arc<Metrics>,
     certificates: Arc<LiveCertificates>,
@@ -154,6 +156,7 @@ impl Started {
             Keep::Stored => Arc::new(Embedded::open(&process.store)?),
             Keep::Ephemeral => Arc::new(Memory::default()),
         };
+        let calls = Calls::default();
         let ground = Ground {
             store,
             live: Arc::clone(&live),
@@ -161,6 +164,9 @@ impl Started {
             metrics: Arc::clone(&metrics),
             environment: Arc::clone(&environment),
             retention: process.journal,
+            workers: workers::count(process),
+            wake: Arc::default(),
+            calls: calls.clone(),
         };
         let upstreams = Upstreams::new(runtime.handle().clone(), Arc::new(Told(Arc::clone(&metrics))));
         let control = runtime.block_on(Control::start(ground, upstreams))?;
@@ -175,7 +181,7 @@ impl Started {
             started: clock::unix(),
             store: (keep == Keep::Stored).then(|| process.store.clone()),
         };
-        Ok((Self { live, control, environment, metrics, certificates, access, edge, about }, thread))
+        Ok((Self { live, control, calls, environment, metrics, certificates, access, edge, about }, thread))
     }
 
     /// Opens the sockets, says so, and serves until it is told to stop.
@@ -184,6 +190,10 @@ impl Started {
         let doors = workers::open(&self, process)?;
         let door = door::open(&process.admin)?;
         let announcement = format!("{}weir: admin on {}\n", doors.announcement(), door.name()?);
+        if let Some(url) = door.url()? {
+            // It is opened once.
+            let _ = self.calls.admin_url.set(url);
+        }
         let (ready, drain) = (Arc::new(AtomicBool::new(true)), Arc::new(Notify::new()));
         let reloads = watch::Sender::new(LastReload::default());
         workers::start(&self, doors, &stop)?;
@@ -217,6 +227,7 @@ impl Started {
             live: Arc::clone(&self.live),
             metrics: Arc::clone(&self.metrics),
             control: self.control.clone(),
+            hooks: self.calls.hooks.clone(),
             environment: Arc::clone(&self.environment),
             ready: Arc::clone(ready),
             drain: Arc::clone(drain),

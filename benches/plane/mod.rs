@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use config::model::Process;
+use gateway::control::conduct::Calls;
 use gateway::control::{Control, Environment, Ground};
 use gateway::edge::tls::LiveCertificates;
 use gateway::live::Live;
@@ -30,6 +31,9 @@ pub(crate) fn start(runtime: &Runtime, store: Arc<dyn Store>) -> (Arc<Live>, Con
         metrics: Arc::new(Metrics::new(&Labels { listeners: &[], refused: &[], unresolved: &[], handshakes: &[] })),
         environment,
         retention: Process::default().journal,
+        workers: 2,
+        wake: Arc::default(),
+        calls: Calls::default(),
     };
     let control = runtime.block_on(Control::start(ground, upstreams)).expect("the store can be read");
     (live, control)

@@ -6,7 +6,7 @@ use config::problem::Problem;
 use config::texts;
 use serde::{Deserialize, Serialize};
 
-use super::writer::below;
+use super::named::below;
 use super::{CONFIG, Environment, journal, sha256};
 use crate::store::{Entry, Image, Order, Page, PutError, Revision, Store, StoreError, Stored};
 

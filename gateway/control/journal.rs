@@ -45,6 +45,9 @@ pub struct Entry {
     pub what: Vec<String>,
     /// What changed, exactly.
     pub changes: Vec<Changed>,
+    /// What rollouts tell of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub news: Vec<News>,
     /// Hash of the line before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Hash>,
@@ -59,6 +62,31 @@ pub struct Changed {
     pub before: Option<String>,
     /// `None`: there is none.
     pub after: Option<String>,
+}
+
+/// News of a rollout, with the numbers it stands on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct News {
+    /// Such as `r12`.
+    pub rollout: String,
+    /// One word: `step`, `rolled back` …
+    pub kind: String,
+    /// In a sentence.
+    pub text: String,
+    /// The candidate's weight in percent.
+    pub weight: String,
+    /// What was counted, and what that says.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub evidence: serde_json::Value,
+}
+
+/// What a line tells beside the texts that changed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
+    /// In words; without any, what differs between the configurations.
+    pub(super) what: Vec<String>,
+    /// What rollouts tell.
+    pub(super) news: Vec<News>,
 }
 
 /// Hash of a line.
@@ -151,7 +179,7 @@ pub(super) fn line(
     now: Duration,
     author: &Author,
     (before, after): (&Config, &Config),
-    told: Option<String>,
+    told: Told,
     previous: &Hash,
 ) -> Arc<str> {
     let entry = Entry {
@@ -159,8 +187,9 @@ pub(super) fn line(
         time: rfc3339(now),
         who: author.who.clone(),
         why: author.why.clone(),
-        what: told.map_or_else(|| words(before, after), |told| vec![told]),
+        what: if told.what.is_empty() { words(before, after) } else { told.what },
         changes: changed(before, after),
+        news: told.news,
         previous: Some(previous.clone()),
     };
     serde_json::to_string(&entry).expect("texts and numbers are JSON").into()

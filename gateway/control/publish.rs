@@ -3,7 +3,7 @@
 //! A transaction that cannot be made live (a text of another version of Weir, a certificate that is not there) leaves the
 //! last good snapshot serving, with a log line and a metric.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use config::edit::{self, Edit};
-use config::model::{self, Config};
+use config::model::{self, Config, Shield};
 use config::name::{AliasName, VersionId};
 use config::problem::Problem;
 use config::table::{Alias, AliasIndex, Answers, Change, Changes, Function, UpstreamIndex};
@@ -21,12 +21,13 @@ use config::weight::Weight;
 use imbl::OrdMap;
 use tokio::sync::oneshot;
 
-use super::writer::below;
+use super::named::below;
 use super::{CONFIG, Ground, Refused, certificates};
 use crate::clock;
 use crate::live::{AliasState, Cursor, Destination, Snapshot};
+use crate::outcomes::Outcomes;
 use crate::store::{Revision, Transaction, Update};
-use crate::upstreams::{Spec, Upstreams};
+use crate::upstreams::Upstreams;
 
 /// How often old snapshots are looked at, to see whether requests still hold them.
 const RETIRE_EVERY: Duration = Duration::from_millis(100);
@@ -90,13 +91,13 @@ pub(super) fn start(ground: Ground, upstreams: Upstreams) -> io::Result<Ahead> {
                     None => return,
                     // A transaction was left out, so the next one does not stand on what is known.
                     Some(Update::Transaction(_)) if behind => match store.load(CONFIG).await {
-                        Ok(image) => publisher.update(&Update::Image(image)),
+                        Ok(image) => publisher.update(Update::Image(image)),
                         Err(error) => {
                             tracing::error!("the store cannot be read, what is live stays: {error}");
                             continue;
                         }
                     },
-                    Some(update) => publisher.update(&update),
+                    Some(update) => publisher.update(update),
                 },
                 Some((edits, reply)) = shown.recv() => {
                     let (before, answer) = match publisher.show(edits) {
@@ -137,11 +138,12 @@ fn retire(snapshots: &mpsc::Receiver<Arc<Snapshot>>) {
 
 impl Publisher {
     /// Makes the update live; answers the snapshot that was live before.
-    fn update(&mut self, update: &Update) -> Option<Arc<Snapshot>> {
-        let revision = match update {
+    fn update(&mut self, update: Update) -> Option<Arc<Snapshot>> {
+        let revision = match &update {
             Update::Transaction(transaction) => transaction.revision,
             Update::Image(image) => image.revision,
         };
+        // The texts are gone before anything is made of them: they take as much room.
         let stored = match self.stored(update) {
             Ok(stored) => stored,
             Err(problems) => {
@@ -196,7 +198,7 @@ impl Publisher {
     }
 
     /// What is stored after the update.
-    fn stored(&self, update: &Update) -> Result<Stored, Vec<Problem>> {
+    fn stored(&self, update: Update) -> Result<Stored, Vec<Problem>> {
         let environment = &*self.ground.environment;
         match update {
             Update::Image(image) => {
@@ -206,23 +208,23 @@ impl Publisher {
                     .filter_map(|(name, stored)| Some((Arc::from(name.strip_prefix(CONFIG)?), stored.revision)));
                 Ok(Stored {
                     revision: image.revision,
-                    config: texts::from_texts(below(CONFIG, image), environment)?,
+                    config: texts::from_texts(below(CONFIG, &image), environment)?,
                     revisions: revisions.collect(),
                 })
             }
             Update::Transaction(Transaction { revision, changes }) => {
                 let mut revisions = self.stored.revisions.clone();
                 let mut texts = Vec::with_capacity(changes.len());
-                for change in &**changes {
+                for change in &*changes {
                     let Some(name) = change.name.strip_prefix(CONFIG) else { continue };
                     texts.push((name, change.text.as_deref()));
                     match change.text {
-                        Some(_) => revisions.insert(name.into(), *revision),
+                        Some(_) => revisions.insert(name.into(), revision),
                         None => revisions.remove(name),
                     };
                 }
                 let edits = texts::edits(texts, environment)?;
-                Ok(Stored { revision: *revision, config: edit::apply(&self.stored.config, &edits)?, revisions })
+                Ok(Stored { revision, config: edit::apply(&self.stored.config, &edits)?, revisions })
             }
         }
     }
@@ -253,7 +255,7 @@ impl Publisher {
         let touched: Vec<UpstreamIndex> = present(&changes.upstreams).collect();
         let upstream = |index: UpstreamIndex| next.table.upstream(index).expect("a changed upstream is in its table");
         let wanted = touched.iter().filter_map(|&index| match &upstream(index).answers {
-            Answers::Endpoints(rendered) => Some((upstream(index).key.clone(), Arc::new(Spec::from(&**rendered)))),
+            Answers::Endpoints(rendered) => Some((upstream(index).key.clone(), Arc::clone(rendered))),
             Answers::Response(_) => None,
         });
         let mut states = self.upstreams.reconcile(wanted.collect()).map_err(problems)?.into_iter();
@@ -275,6 +277,8 @@ impl Publisher {
                     },
                     series: self.ground.metrics.version(&key.function, None, key.version),
                     upstream_series: self.ground.metrics.upstream(&key.function, key.version),
+                    outcomes: None,
+                    shield: Shield::Off,
                     upstream,
                 }
             })
@@ -294,21 +298,33 @@ impl Publisher {
             for index in function.aliases() {
                 let alias = Arc::clone(next.table.alias(index).expect("an alias of a function is in its table"));
                 let kept = before.cursor(index).filter(|_| !restarted.contains(&index));
-                let cursor = kept.cloned().unwrap_or_else(|| {
-                    let start = alias.slots.as_ref().map_or(0, |slots| slots.start());
-                    Arc::new(Cursor(AtomicU64::new(start)))
-                });
-                let destinations = self.destinations(next, &function, &alias);
+                let cursor = alias
+                    .slots
+                    .as_ref()
+                    .map(|slots| kept.cloned().unwrap_or_else(|| Arc::new(Cursor(AtomicU64::new(slots.start())))));
+                let destinations = self.destinations(before, next, &function, &alias);
                 next.aliases.put(index.get(), Arc::new(AliasState { cursor, destinations }));
             }
         }
     }
 
-    fn destinations(&self, next: &Snapshot, function: &Function, alias: &Alias) -> Box<[Arc<Destination>]> {
+    fn destinations(
+        &self,
+        before: &Snapshot,
+        next: &Snapshot,
+        function: &Function,
+        alias: &Alias,
+    ) -> Box<[Arc<Destination>]> {
         let model = &alias.model;
-        let split: BTreeSet<VersionId> = model.split.parts().iter().map(|part| part.0).collect();
-        let reachable: BTreeSet<VersionId> =
-            split.into_iter().chain(model.rules.iter().map(|rule| rule.version)).chain(model.stable).collect();
+        let outcomes = self.outcomes(before, function, alias);
+        let reachable: BTreeSet<VersionId> = model
+            .split
+            .parts()
+            .iter()
+            .map(|part| part.0)
+            .chain(model.rules.iter().map(|rule| rule.version))
+            .chain(model.stable)
+            .collect();
         let upstreams = reachable.into_iter().flat_map(|version| function.upstreams(version));
         upstreams
             .map(|index| {
@@ -326,9 +342,21 @@ impl Publisher {
                     state: direct.state.clone(),
                     series,
                     upstream_series: Arc::clone(&direct.upstream_series),
+                    outcomes: outcomes.get(&version).cloned(),
+                    shield: alias.shield(version),
                 })
             })
             .collect()
+    }
+
+    /// The outcome cells of the versions in an alias's split: those of before, so that a change of weights resets nothing.
+    /// None where a split has one part: there is nothing to compare.
+    fn outcomes(&self, before: &Snapshot, function: &Function, alias: &Alias) -> BTreeMap<VersionId, Arc<Outcomes>> {
+        let parts = alias.model.split.parts();
+        let compared = parts.iter().filter(|_| parts.len() > 1);
+        let cells = |version| before.outcomes(&function.name, &alias.name, version);
+        let fresh = || Arc::new(Outcomes::new(self.ground.workers, Arc::clone(&self.ground.wake), clock::now()));
+        compared.map(|&(version, _)| (version, cells(version).unwrap_or_else(fresh))).collect()
     }
 
     /// Drops what nothing names any more.

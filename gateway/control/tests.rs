@@ -2,15 +2,18 @@
 
 mod durable;
 mod past;
+mod releases;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use config::edit::Edit;
 use config::model::{Process, Retention};
+use config::name::VersionId;
 use config::table::{Alias, AliasIndex};
 use tokio::runtime::Handle;
 
+use super::conduct::Calls;
 use super::{Author, Control, Ground, Outcome, Refused, Wish};
 use crate::edge::tls::LiveCertificates;
 use crate::live::Live;
@@ -56,6 +59,9 @@ impl Node {
             metrics: Arc::clone(&metrics),
             environment: Arc::new(|_| None),
             retention,
+            calls: Calls::default(),
+            workers: 1,
+            wake: Arc::default(),
         };
         let upstreams = Upstreams::new(Handle::current(), Arc::new(Deaf));
         let control = Control::start(ground, upstreams).await.unwrap();
@@ -71,7 +77,7 @@ impl Node {
         let snapshot = self.live.load_full();
         let function = snapshot.table.function(snapshot.table.function_named(function).unwrap()).unwrap();
         let index = function.alias("prod").unwrap();
-        let cursor = snapshot.cursor(index).unwrap().0.load(Ordering::Relaxed);
+        let cursor = snapshot.cursor(index).map_or(0, |cursor| cursor.0.load(Ordering::Relaxed));
         (index, Arc::clone(snapshot.table.alias(index).unwrap()), cursor)
     }
 }
@@ -106,6 +112,25 @@ async fn a_cursor_goes_on_through_edits_that_leave_the_weights_alone() {
     node.live.load().cursor(index).unwrap().0.fetch_add(7, Ordering::Relaxed);
     node.file(&file("shop", "{split: {1: 95, 2: 5}, on_unhealthy: fail}", "")).await.unwrap();
     assert_eq!(node.alias("shop").2, start + 7);
+}
+
+#[tokio::test]
+async fn outcomes_go_on_through_changes_of_weights_and_end_with_the_split() {
+    let outcomes = |node: &Node, version| {
+        let version = VersionId::number(version).unwrap();
+        node.live.load().outcomes(&"shop".parse().unwrap(), &"prod".parse().unwrap(), version)
+    };
+    let node = Node::with(&file("shop", "{1: 100, 2: 0}", "")).await;
+    let cells = [1, 2].map(|version| outcomes(&node, version).unwrap());
+    for split in ["{1: 95, 2: 5}", "{split: {1: 0, 2: 100}, key: client_address, shield: gateway}"] {
+        node.file(&file("shop", split, "")).await.unwrap();
+        let now = [1, 2].map(|version| outcomes(&node, version).unwrap());
+        assert!(cells.iter().zip(&now).all(|(before, now)| Arc::ptr_eq(before, now)), "{split}");
+    }
+    node.file(&file("shop", "2", "")).await.unwrap();
+    assert!(outcomes(&node, 1).is_none() && outcomes(&node, 2).is_none(), "there is nothing to compare");
+    node.file(&file("shop", "{1: 5, 2: 95}", "")).await.unwrap();
+    assert!(!Arc::ptr_eq(&cells[1], &outcomes(&node, 2).unwrap()), "another split begins anew");
 }
 
 #[tokio::test]

@@ -5,19 +5,22 @@ use std::time::Duration;
 
 use config::edit::{self, Edit};
 use config::model::Config;
+use config::rollout::{Ask, Event, RolloutId};
 use config::texts;
 use imbl::OrdMap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time;
 
-use super::journal::{self, Hash, Start};
+use super::journal::{self, Hash, Start, Told};
+use super::named::{below, changes};
 use super::publish::Ahead;
 use super::rollback::Past;
+use super::rollouts::{Freeze, Moves, ROLLOUT, Rollouts};
 use super::tokens::Tokens;
 use super::{Author, CONFIG, Done, Expected, FILE, Ground, Guard, Outcome, Refused, RollBack, TOKEN, files, retention};
-use crate::clock;
+use crate::clock::{self, Steady};
 use crate::live::Progress;
-use crate::store::{Change, Image, Order, Page, PutError, Revision};
+use crate::store::{Change, Order, Page, PutError, Revision};
 
 /// How often an unsaved rollback is tried again.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -40,6 +43,10 @@ pub(super) enum What {
         text: Option<String>,
         what: String,
     },
+    Begin(Box<Ask>),
+    Event(RolloutId, Box<Event>),
+    /// For so long; `None` ends it.
+    Freeze(Option<Duration>),
 }
 
 pub(super) struct Writer {
@@ -52,6 +59,19 @@ pub(super) struct Writer {
     /// A rollback that is live and not stored.
     unsaved: Option<Unsaved>,
     journal: retention::Kept,
+    clock: Steady,
+    rollouts: watch::Sender<Rollouts>,
+    moved: mpsc::UnboundedSender<Moved>,
+}
+
+/// What rollouts did, once it is live: whoever carries out the rest of their effects is told.
+#[derive(Debug)]
+pub(super) struct Moved {
+    pub(super) moves: Moves,
+    /// How long the store took.
+    pub(super) stored: Duration,
+    /// From there until it was live.
+    pub(super) swapped: Duration,
 }
 
 /// What the store holds, as far as the writer knows.
@@ -65,11 +85,15 @@ struct Known {
     file: Config,
     /// Hash of the newest line of the journal.
     head: Hash,
+    rollouts: Rollouts,
 }
 
+/// What is live and not stored.
+#[derive(Default)]
 struct Unsaved {
-    author: Author,
+    author: Option<Author>,
     edits: Vec<Edit>,
+    moves: Moves,
 }
 
 /// A transaction to be.
@@ -77,7 +101,11 @@ struct Draft {
     config: Config,
     file: Option<Config>,
     changes: Vec<Change>,
+    /// In words, where the configurations do not say it.
     told: Option<String>,
+    moves: Moves,
+    /// Whether traffic goes back to what it was, which must not wait for the store: by these edits.
+    back: Option<Vec<Edit>>,
 }
 
 impl Writer {
@@ -85,7 +113,14 @@ impl Writer {
     ///
     /// # Errors
     /// When the store cannot be read, or holds what this version cannot read.
-    pub(super) async fn new(ground: Ground, ahead: Ahead, tokens: Arc<Tokens>) -> Result<Self, Refused> {
+    pub(super) async fn new(
+        ground: Ground,
+        ahead: Ahead,
+        tokens: Arc<Tokens>,
+        rollouts: watch::Sender<Rollouts>,
+        moved: mpsc::UnboundedSender<Moved>,
+        clock: Steady,
+    ) -> Result<Self, Refused> {
         let start = Start::read(&*ground.store).await?;
         let known = Known {
             revision: 0,
@@ -93,9 +128,11 @@ impl Writer {
             revisions: OrdMap::new(),
             file: Config::default(),
             head: Hash::zero(),
+            rollouts: Rollouts::default(),
         };
         let journal = retention::Kept::new(start);
-        let mut writer = Self { ground, ahead, tokens, known, stale: true, unsaved: None, journal };
+        let mut writer =
+            Self { ground, ahead, tokens, known, stale: true, unsaved: None, journal, clock, rollouts, moved };
         writer.refresh().await?;
         Ok(writer)
     }
@@ -131,18 +168,21 @@ impl Writer {
     }
 
     async fn carry_out(&mut self, author: &Author, what: &What, guard: Option<&Guard>, dry_run: bool) -> Outcome {
-        if self.unsaved.is_some() && !self.save().await && !matches!(what, What::RollBack(_)) {
-            let why = "a rollback is live that the store could not take yet; nothing else changes before it is stored";
-            return Err(Refused::Unavailable(why.to_owned()));
-        }
+        let is_unsaved = self.unsaved.is_some() && !self.save().await;
         loop {
             if self.stale {
                 self.refresh().await?;
             }
             self.check(guard)?;
-            let draft = self.draft(what).await?;
+            let draft = self.draft(author, what).await?;
             if dry_run || draft.changes.is_empty() {
                 return Ok(self.done(self.known.config.clone(), draft.config));
+            }
+            let back = draft.back.clone().map(|edits| (edits, draft.moves.clone()));
+            if is_unsaved && back.is_none() {
+                let why =
+                    "a rollback is live that the store could not take yet; nothing else changes before it is stored";
+                return Err(Refused::Unavailable(why.to_owned()));
             }
             let before = self.known.config.clone();
             match self.write(author, draft).await {
@@ -151,9 +191,9 @@ impl Writer {
                 Err(Failed::Refused(refused)) => return Err(refused),
                 Err(Failed::Store(error)) => {
                     self.stale = matches!(error, PutError::Unknown(_));
-                    return match what {
-                        What::RollBack(what) => self.show_unsaved(author, what, error).await,
-                        _ => Err(error.into()),
+                    return match back {
+                        Some((edits, moves)) => self.show_unsaved(author, edits, moves, error).await,
+                        None => Err(error.into()),
                     };
                 }
             }
@@ -179,13 +219,16 @@ impl Writer {
         if holds { Ok(()) } else { Err(Refused::Precondition { name: name.clone(), current }) }
     }
 
-    async fn draft(&self, what: &What) -> Result<Draft, Refused> {
-        let known = &self.known;
+    async fn draft(&self, author: &Author, what: &What) -> Result<Draft, Refused> {
+        let (known, time) = (&self.known, self.clock.time());
         match what {
-            What::Edits(edits) => self.of_edits(edits),
-            What::RollBack(what) => self.of_edits(&self.past().edits(what).await?),
+            What::Edits(edits) => self.of_edits(author, edits),
+            What::RollBack(what) => {
+                let edits = self.past().edits(what).await?;
+                Ok(Draft { back: Some(edits.clone()), ..self.of_edits(author, &edits)? })
+            }
             What::File(file) => {
-                let mut draft = self.of_edits(&edit::edits_between(&known.file, file))?;
+                let mut draft = self.of_edits(author, &edit::edits_between(&known.file, file))?;
                 draft.changes.extend(changes(FILE, &known.file, file));
                 // Process settings are not stored, so they are no part of what is compared.
                 draft.file = Some(Config { process: Arc::clone(&known.config.process), ..Config::clone(file) });
@@ -194,15 +237,39 @@ impl Writer {
             What::Token { name, text, what } => {
                 let text = text.as_deref().map(Arc::from);
                 let changes = vec![Change { name: format!("{TOKEN}{name}"), text }];
-                Ok(Draft { config: known.config.clone(), file: None, changes, told: Some(what.clone()) })
+                Ok(Draft { changes, told: Some(what.clone()), ..Draft::of(&known.config) })
+            }
+            What::Begin(ask) => {
+                let id = RolloutId(known.revision + 1);
+                self.of_moves(known.rollouts.begin(id, ask, &known.config, time)?)
+            }
+            What::Event(id, event) => self.of_moves(known.rollouts.event(*id, event, time)?),
+            What::Freeze(length) => {
+                let Author { who, why } = author.clone();
+                let freeze = length.map(|length| Freeze { by: who, why, since: time, until: time + length });
+                self.of_moves(known.rollouts.frozen(freeze, time))
             }
         }
     }
 
-    fn of_edits(&self, edits: &[Edit]) -> Result<Draft, Refused> {
-        let config = edit::apply(&self.known.config, edits).map_err(Refused::Problems)?;
-        let changes = changes(CONFIG, &self.known.config, &config);
-        Ok(Draft { config, file: None, changes, told: None })
+    /// Edits that no rollout wants: a split that they set ends the rollout that moves it.
+    fn of_edits(&self, author: &Author, edits: &[Edit]) -> Result<Draft, Refused> {
+        let before = &self.known.config;
+        let config = edit::apply(before, edits).map_err(Refused::Problems)?;
+        let moves = self.known.rollouts.overruled(before, &config, author, self.clock.time());
+        let mut changes = changes(CONFIG, before, &config);
+        changes.extend(moves.changes());
+        Ok(Draft { config, changes, moves, ..Draft::of(before) })
+    }
+
+    fn of_moves(&self, moves: Moves) -> Result<Draft, Refused> {
+        let before = &self.known.config;
+        let edits = moves.edits(before);
+        let config = edit::apply(before, &edits).map_err(Refused::Problems)?;
+        let mut changes = changes(CONFIG, before, &config);
+        changes.extend(moves.changes());
+        let back = moves.goes_back().then_some(edits);
+        Ok(Draft { config, changes, moves, back, ..Draft::of(before) })
     }
 
     fn past(&self) -> Past<'_> {
@@ -223,13 +290,15 @@ impl Writer {
         }
         let revision = known.revision + 1;
         let sides = (&known.config, &draft.config);
-        let line = journal::line(revision, clock::unix(), author, sides, draft.told, &known.head);
+        let told = Told { what: told(&draft), news: draft.moves.news() };
+        let line = journal::line(revision, clock::unix(), author, sides, told, &known.head);
         let head = Hash::of(&line);
         let touched: Vec<(Arc<str>, bool)> = draft
             .changes
             .iter()
             .filter_map(|change| Some((change.name.strip_prefix(CONFIG)?.into(), change.text.is_some())))
             .collect();
+        let began = clock::now();
         match self.ground.store.put_if(known.revision, draft.changes, line).await {
             Ok(_) => {}
             Err(PutError::Conflict { .. }) => return Err(Failed::Conflict),
@@ -247,8 +316,21 @@ impl Writer {
                 known.revisions.remove(&name)
             };
         }
+        known.rollouts.moved(&draft.moves);
+        let stored = began.elapsed();
         self.tokens.reached(revision).await;
-        self.live(revision).await.map_err(Failed::Refused)
+        let live = self.live(revision).await;
+        self.announce(draft.moves, stored, began.elapsed() - stored);
+        live.map_err(Failed::Refused)
+    }
+
+    /// Tells what rollouts did, and how they stand.
+    fn announce(&self, moves: Moves, stored: Duration, swapped: Duration) {
+        if !moves.is_nothing() {
+            self.rollouts.send_replace(self.known.rollouts.clone());
+            // Nobody is told when the gateway stops.
+            let _ = self.moved.send(Moved { moves, stored, swapped });
+        }
     }
 
     /// Returns once this revision is live.
@@ -282,24 +364,35 @@ impl Writer {
                 .filter_map(|(name, stored)| Some((Arc::from(name.strip_prefix(CONFIG)?), stored.revision)));
             (config, revisions.collect())
         };
+        let mut rollouts = Rollouts::load(&store.load(ROLLOUT).await?, &self.ground.environment)?;
+        if let Some(unsaved) = &self.unsaved {
+            rollouts.moved(&unsaved.moves);
+        }
         // What changed between two of these reads shows as a conflict with the next write.
-        self.known = Known { revision, config, revisions, file: file_config, head };
+        self.known = Known { revision, config, revisions, file: file_config, head, rollouts };
+        self.rollouts.send_replace(self.known.rollouts.clone());
         self.stale = false;
         Ok(())
     }
 
     /// Makes a rollback live that the store could not take.
-    async fn show_unsaved(&mut self, author: &Author, what: &RollBack, error: PutError) -> Outcome {
+    async fn show_unsaved(&mut self, author: &Author, back: Vec<Edit>, moves: Moves, error: PutError) -> Outcome {
         let before = self.known.config.clone();
-        let mut edits = self.unsaved.take().map_or_else(Vec::new, |unsaved| unsaved.edits);
-        edits.extend(self.past().edits(what).await?);
+        let mut unsaved = self.unsaved.take().unwrap_or_default();
+        unsaved.author = Some(author.clone());
+        unsaved.edits.extend(back);
+        unsaved.moves.extend(&moves);
+        let edits = unsaved.edits.clone();
+        self.unsaved = Some(unsaved);
         let after = edit::apply(&before, &edits).map_err(Refused::Problems)?;
         tracing::error!(
             "a rollback goes live that is not stored yet, and is lost if this process ends before: {error}"
         );
-        self.unsaved = Some(Unsaved { author: author.clone(), edits: edits.clone() });
         self.ground.metrics.unsaved_rollback.set(1);
+        let began = clock::now();
         self.ahead.show(edits).await?;
+        self.known.rollouts.moved(&moves);
+        self.announce(moves, Duration::ZERO, began.elapsed());
         Ok(Done { unsaved: true, ..self.done(before, after) })
     }
 
@@ -329,12 +422,18 @@ impl Writer {
         if self.stale {
             self.refresh().await.map_err(Failed::Refused)?;
         }
-        let Some(Unsaved { author, edits }) = &self.unsaved else { return Ok(()) };
+        let Some(Unsaved { author: Some(author), edits, moves }) = &self.unsaved else { return Ok(()) };
         let author = author.clone();
-        let draft = self.of_edits(edits).map_err(Failed::Refused)?;
-        if draft.changes.is_empty() {
+        let config = edit::apply(&self.known.config, edits).map_err(|p| Failed::Refused(Refused::Problems(p)))?;
+        let mut changes = changes(CONFIG, &self.known.config, &config);
+        changes.extend(moves.changes());
+        if changes.is_empty() {
             return Ok(());
         }
+        // Their effects were carried out when it went live.
+        let told = moves.told().join("; ");
+        let told = Some(told).filter(|told| !told.is_empty());
+        let draft = Draft { config, changes, told, ..Draft::of(&self.known.config) };
         self.write(&author, draft).await.inspect_err(|failed| {
             if matches!(failed, Failed::Conflict) {
                 tracing::info!("the store moved on before the rollback that went live was stored; trying again");
@@ -350,10 +449,9 @@ impl Writer {
             Ok(Some(start)) => {
                 let text = serde_json::to_string(&start).expect("texts and numbers are JSON");
                 let draft = Draft {
-                    config: self.known.config.clone(),
-                    file: None,
                     changes: vec![Change { name: journal::START.to_owned(), text: Some(text.into()) }],
                     told: Some(format!("forget the journal up to revision {}", start.revision)),
+                    ..Draft::of(&self.known.config)
                 };
                 // The text first: a journal that is longer than it says can be verified, a shorter one cannot.
                 match self.write(&Author::of("retention"), draft).await {
@@ -371,20 +469,29 @@ impl Writer {
     }
 }
 
+impl Draft {
+    /// One that changes nothing of this configuration.
+    fn of(config: &Config) -> Self {
+        Self {
+            config: config.clone(),
+            file: None,
+            changes: Vec::new(),
+            told: None,
+            moves: Moves::default(),
+            back: None,
+        }
+    }
+}
+
+/// What a transaction is, in words; none leave it to what differs.
+fn told(draft: &Draft) -> Vec<String> {
+    draft.told.clone().map_or_else(|| draft.moves.told(), |told| vec![told])
+}
+
 /// Why a transaction did not become live.
 enum Failed {
     /// Somebody else wrote first.
     Conflict,
     Store(PutError),
     Refused(Refused),
-}
-
-fn changes(prefix: &str, old: &Config, new: &Config) -> Vec<Change> {
-    let changes = texts::changes(old, new).into_iter();
-    changes.map(|(name, text)| Change { name: format!("{prefix}{name}"), text: text.map(Arc::from) }).collect()
-}
-
-/// The texts below `prefix`, by their names without it.
-pub(super) fn below<'i>(prefix: &'i str, image: &'i Image) -> impl Iterator<Item = (&'i str, &'i str)> {
-    image.texts.iter().filter_map(move |(name, stored)| Some((name.strip_prefix(prefix)?, &*stored.text)))
 }

@@ -1,7 +1,5 @@
 //! The door of the admin API: its socket, and its certificate where it has one.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use config::model::{AdminListener, Certificate};
@@ -9,7 +7,8 @@ use rustls::ServerConfig;
 
 use super::Failure;
 use crate::admin::Listener;
-use crate::edge::tls::{self, CertificateProblem, Certified};
+use crate::control::certificates;
+use crate::edge::tls::{self, LiveCertificate};
 
 /// Opens it. Needs a runtime.
 ///
@@ -24,17 +23,9 @@ pub(super) fn open(at: &AdminListener) -> Result<Listener, Failure> {
     Listener::open(at, tls).map_err(|error| Failure::Admin { place, error })
 }
 
-/// The certificate as it is now: another one needs a restart, as every process setting does.
+/// The certificate, followed from here on as those of domains are.
 fn settings(files: &Certificate) -> Result<Arc<ServerConfig>, Failure> {
-    let (cert, key) = (read(&files.cert)?, read(&files.key)?);
-    let (cert_name, key_name) = (files.cert.display().to_string(), files.key.display().to_string());
-    let certified = Certified::parse((&cert_name, &cert), (&key_name, &key))?;
-    Ok(tls::single(&certified)?)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, CertificateProblem> {
-    fs::read(path).map_err(|error| CertificateProblem {
-        file: path.display().to_string(),
-        what: format!("cannot be read: {error}"),
-    })
+    let certificate = Arc::new(LiveCertificate::new(certificates::read_one(files)?));
+    tokio::spawn(certificates::follow_one(files.clone(), Arc::clone(&certificate)));
+    Ok(tls::single(certificate)?)
 }

@@ -24,12 +24,17 @@ struct Door {
     sockets: Vec<std::net::TcpListener>,
 }
 
-/// Opens every listener for every worker.
-pub(super) fn open(started: &Started, process: &Process) -> Result<Doors, Failure> {
-    let workers = match process.workers {
+/// Threads that serve requests.
+pub(super) fn count(process: &Process) -> usize {
+    match process.workers {
         0 => thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
-    };
+    }
+}
+
+/// Opens every listener for every worker.
+pub(super) fn open(started: &Started, process: &Process) -> Result<Doors, Failure> {
+    let workers = count(process);
     let mut doors = Vec::new();
     for (index, listener) in process.listeners.iter().enumerate() {
         let tls = if listener.tls { Some(edge::tls::server_config(Arc::clone(&started.certificates))?) } else { None };
@@ -80,6 +85,7 @@ pub(super) fn start(
         limits: started.edge.limits.clone(),
         https_port: doors.https_port(),
         ports: doors.ports().into(),
+        worker: 0,
     };
     let mut by_worker: Vec<Vec<_>> = (0..doors.workers).map(|_| Vec::new()).collect();
     for door in doors.doors {
@@ -90,7 +96,8 @@ pub(super) fn start(
     let mut threads = Vec::new();
     for (number, sockets) in by_worker.into_iter().enumerate() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (proxy, edge, stop) = (proxy.clone(), Arc::clone(&started.edge), stop.subscribe());
+        let proxy = Proxy { worker: number, ..proxy.clone() };
+        let (edge, stop) = (Arc::clone(&started.edge), stop.subscribe());
         let thread = thread::Builder::new().name(format!("weir-worker-{number}")).spawn(move || {
             runtime.block_on(async move {
                 let lane = Arc::new(ProxiedLane::new(Arc::new(proxy::application(proxy)), edge));

@@ -16,13 +16,13 @@ use crate::store::{Change, Entry, Image, Page, PutError, Revision, StoreError, U
 
 /// A store that fails as it is told.
 #[derive(Default)]
-struct Failing {
+pub(super) struct Failing {
     inner: Memory,
     next: Mutex<Vec<Fault>>,
 }
 
 #[derive(Clone, Copy)]
-enum Fault {
+pub(super) enum Fault {
     /// Nothing is written.
     Full,
     /// It is written, and nobody knows.
@@ -30,7 +30,7 @@ enum Fault {
 }
 
 impl Failing {
-    fn fail(&self, faults: &[Fault]) {
+    pub(super) fn fail(&self, faults: &[Fault]) {
         *self.next.lock().unwrap() = faults.to_vec();
     }
 }
@@ -99,7 +99,7 @@ fn parsed(split: &str) -> Split {
 
 const SHOP: &str = "{1: 95, 2: 5}";
 
-async fn on_a_failing_store() -> (Arc<Failing>, Node) {
+pub(super) async fn on_a_failing_store() -> (Arc<Failing>, Node) {
     let store = Arc::new(Failing::default());
     let node = Node::on(Arc::clone(&store) as Arc<dyn Store>).await;
     node.file(&file("shop", SHOP, "")).await.unwrap();

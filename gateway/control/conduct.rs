@@ -1,0 +1,324 @@
+//! Carries rollouts out: watches what they wait for, tells the writer what happened, and does what the writer stored.
+//!
+//! ```text
+//! cells, servers, hooks, the clock ─ Conductor ─ event ─ Writer ─ stored and live ─ effects ─ Conductor
+//! ```
+//! The conductor decides nothing: every step is [`config::rollout`]'s, and is stored before its effects are carried out.
+
+mod news;
+mod servers;
+mod sight;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use config::model::{Bake, OnRestart};
+use config::rollout::{Answer, Effect, Event, Moment, Observation, Phase, Point, Rollout, RolloutId};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time;
+
+use super::rollouts::{Rollouts, view};
+use super::writer::{Command, Moved, What};
+use super::{Author, Ground, Refused};
+use crate::clock::{self, Steady};
+use crate::hook::{Hooks, Question};
+use crate::notify::Notifiers;
+
+pub use news::{Ballot, Ballots};
+pub use sight::{Sight, Sights};
+
+/// The longest time between two looks at the cells while a gate watches them.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a failure waits for others, so that a burst is looked at once.
+const COALESCE: Duration = Duration::from_millis(1);
+/// How often a rollout that loses no time in a restart says that it still runs.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+/// How long the conductor waits after the writer could not take an event.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What the conductor calls out with.
+#[derive(Clone, Default)]
+pub struct Calls {
+    /// Asks hooks.
+    pub hooks: Hooks,
+    /// Tells notifiers.
+    pub notifiers: Notifiers,
+    /// Where hooks and people answer, once it is known: `http://127.0.0.1:9900`.
+    pub admin_url: Arc<OnceLock<String>>,
+}
+
+/// What the conductor and the control plane share.
+pub(super) struct Shared {
+    pub(super) sights: watch::Sender<Sights>,
+    pub(super) ballots: Ballots,
+}
+
+pub(super) struct Conductor {
+    ground: Ground,
+    /// Weak: rollouts do not keep the writer alive.
+    commands: mpsc::WeakSender<Command>,
+    rollouts: watch::Receiver<Rollouts>,
+    moved: mpsc::UnboundedReceiver<Moved>,
+    shared: Arc<Shared>,
+    clock: Steady,
+    sights: BTreeMap<RolloutId, sight::Watched>,
+    servers: servers::Servers,
+    /// Hooks that were asked: what they answered, with where it belongs.
+    answers: JoinSet<HookEnded>,
+    asked: BTreeMap<(RolloutId, u32), AbortHandle>,
+    /// Before this moment no event is sent: the writer could not take the last one.
+    not_before: Option<Moment>,
+}
+
+struct HookEnded {
+    id: RolloutId,
+    event: Event,
+}
+
+impl Conductor {
+    pub(super) fn new(
+        ground: Ground,
+        commands: mpsc::WeakSender<Command>,
+        rollouts: watch::Receiver<Rollouts>,
+        moved: mpsc::UnboundedReceiver<Moved>,
+        shared: Arc<Shared>,
+        clock: Steady,
+    ) -> Self {
+        Self {
+            ground,
+            commands,
+            rollouts,
+            moved,
+            shared,
+            clock,
+            sights: BTreeMap::new(),
+            servers: servers::Servers::default(),
+            answers: JoinSet::new(),
+            asked: BTreeMap::new(),
+            not_before: None,
+        }
+    }
+
+    /// Until the writer ends.
+    pub(super) async fn run(mut self) {
+        let running: Vec<RolloutId> = self.rollouts.borrow().running().map(|rollout| rollout.id).collect();
+        for id in running {
+            self.send(id, Event::Restarted).await;
+        }
+        let wake = Arc::clone(&self.ground.wake);
+        loop {
+            let look = self.next_look();
+            tokio::select! {
+                // What is stored comes first: nothing is looked at with an old rollout in mind.
+                biased;
+                moved = self.moved.recv() => match moved {
+                    Some(moved) => self.carry_out(&moved),
+                    None => return,
+                },
+                Some(ended) = self.answers.join_next() => {
+                    // A hook that was cancelled has no answer.
+                    if let Ok(HookEnded { id, event }) = ended {
+                        self.send(id, event).await;
+                    }
+                }
+                () = wake.wait(), if !self.sights.is_empty() => {
+                    time::sleep(COALESCE).await;
+                    self.look().await;
+                }
+                () = sleep(look) => self.look().await,
+            }
+        }
+    }
+
+    /// How long until something must be looked at; `None` while nothing runs.
+    fn next_look(&self) -> Option<Duration> {
+        let rollouts = self.rollouts.borrow();
+        let now = self.clock.time();
+        let mut next: Option<Duration> = None;
+        let mut by = |wait: Duration| next = Some(next.map_or(wait, |next| next.min(wait)));
+        if let Some(freeze) = &rollouts.freeze {
+            by(freeze.until.saturating_sub(now));
+        }
+        for rollout in rollouts.running() {
+            if watches(rollout) {
+                by(LOOK_EVERY);
+            } else if let Some(deadline) = rollout.deadline() {
+                by(deadline.saturating_sub(now).max(LOOK_EVERY));
+            }
+        }
+        next
+    }
+
+    async fn look(&mut self) {
+        let now = self.clock.time();
+        if self.not_before.is_some_and(|moment| now < moment) {
+            return;
+        }
+        self.not_before = None;
+        let rollouts = self.rollouts.borrow().clone();
+        if rollouts.freeze.as_ref().is_some_and(|freeze| now >= freeze.until) {
+            self.ask_writer(Author::of("freeze"), What::Freeze(None)).await;
+            return;
+        }
+        self.sights.retain(|id, _| rollouts.all.get(id).is_some_and(|rollout| watches(rollout)));
+        self.servers.retain(|id| rollouts.all.get(&id).is_some_and(|rollout| watches(rollout)));
+        for rollout in rollouts.running() {
+            let frozen = rollouts.now(now).frozen;
+            if let Some(event) = self.event(rollout, now, frozen) {
+                self.send(rollout.id, event).await;
+            }
+        }
+        self.shared.sights.send_if_modified(|sights| {
+            let next: Sights = self.sights.iter().map(|(id, watched)| (*id, watched.sight.clone())).collect();
+            let changed = *sights != next;
+            *sights = next;
+            changed
+        });
+    }
+
+    /// What happened to the rollout since the last look, if that is for the writer to know.
+    fn event(&mut self, rollout: &Arc<Rollout>, now: Moment, frozen: bool) -> Option<Event> {
+        let is_due = rollout.deadline().is_some_and(|deadline| now >= deadline);
+        if !watches(rollout) {
+            // Under a freeze a deadline that only leads on is no event.
+            let leads_back = rollout.held.is_some() || matches!(rollout.phase, Phase::Asking { .. });
+            return (is_due && (leads_back || !frozen)).then_some(Event::Tick);
+        }
+        let snapshot = self.ground.live.load_full();
+        let watched = self.sights.entry(rollout.id).or_insert_with(|| sight::Watched::new(rollout));
+        let seen = watched.look(rollout, now, &snapshot, &self.servers.answers(rollout));
+        let failed = seen.answers.iter().any(|answer| matches!(answer, Answer::Fail(_)));
+        let worse = seen.worse.is_some() && (rollout.plan.guard.enforced || !rollout.alerted);
+        if failed || worse {
+            return Some(Event::Observed(seen));
+        }
+        if rollout.held.is_some() || frozen {
+            return (is_due && rollout.held.is_some()).then_some(Event::Tick);
+        }
+        match &rollout.phase {
+            Phase::Baking { step, .. } => match rollout.plan.steps[*step].bake {
+                Bake::Hold => is_due.then_some(Event::Tick),
+                Bake::Requests(wanted) => (is_due || seen.requests >= wanted).then_some(Event::Observed(seen)),
+                Bake::Time(_) => is_due.then_some(Event::Observed(seen)),
+            },
+            _ if is_due || settled(&seen) && watched.is_news(&seen) => Some(Event::Observed(seen)),
+            _ => None,
+        }
+        .or_else(|| {
+            let is_old = now.saturating_sub(rollout.seen) >= CHECKPOINT_EVERY;
+            (rollout.plan.on_restart == OnRestart::Extend && is_old).then_some(Event::Checkpoint)
+        })
+    }
+
+    async fn send(&mut self, id: RolloutId, event: Event) {
+        self.ask_writer(Author::of(&format!("rollout {id}")), What::Event(id, Box::new(event))).await;
+    }
+
+    async fn ask_writer(&mut self, author: Author, what: What) {
+        let Some(commands) = self.commands.upgrade() else { return };
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Change { author, what, guard: None, dry_run: false, reply };
+        if commands.send(command).await.is_err() {
+            return;
+        }
+        drop(commands);
+        match answer.await {
+            Ok(Ok(_)) | Err(_) | Ok(Err(Refused::Stopping)) => {}
+            Ok(Err(refused)) => {
+                tracing::warn!("a rollout waits, because its next step cannot be stored: {refused}");
+                self.not_before = Some(self.clock.time() + AGAIN);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, moved: &Moved) {
+        for transition in &moved.moves.transitions {
+            let rollout = &transition.rollout;
+            self.measure(rollout, moved, transition.effects.iter().any(|effect| matches!(effect, Effect::Traffic(_))));
+            for effect in &transition.effects {
+                match effect {
+                    // It is live already.
+                    Effect::Traffic(_) => {}
+                    Effect::Ask { point, index, run, previous } => {
+                        self.ask(rollout, (*point, *index, *run), previous.clone());
+                    }
+                    Effect::Cancel { run } => {
+                        self.asked.remove(&(rollout.id, *run)).inspect(AbortHandle::abort);
+                    }
+                    Effect::Tell(milestone) => news::tell(&self.ground, &self.shared.ballots, rollout, milestone),
+                }
+            }
+            if rollout.is_over() {
+                self.sights.remove(&rollout.id);
+            } else if watches(rollout) {
+                // Closes the batch of the weight before.
+                let snapshot = self.ground.live.load_full();
+                let watched = self.sights.entry(rollout.id).or_insert_with(|| sight::Watched::new(rollout));
+                watched.look(rollout, self.clock.time(), &snapshot, &self.servers.answers(rollout));
+            }
+        }
+    }
+
+    /// How long it took from what was seen to what is live.
+    fn measure(&mut self, rollout: &Rollout, moved: &Moved, is_traffic: bool) {
+        if !is_traffic {
+            return;
+        }
+        let woken = self.sights.get(&rollout.id).map(|watched| watched.looked.elapsed());
+        let decided = woken.map(|all| all.saturating_sub(moved.stored + moved.swapped));
+        tracing::info!(
+            rollout = %rollout.id,
+            weight = %rollout.weight,
+            decided_us = decided.map(|time| time.as_micros()),
+            stored_us = moved.stored.as_micros(),
+            swapped_us = moved.swapped.as_micros(),
+            "traffic moved"
+        );
+    }
+
+    fn ask(&mut self, rollout: &Rollout, (point, index, run): (Point, usize, u32), previous: Option<Value>) {
+        let hooks = &rollout.plan.hooks;
+        let (chain, event) = match point {
+            Point::Before => (&hooks.before, "BeforeAllowTraffic"),
+            Point::Step => (&hooks.step, "BeforeStep"),
+            Point::After => (&hooks.after, "AfterAllowTraffic"),
+        };
+        let (hook, id) = (chain[index].clone(), rollout.id);
+        let question = Question {
+            event: event.to_owned(),
+            rollout: view(rollout),
+            previous,
+            callback_base: self.ground.calls.admin_url.get().cloned(),
+        };
+        let asker = self.ground.calls.hooks.clone();
+        let handle = self.answers.spawn(async move {
+            let began = clock::now();
+            let answer = asker.ask(&hook, &question).await;
+            tracing::info!(rollout = %id, event = question.event, hook = index + 1, took = ?began.elapsed(),
+                answer = answer.as_ref().map_or_else(ToString::to_string, |_| "yes".to_owned()), "a hook answered");
+            let result = answer.map(|output| output.0).map_err(|failure| failure.to_string());
+            HookEnded { id, event: Event::HookEnded { point, index, run, result } }
+        });
+        self.asked.insert((id, run), handle);
+    }
+}
+
+/// Whether gates watch the traffic.
+fn watches(rollout: &Rollout) -> bool {
+    matches!(rollout.phase, Phase::Baking { .. } | Phase::Deciding { .. })
+}
+
+/// Whether every gate that measures has its answer.
+fn settled(seen: &Observation) -> bool {
+    seen.answers.iter().all(|answer| !matches!(answer, Answer::None(_)))
+}
+
+async fn sleep(time: Option<Duration>) {
+    match time {
+        Some(time) => time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}

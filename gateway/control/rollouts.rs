@@ -1,0 +1,290 @@
+//! Rollouts as the writer keeps them: loaded from the store, moved by events, stored with the weights they move.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::edit::Edit;
+use config::model::{Bake, Config};
+use config::name::{AliasName, FunctionName};
+use config::problem::{Code, Problem};
+use config::rollout::{
+    self, Ask, Effect, Event, Moment, Now, Phase, Rollout, RolloutId, Speaker, Traffic, Transition, Waits, from_text,
+    to_text,
+};
+use config::weight::Weight;
+use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::journal::{News, rfc3339};
+use super::{Author, Environment, Refused};
+use crate::store::{Change, Image};
+
+/// Names of rollouts in the store.
+pub(super) const ROLLOUT: &str = "rollout/";
+/// Name of the freeze in the store.
+pub(super) const FREEZE: &str = "rollout/freeze";
+/// So many rollouts that are over are kept; the journal knows the rest.
+const KEPT: usize = 100;
+/// The longest freeze.
+pub const MAX_FREEZE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Every rollout that runs, the last ones that are over, and whether all are frozen.
+#[derive(Debug, Clone, Default)]
+pub struct Rollouts {
+    /// By number.
+    pub all: OrdMap<RolloutId, Arc<Rollout>>,
+    /// Why nothing but going back happens, if so.
+    pub freeze: Option<Freeze>,
+}
+
+/// Holds every rollout: nothing but going back happens until it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// Who.
+    pub by: String,
+    /// Why, in their words.
+    pub why: Option<String>,
+    /// Since when.
+    pub since: Moment,
+    /// When it ends by itself.
+    pub until: Moment,
+}
+
+/// What one command does to rollouts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Moves {
+    pub(super) transitions: Vec<Transition>,
+    pub(super) freeze: Option<Option<Freeze>>,
+    /// Numbers of rollouts that are no longer kept.
+    forgotten: Vec<RolloutId>,
+}
+
+impl Rollouts {
+    /// From the texts of a store.
+    ///
+    /// # Errors
+    /// When this version of Weir cannot read one of them.
+    pub(super) fn load(image: &Image, environment: &Environment) -> Result<Self, Refused> {
+        let mut rollouts = Self::default();
+        for (name, stored) in &image.texts {
+            let damaged = |error: String| Refused::Unavailable(format!("`{name}`: {error}"));
+            if name == FREEZE {
+                let freeze = serde_json::from_str(&stored.text).map_err(|error| damaged(error.to_string()))?;
+                rollouts.freeze = Some(freeze);
+            } else {
+                let rollout = from_text(&stored.text, &**environment).map_err(damaged)?;
+                rollouts.all.insert(rollout.id, Arc::new(rollout));
+            }
+        }
+        Ok(rollouts)
+    }
+
+    /// Those that are not over.
+    pub fn running(&self) -> impl Iterator<Item = &Arc<Rollout>> {
+        self.all.values().filter(|rollout| !rollout.is_over())
+    }
+
+    /// The one that moves this alias.
+    #[must_use]
+    pub fn on(&self, function: &FunctionName, alias: &AliasName) -> Option<&Arc<Rollout>> {
+        self.running().find(|rollout| rollout.moves(function, alias))
+    }
+
+    /// What is known beside a rollout at this time.
+    #[must_use]
+    pub fn now(&self, time: Moment) -> Now {
+        Now { time, frozen: self.freeze.as_ref().is_some_and(|freeze| time < freeze.until) }
+    }
+
+    pub(super) fn begin(&self, id: RolloutId, ask: &Ask, config: &Config, time: Moment) -> Result<Moves, Refused> {
+        let running: Vec<Arc<Rollout>> = self.running().cloned().collect();
+        let (begun, superseded) =
+            rollout::begin(id, ask, config, &running, self.now(time)).map_err(Refused::Problems)?;
+        let mut transitions: Vec<Transition> =
+            superseded.iter().filter_map(|id| self.superseded(&self.all[id], &ask.speaker, time)).collect();
+        transitions.push(begun);
+        let over: Vec<RolloutId> = self.all.values().filter(|rollout| rollout.is_over()).map(|over| over.id).collect();
+        let forgotten = over[..over.len().saturating_sub(KEPT)].to_vec();
+        Ok(Moves { transitions, freeze: None, forgotten })
+    }
+
+    pub(super) fn event(&self, id: RolloutId, event: &Event, time: Moment) -> Result<Moves, Refused> {
+        let Some(rollout) = self.all.get(&id) else {
+            let problem = Problem::error(format!("rollouts.{id}"), format!("there is no rollout {id}"));
+            return Err(Refused::Problems(vec![problem.code(Code::NotFound)]));
+        };
+        let transition = rollout.on(event, self.now(time)).map_err(|refusal| Refused::Rollout(refusal.0))?;
+        Ok(Moves { transitions: transition.into_iter().collect(), ..Moves::default() })
+    }
+
+    /// Sets or ends a freeze; its end moves what waited for it.
+    pub(super) fn frozen(&self, freeze: Option<Freeze>, time: Moment) -> Moves {
+        let now = Now { time, frozen: freeze.is_some() };
+        let thaw = |rollout: &Arc<Rollout>| rollout.on(&Event::Thawed, now).ok().flatten();
+        let transitions = if freeze.is_none() { self.running().filter_map(thaw).collect() } else { Vec::new() };
+        let changes = freeze != self.freeze;
+        Moves { transitions, freeze: changes.then_some(freeze), forgotten: Vec::new() }
+    }
+
+    /// The rollouts whose split somebody else set.
+    pub(super) fn overruled(&self, before: &Config, after: &Config, author: &Author, time: Moment) -> Moves {
+        let split = |config: &Config, function: &FunctionName, alias: &AliasName| {
+            Some(config.functions.get(function)?.aliases.get(alias)?.split.clone())
+        };
+        let is_moved = |rollout: &&Arc<Rollout>| {
+            let mut members = rollout.members.iter();
+            members.any(|m| split(before, &m.function, &m.alias) != split(after, &m.function, &m.alias))
+        };
+        let speaker = Speaker { who: author.who.clone(), why: author.why.clone() };
+        let moved = self.running().filter(is_moved);
+        let transitions = moved.filter_map(|rollout| self.superseded(rollout, &speaker, time)).collect();
+        Moves { transitions, ..Moves::default() }
+    }
+
+    fn superseded(&self, rollout: &Rollout, speaker: &Speaker, time: Moment) -> Option<Transition> {
+        rollout.on(&Event::Superseded(speaker.clone()), self.now(time)).ok().flatten()
+    }
+
+    /// As they are after these moves.
+    pub(super) fn moved(&mut self, moves: &Moves) {
+        for transition in &moves.transitions {
+            self.all.insert(transition.rollout.id, Arc::new(transition.rollout.clone()));
+        }
+        for id in &moves.forgotten {
+            self.all.remove(id);
+        }
+        if let Some(freeze) = &moves.freeze {
+            self.freeze.clone_from(freeze);
+        }
+    }
+}
+
+impl Moves {
+    pub(super) fn is_nothing(&self) -> bool {
+        self.transitions.is_empty() && self.freeze.is_none()
+    }
+
+    /// These, and then those.
+    pub(super) fn extend(&mut self, more: &Self) {
+        self.transitions.extend(more.transitions.iter().cloned());
+        self.freeze = more.freeze.clone().or(self.freeze.take());
+        self.forgotten.extend(&more.forgotten);
+    }
+
+    /// Whether stable gets everything, which must not wait for a store.
+    pub(super) fn goes_back(&self) -> bool {
+        self.traffic().any(|(_, traffic)| traffic == Traffic::Back)
+    }
+
+    /// The edits of the traffic that they move.
+    pub(super) fn edits(&self, config: &Config) -> Vec<Edit> {
+        self.traffic().flat_map(|(rollout, traffic)| rollout::edits(rollout, traffic, config)).collect()
+    }
+
+    fn traffic(&self) -> impl Iterator<Item = (&Rollout, Traffic)> {
+        self.transitions.iter().flat_map(|transition| {
+            transition.effects.iter().filter_map(move |effect| match effect {
+                Effect::Traffic(traffic) => Some((&transition.rollout, *traffic)),
+                _ => None,
+            })
+        })
+    }
+
+    /// The texts that they change.
+    pub(super) fn changes(&self) -> Vec<Change> {
+        let name = |id: RolloutId| format!("{ROLLOUT}{id}");
+        let texts = self.transitions.iter().map(|transition| &transition.rollout);
+        let texts = texts.map(|rollout| Change { name: name(rollout.id), text: Some(to_text(rollout).into()) });
+        let forgotten = self.forgotten.iter().map(|id| Change { name: name(*id), text: None });
+        let freeze = self.freeze.iter().map(|freeze| {
+            let text = freeze.as_ref().map(|freeze| serde_json::to_string(freeze).expect("texts and numbers are JSON"));
+            Change { name: FREEZE.to_owned(), text: text.map(Into::into) }
+        });
+        texts.chain(forgotten).chain(freeze).collect()
+    }
+
+    /// What they tell, for the journal.
+    pub(super) fn news(&self) -> Vec<News> {
+        let mut news = Vec::new();
+        for Transition { rollout, effects } in &self.transitions {
+            for effect in effects {
+                let Effect::Tell(milestone) = effect else { continue };
+                news.push(News {
+                    rollout: rollout.id.to_string(),
+                    kind: milestone.kind.to_owned(),
+                    text: milestone.text.clone(),
+                    weight: rollout.weight.to_string(),
+                    evidence: rollout.evidence.clone(),
+                });
+            }
+        }
+        news
+    }
+
+    /// What they do, in words.
+    pub(super) fn told(&self) -> Vec<String> {
+        let mut told: Vec<String> =
+            self.news().iter().map(|news| format!("rollout {}: {}: {}", news.rollout, news.kind, news.text)).collect();
+        told.extend(self.freeze.iter().map(|freeze| match freeze {
+            Some(Freeze { why: Some(why), .. }) => format!("freeze all rollouts: {why}"),
+            Some(_) => "freeze all rollouts".to_owned(),
+            None => "end the freeze".to_owned(),
+        }));
+        if told.is_empty() {
+            told.extend(self.transitions.iter().map(|moved| format!("rollout {}", moved.rollout.id)));
+        }
+        told
+    }
+}
+
+/// A rollout for whoever reads JSON: hooks, notifiers and the API.
+#[must_use]
+pub fn view(rollout: &Rollout) -> Value {
+    let members = rollout.members.iter().map(|member| {
+        json!({
+            "function": member.function.as_str(),
+            "alias": member.alias.as_str(),
+            "stable": member.stable.map(|stable| stable.to_string()),
+            "candidate": member.candidate.to_string(),
+        })
+    });
+    let steps = rollout.plan.steps.iter().map(|step| match step.bake {
+        Bake::Time(time) => json!({ "weight": percent(step.weight), "bake_seconds": time.as_secs_f64() }),
+        Bake::Requests(requests) => json!({ "weight": percent(step.weight), "requests": requests }),
+        Bake::Hold => json!({ "weight": percent(step.weight), "hold": true }),
+    });
+    let (state, why) = match &rollout.phase {
+        Phase::Over { outcome, why, .. } => (outcome.as_str(), Some(why.as_str())),
+        Phase::Asking { .. } => ("asking a hook", None),
+        Phase::Ready { .. } => ("ready", None),
+        Phase::Baking { .. } => ("baking", None),
+        Phase::Deciding { waits: Waits::Gates, .. } => ("waiting for gates", None),
+        Phase::Deciding { waits: Waits::Approval, .. } => ("waiting for approval", None),
+    };
+    let ended = if let Phase::Over { at, .. } = rollout.phase { Some(rfc3339(at)) } else { None };
+    json!({
+        "id": rollout.id.to_string(),
+        "members": members.collect::<Vec<_>>(),
+        "plan": rollout.plan_name,
+        "steps": steps.collect::<Vec<_>>(),
+        "state": state,
+        "over": rollout.is_over(),
+        "outcome": rollout.outcome().map(|outcome| outcome.as_str()),
+        "why": why,
+        "step": rollout.step().map(|step| step + 1),
+        "weight": percent(rollout.weight),
+        "held_by": rollout.held.as_ref().map(|held| held.by.as_str()),
+        "by": rollout.by,
+        "reason": rollout.why,
+        "began": rfc3339(rollout.began),
+        "deadline": rollout.deadline().map(rfc3339),
+        "ended": ended,
+    })
+}
+
+/// 5.25 for 525 basis points.
+fn percent(weight: Weight) -> Value {
+    // Hundredths of a percent print exactly.
+    json!(f64::from(weight.basis_points()) / 100.0)
+}
