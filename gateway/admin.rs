@@ -12,9 +12,11 @@ mod drafts;
 mod error;
 mod events;
 mod form;
+mod freeze;
 mod functions;
 mod health;
 mod journal;
+mod links;
 mod listen;
 mod named;
 mod node;
@@ -22,6 +24,7 @@ mod openapi;
 mod operation;
 mod patch;
 mod receive;
+mod rollouts;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -45,6 +48,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::{Notify, watch};
 
 use crate::control::{Control, Environment};
+use crate::hook::Hooks;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use auth::{Gate, Peer};
@@ -63,6 +67,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// Who changes things.
     pub control: Control,
+    /// Who waits for answers of hooks.
+    pub hooks: Hooks,
     /// For `${NAME}` in what is sent.
     pub environment: Environment,
     /// Whether new traffic is welcome: false before the first snapshot and while draining.

@@ -2,7 +2,8 @@
 //! `demo` start one.
 //!
 //! Data goes to stdout, everything else to stderr. Remote commands, in reading order: [`ask`] (what they share), [`access`]
-//! (where, with what token), [`remote`] (calls), [`failure`] (what is told), then a file for each kind of command.
+//! (where, with what token), [`remote`] (calls), [`failure`] (what is told), [`rollout`] (what rollouts are to commands), then a
+//! file for each kind of command.
 
 mod access;
 mod alias;
@@ -13,13 +14,17 @@ mod file;
 mod history;
 mod local;
 mod man;
+mod release;
 mod remote;
 mod resource;
+mod rollout;
+mod say;
 mod status;
 mod table;
 mod target;
 mod token;
 mod version;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,7 +47,8 @@ pub enum Exit {
     Invalid = 3,
     /// The running gateway did not answer.
     Unreachable = 4,
-    /// The running gateway refused: a precondition does not hold, or the token does not allow it.
+    /// The running gateway refused: a precondition does not hold, the token does not allow it, or a gate rolled a rollout
+    /// back.
     Refused = 5,
 }
 
@@ -55,11 +61,12 @@ impl From<Exit> for ExitCode {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  failed while running
+  1  failed while running; of a rollout: aborted or superseded
   2  wrong usage
   3  the configuration is, or would be, invalid
   4  the running gateway does not answer
-  5  refused: a precondition does not hold, or the token does not allow it";
+  5  refused: a precondition does not hold, the token does not allow it, or a gate rolled the rollout back
+  130  Ctrl-C while a rollout was shown: it goes on";
 
 /// An edge traffic-splitting gateway: versions, aliases and gradual releases for any HTTP backend.
 #[derive(Debug, Parser)]
@@ -89,6 +96,20 @@ enum Command {
     Status(Asking<status::Show>),
     /// Set the weights of an alias by hand, live at once
     Shift(Asking<alias::Shift>),
+    /// Begin a rollout: give an alias another version, step by step as a plan says
+    Release(Asking<release::Release>),
+    /// Publish the draft of a function if it says something new, and release it
+    Deploy(Asking<release::Deploy>),
+    /// Show a rollout live until it is over; the exit code is its outcome
+    Watch(Asking<watch::Watch>),
+    /// List rollouts, the newest first
+    Rollouts(Asking<rollout::List>),
+    #[command(flatten)]
+    Word(say::Word),
+    /// Hold every rollout for a while: nothing but going back happens
+    Freeze(Asking<say::Freeze>),
+    /// Let rollouts go on before a freeze ends by itself
+    Unfreeze(Asking<say::Unfreeze>),
     /// Return an alias to an earlier split, or everything to an earlier revision
     Rollback(Asking<alias::Rollback>),
     /// List, print, make, change and delete aliases
@@ -220,6 +241,13 @@ pub fn run() -> ExitCode {
         Command::Explain(explain) => explain.run(),
         Command::Status(status) => status.run(),
         Command::Shift(shift) => shift.run(),
+        Command::Release(release) => release.run(),
+        Command::Deploy(deploy) => deploy.run(),
+        Command::Watch(watch) => watch.run(),
+        Command::Rollouts(rollouts) => rollouts.run(),
+        Command::Word(word) => word.run(),
+        Command::Freeze(freeze) => freeze.run(),
+        Command::Unfreeze(unfreeze) => unfreeze.run(),
         Command::Rollback(rollback) => rollback.run(),
         Command::Alias(alias) => alias.run(),
         Command::Functions(functions) => functions.run(),

@@ -174,10 +174,10 @@ pub(super) fn who(grant: &Grant) -> String {
 
 /// Why, in the author's words: percent-encoded UTF-8.
 pub(super) const WHY: HeaderName = HeaderName::from_static("x-weir-why");
-/// Bytes of it, decoded.
+/// Characters of it, decoded.
 const WHY_LIMIT: usize = 500;
 
-/// What `x-weir-why` says.
+/// The reason that a request brings.
 ///
 /// # Errors
 /// 400 when it cannot be read or is too long.
@@ -185,10 +185,18 @@ pub(super) fn why(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     let Some(value) = headers.get(WHY) else { return Ok(None) };
     let decoded = percent_encoding::percent_decode(value.as_bytes()).decode_utf8();
     let why = decoded.map_err(|_| Failure::invalid("`x-weir-why` is not percent-encoded UTF-8"))?;
-    if why.chars().count() > WHY_LIMIT || why.chars().any(char::is_control) {
-        return Err(Failure::invalid(format!("`x-weir-why` is one line of at most {WHY_LIMIT} characters")));
+    reason(WHY.as_str(), &why)
+}
+
+/// A reason as the journal takes it. `field` is where it came from.
+///
+/// # Errors
+/// 400 when it is longer than the journal takes, or no line.
+pub(super) fn reason(field: &str, text: &str) -> Result<Option<String>, Failure> {
+    if text.chars().count() > WHY_LIMIT || text.chars().any(char::is_control) {
+        return Err(Failure::invalid(format!("`{field}` is one line of at most {WHY_LIMIT} characters")));
     }
-    Ok(Some(why.trim().to_owned()).filter(|why| !why.is_empty()))
+    Ok(Some(text.trim().to_owned()).filter(|why| !why.is_empty()))
 }
 
 #[cfg(test)]

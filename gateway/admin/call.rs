@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Server;
+use super::auth::reason;
 use super::error::Failure;
 use super::operation::{Answer, Operation};
 use crate::control::{Author, Done, Expected, Guard, Revision, Wish};
@@ -133,6 +134,10 @@ impl Call {
         } else {
             parse::parse_value(&self.body).map_err(Failure::problems)?
         };
+        // A list would be read field by field, in an order that nobody was told.
+        if !value.is_object() {
+            return Err(Failure::invalid("the body: write a mapping of names to values"));
+        }
         serde_json::from_value(value).map_err(|error| Failure::invalid(format!("the body: {error}")))
     }
 
@@ -142,6 +147,17 @@ impl Call {
     /// 422 with every problem.
     pub(super) fn read<T>(&self, parse: impl FnOnce(&str, parse::Env<'_>) -> Parsed<T>) -> Result<T, Failure> {
         parse(&self.body, &*self.server.environment).map(|(value, _)| value).map_err(Failure::problems)
+    }
+
+    /// The reason is what the body says, if it says one.
+    ///
+    /// # Errors
+    /// 400 when the journal does not take it.
+    pub(super) fn because(&mut self, said: Option<String>) -> Result<(), Failure> {
+        if let Some(why) = said.map(|text| reason("reason", &text)).transpose()?.flatten() {
+            self.author.why = Some(why);
+        }
+        Ok(())
     }
 
     /// What the caller believes of the thing with this text name.

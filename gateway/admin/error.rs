@@ -35,6 +35,7 @@ pub(super) const CODES: &[(u16, &str)] = &[
     (409, "NumberUsed"),
     (409, "Referenced"),
     (409, "VersionUnchanged"),
+    (409, "RolloutState"),
     (412, "PreconditionFailed"),
     (413, "TooLarge"),
     (415, "UnsupportedMediaType"),
@@ -66,11 +67,17 @@ impl Failure {
 
     /// What was sent would not be valid: the code of the first problem that has one decides.
     pub(super) fn problems(problems: Vec<Problem>) -> Self {
-        let coded = problems.iter().find_map(|problem| Some((problem.code?, problem)));
-        let code = coded.map_or("InvalidConfig", |(code, _)| name(code));
-        let message = match (coded, &*problems) {
-            (Some((_, problem)), _) | (None, [problem]) => problem.message.clone(),
-            (None, problems) => format!("{} problems; nothing was changed", problems.len()),
+        match problems.iter().find_map(|problem| Some((problem.code?, problem.message.clone()))) {
+            Some((code, message)) => Self { problems, ..Self::new(name(code), message) },
+            None => Self::problems_as("InvalidConfig", problems),
+        }
+    }
+
+    /// The same with this code, whatever the problems are.
+    pub(super) fn problems_as(code: &'static str, problems: Vec<Problem>) -> Self {
+        let message = match &*problems {
+            [problem] => problem.message.clone(),
+            problems => format!("{} problems; nothing was changed", problems.len()),
         };
         Self { problems, ..Self::new(code, message) }
     }
@@ -106,6 +113,7 @@ impl From<Refused> for Failure {
             Refused::Problems(problems) => Self::problems(problems),
             Refused::Precondition { .. } => Self::new("PreconditionFailed", message),
             Refused::NotInJournal { .. } | Refused::NothingEarlier(_) => Self::new("NotFound", message),
+            Refused::Rollout(_) => Self::new("RolloutState", message),
             Refused::Unavailable(_) => Self::new("StoreUnavailable", message),
             Refused::Unknown(_) => Self::new("Unknown", message),
             Refused::Stopping => Self::new("Stopping", message),

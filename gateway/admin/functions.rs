@@ -9,18 +9,25 @@ use config::format::json;
 use config::model::{Config, Function};
 use config::name::FunctionName;
 use config::parse;
+use serde::Deserialize;
 use serde_json::json as object;
 
 use super::call::{Call, Shown, after, page, put_status, resource};
 use super::error::Failure;
 use super::operation::{Answer, Content, Operation, Verb, run};
 
+const ALL: &str = "/v1/functions";
 const ONE: &str = "/v1/functions/{function}";
 
 /// Of functions.
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        Operation::get("/v1/functions", "listFunctions", "Lists functions.", run!(list)).pages("functionSummary"),
+        Operation::get(ALL, "listFunctions", "Lists functions.", run!(list)).pages("functionSummary"),
+        Operation::change(Verb::Post, ALL, "createFunction", "Creates a function that is not there yet.", run!(create))
+            .unguarded()
+            .takes("newFunction")
+            .statuses(&[201])
+            .answers(Content::Form("functionResource")),
         Operation::get(ONE, "getFunction", "A function with its draft, versions and aliases.", run!(get))
             .answers(Content::Form("functionResource")),
         Operation::change(Verb::Put, ONE, "putFunction", "Creates a function, or sets its dialects.", run!(put))
@@ -67,6 +74,33 @@ async fn list(call: Call) -> Answer {
 async fn get(call: Call) -> Answer {
     let name = call.name("function")?;
     show(&call.live(), &name)
+}
+
+/// A function to create.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct New {
+    name: String,
+    #[serde(default)]
+    dialects: Vec<String>,
+}
+
+async fn create(call: Call) -> Answer {
+    let New { name, dialects } = call.form()?;
+    let name: FunctionName = name.parse().map_err(|error| Failure::invalid(format!("`name`: {error}")))?;
+    let mut edits = vec![Edit::NewFunction(name.clone())];
+    if !dialects.is_empty() {
+        let text = object!({ "dialects": dialects }).to_string();
+        let read = parse::parse_dialects(&format!("functions.{name}"), &text, &*call.server.environment);
+        let (dialects, _) = read.map_err(Failure::problems)?;
+        edits.push(Edit::Function(name.clone(), FunctionEdit::Dialects(dialects)));
+    }
+    call.edit(&text(&name), edits, |shown| {
+        let mut response = show(shown, &name)?;
+        *response.status_mut() = StatusCode::CREATED;
+        Ok(response)
+    })
+    .await
 }
 
 async fn put(call: Call) -> Answer {

@@ -83,6 +83,16 @@ impl Listener {
         })
     }
 
+    /// Where hooks and people can answer; `None` of a Unix socket.
+    ///
+    /// # Errors
+    /// When the system does not tell the address.
+    pub fn url(&self) -> io::Result<Option<String>> {
+        let Bound::Tcp(listener) = &self.socket else { return Ok(None) };
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        Ok(Some(format!("{scheme}://{}", listener.local_addr()?)))
+    }
+
     /// Answers by `router` until the runtime ends.
     pub(super) async fn serve(self, router: Router) {
         let room = Arc::new(Semaphore::new(CONNECTIONS));

@@ -8,7 +8,7 @@ use axum::response::Response;
 use super::auth::Access;
 use super::call::Call;
 use super::error::Failure;
-use super::{aliases, backup, drafts, health};
+use super::{aliases, backup, drafts, freeze, health, links, rollouts};
 use super::{configuration, events, functions, journal, named, node, status, tokens, versions};
 use crate::control::tokens::Role;
 
@@ -26,6 +26,9 @@ pub(super) fn all() -> Vec<Operation> {
         versions::operations(),
         aliases::operations(),
         named::operations(),
+        rollouts::operations(),
+        freeze::operations(),
+        links::operations(),
         configuration::operations(),
         journal::operations(),
         events::operations(),
@@ -98,7 +101,8 @@ const MIB: usize = 1 << 20;
 
 /// Query parameters: name, JSON type, meaning.
 pub(super) const PARAMETERS: &[(&str, &str, &str)] = &[
-    ("after", "string", "Go on after this name (versions: number; journal and events: revision)."),
+    ("after", "string", "Go on after this name (versions: number; rollouts: id; journal and events: revision)."),
+    ("alias", "string", "Only this alias."),
     ("before", "integer", "Only before this revision."),
     ("dry_run", "boolean", "Answer what would change, and change nothing."),
     ("function", "string", "Only this function."),
@@ -106,6 +110,7 @@ pub(super) const PARAMETERS: &[(&str, &str, &str)] = &[
     ("name", "string", "Only changes of this text, such as `alias/shop/prod`."),
     ("order", "string", "`newest` (default) or `oldest` first."),
     ("since", "string", "Only since this time (RFC 3339)."),
+    ("state", "string", "Only those that are `running`, or `over`."),
     ("who", "string", "Only by this author, such as `token:ci`."),
 ];
 

@@ -17,7 +17,7 @@ use super::aliases::built_in;
 use super::call::{Call, after};
 use super::functions::find;
 use super::operation::{Answer, Content, Operation, run};
-use super::{Server, rfc3339};
+use super::{Server, rfc3339, rollouts};
 use crate::clock;
 use crate::control::Revision;
 use crate::control::journal::Query;
@@ -122,11 +122,12 @@ async fn status(call: Call) -> Answer {
         }
         None => functions.range(after::<FunctionName>(&call)?).map(|(name, _)| name.clone()).take(limit + 1).collect(),
     };
-    let shown = Seen { snapshot: &snapshot, window: server.window.read(&server.metrics) };
+    let shown = Seen { server, snapshot: &snapshot, window: server.window.read(&server.metrics) };
     let items: Vec<Value> = names.iter().take(limit).filter_map(|name| shown.function(name)).collect();
     let next = names.get(limit).and(names.get(limit - 1)).map(|name| name.as_str());
     let mut answer = of_node(server, &snapshot);
     answer["store"] = of_store(server).await;
+    answer["freeze"] = rollouts::freeze(server);
     answer["functions"] = items.into();
     answer["next"] = next.into();
     Ok(Json(answer).into_response())
@@ -166,6 +167,7 @@ async fn of_store(server: &Server) -> Value {
 
 /// What is live, and what it did within the window.
 struct Seen<'s> {
+    server: &'s Server,
     snapshot: &'s Snapshot,
     window: (HashMap<Counted, Counts>, Duration),
 }
@@ -203,6 +205,7 @@ impl Seen<'_> {
             "split": alias(model)["split"],
             "achieved": achieved,
             "requests": total,
+            "rollout": rollouts::of_alias(self.server, function, name),
         })
     }
 

@@ -4,4 +4,5 @@ mod changes;
 mod doors;
 mod reads;
 mod refusals;
+mod rollouts;
 mod support;

@@ -29,6 +29,9 @@ pub(super) struct Access {
     /// beside the store and is used for a gateway on this machine
     #[arg(long, global = true, value_name = "TOKEN", env = "WEIR_TOKEN", hide_env_values = true)]
     pub(super) token: Option<String>,
+    /// PEM file of the certificate authorities that the gateway's certificate is checked against, instead of the system's
+    #[arg(long, global = true, value_name = "FILE", env = "WEIR_CA")]
+    pub(super) ca: Option<PathBuf>,
     /// The gateway's configuration file, for its admin address and token file; `weir.yaml` if there is one
     #[arg(long, global = true, value_name = "FILE", env = "WEIR_CONFIG")]
     pub(super) config: Option<PathBuf>,
@@ -77,9 +80,14 @@ impl Access {
             let looked = looked("not set", "not used for a gateway elsewhere");
             return Ok(Found { address, by, token: None, looked });
         }
-        let process = match process {
-            Some(process) => process,
-            None => self.process()?.1,
+        let process = match process.map_or_else(|| self.process().map(|(_, process)| process), Ok) {
+            Ok(process) => process,
+            // A file that nobody named stops nobody who knows where the gateway is.
+            Err(_) if self.config.is_none() => {
+                let looked = looked("not set", &format!("not known, because {DEFAULT_FILE} cannot be read"));
+                return Ok(Found { address, by, token: None, looked });
+            }
+            Err(failure) => return Err(failure),
         };
         let file = process.store.with_extension("token");
         let (token, result) = match read_token(&file)? {

@@ -7,10 +7,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::ask::{Ask, Change, Form, OnlyAt, differences, read, resource};
+use super::ask::{Ask, Change, Form, OnlyAt, differences, read};
 use super::failure::Failure;
 use super::remote::{Call, Remote};
-use super::table::{Side, Table, or_dash};
+use super::table::{Side, or_dash};
 use super::target::{AliasTarget, Part, split, split_json, split_text};
 
 /// `weir shift`
@@ -164,10 +164,7 @@ impl Ask for Alias {
     fn ask(&self, remote: &Remote) -> Result<Exit, Failure> {
         match &self.verb {
             Verb::List { function, form } => list(remote, function, form),
-            Verb::Get { target, form } => {
-                let answer = remote.get(target.path())?;
-                Ok(form.show(&answer.json, || resource(&target.to_string(), &answer.json)))
-            }
+            Verb::Get { target, form } => form.get(remote, target.path(), target),
             Verb::Create(write) => write.send(remote, Method::PUT, Call::only_new),
             Verb::Update { write, only_at } => {
                 write.send(remote, Method::PATCH, |call| call.only_at(only_at.if_revision))
@@ -181,13 +178,10 @@ impl Ask for Alias {
 }
 
 fn list(remote: &Remote, function: &FunctionName, form: &Form) -> Result<Exit, Failure> {
-    let items = remote.list(&format!("/v1/functions/{function}/aliases"))?;
-    let mut table =
-        Table::new(&[("ALIAS", Side::Left), ("REVISION", Side::Right), ("SPLIT", Side::Left), ("PLAN", Side::Left)]);
-    for item in &items {
+    let columns = [("ALIAS", Side::Left), ("REVISION", Side::Right), ("SPLIT", Side::Left), ("PLAN", Side::Left)];
+    form.list(remote, &format!("/v1/functions/{function}/aliases"), columns, |item| {
         let name = format!("{function}:{}", item["name"].as_str().unwrap_or_default());
         let (revision, plan) = (item["revision"].as_u64(), item["plan"].as_str());
-        table.row([name, or_dash(revision), split_text(&item["split"]), or_dash(plan)]);
-    }
-    Ok(form.show(&Value::Array(items), || table.to_string()))
+        [name, or_dash(revision), split_text(&item["split"]), or_dash(plan)]
+    })
 }

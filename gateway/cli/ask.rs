@@ -1,5 +1,6 @@
 //! What every command that asks a running gateway has in common: its flags, its run, and how an answer is shown.
 
+use std::fmt::Display;
 use std::io::Read;
 use std::path::Path;
 
@@ -12,6 +13,7 @@ use super::access::Access;
 use super::failure::Failure;
 use super::local::{pretty, print};
 use super::remote::{Answer, Call, Remote};
+use super::table::{Side, Table};
 
 /// A command and where to ask.
 #[derive(Debug, clap::Args)]
@@ -30,7 +32,14 @@ pub(super) trait Ask {
 
 impl<T: Ask + clap::Args> Asking<T> {
     pub(super) fn run(&self) -> Exit {
-        finish(Remote::new(&self.access).and_then(|remote| self.command.ask(&remote)))
+        self.run_with(T::ask)
+    }
+}
+
+impl<T: clap::Args> Asking<T> {
+    /// By another function than the command's own.
+    pub(super) fn run_with(&self, ask: impl FnOnce(&T, &Remote) -> Result<Exit, Failure>) -> Exit {
+        finish(Remote::new(&self.access).and_then(|remote| ask(&self.command, &remote)))
     }
 }
 
@@ -55,13 +64,39 @@ impl Form {
     pub(super) fn show(&self, json: &Value, told: impl FnOnce() -> String) -> Exit {
         print(&if self.json { pretty(json) } else { told() })
     }
+
+    /// Asks for one resource and prints it: as JSON, or as text that can be edited and sent back.
+    ///
+    /// # Errors
+    /// See [`Remote::call`].
+    pub(super) fn get(&self, remote: &Remote, path: impl Into<String>, title: impl Display) -> Result<Exit, Failure> {
+        let answer = remote.get(path)?;
+        Ok(self.show(&answer.json, || resource(&title.to_string(), &answer.json)))
+    }
+
+    /// Asks for a list and prints it: as JSON, or as a table with a row for each item.
+    ///
+    /// # Errors
+    /// See [`Remote::call`].
+    pub(super) fn list<const N: usize>(
+        &self,
+        remote: &Remote,
+        path: &str,
+        columns: [(&str, Side); N],
+        row: impl Fn(&Value) -> [String; N],
+    ) -> Result<Exit, Failure> {
+        let items = remote.list(path)?;
+        let mut table = Table::new(&columns);
+        items.iter().for_each(|item| table.row(row(item)));
+        Ok(self.show(&Value::Array(items), || table.to_string()))
+    }
 }
 
 /// Flag of a command that changes something.
 #[derive(Debug, clap::Args)]
 pub(super) struct Why {
     /// Why, for the journal; at most 500 characters
-    #[arg(long, value_name = "TEXT", value_parser = why)]
+    #[arg(long, visible_alias = "reason", value_name = "TEXT", value_parser = why)]
     pub(super) why: Option<String>,
 }
 
@@ -80,9 +115,9 @@ pub(super) struct Change {
     why: Why,
     /// Print what would change, and change nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     #[command(flatten)]
-    form: Form,
+    pub(super) form: Form,
 }
 
 impl Change {
@@ -92,12 +127,7 @@ impl Change {
     /// See [`Remote::call`].
     pub(super) fn send(&self, remote: &Remote, call: Call) -> Result<Answer, Failure> {
         let answer = remote.call(call.why(self.why.why.as_deref()).query("dry_run", self.dry_run.then_some(true)))?;
-        if answer.unsaved {
-            eprintln!(
-                "weir: this is live, and the store cannot take it; it is tried again every second, and lost if the \
-                 gateway ends before"
-            );
-        }
+        warn_unsaved(&answer);
         Ok(answer)
     }
 
@@ -122,6 +152,16 @@ impl Change {
     }
 }
 
+/// Says that a change is live and not stored yet, if so.
+pub(super) fn warn_unsaved(answer: &Answer) {
+    if answer.unsaved {
+        eprintln!(
+            "weir: this is live, and the store cannot take it; it is tried again every second, and lost if the gateway ends \
+             before"
+        );
+    }
+}
+
 /// Flag of a command that changes one resource.
 #[derive(Debug, clap::Args)]
 pub(super) struct OnlyAt {
@@ -143,7 +183,7 @@ pub(super) fn differences(answer: &Value) -> String {
 }
 
 /// A resource as text that can be edited and sent back: its fields as in a file, its name, number and revision in a comment.
-pub(super) fn resource(title: &str, answer: &Value) -> String {
+fn resource(title: &str, answer: &Value) -> String {
     let mut fields = answer.clone();
     let revision = fields.as_object_mut().and_then(|object| {
         object.remove("name");

@@ -32,6 +32,9 @@ pub(super) struct Explain {
     /// The bearer token for it; prefer WEIR_TOKEN or the token file, because everybody on this machine can see this one
     #[arg(long, value_name = "TOKEN", env = "WEIR_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// PEM file of the certificate authorities that its certificate is checked against, instead of the system's
+    #[arg(long, value_name = "FILE", env = "WEIR_CA")]
+    ca: Option<PathBuf>,
     /// The host of the request
     #[arg(long)]
     host: String,
@@ -77,7 +80,8 @@ impl Explain {
             Some(address) => Some(address.clone()),
             None => from_environment().map_err(|error: String| Failure::usage(format!("WEIR_ADMIN: {error}")))?,
         };
-        let access = Access { admin, token: self.token.clone(), config: self.config.clone() };
+        let (token, ca, config) = (self.token.clone(), self.ca.clone(), self.config.clone());
+        let access = Access { admin, token, ca, config };
         let body = json!({
             "host": self.host,
             "path": self.path,

@@ -12,6 +12,10 @@ use super::Exit;
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) exit: Exit,
+    /// With `VersionUnchanged`: the version that it is already.
+    pub(super) unchanged: Option<u32>,
+    /// Whether the gateway is there and may soon answer otherwise: it stops, or its store does not answer.
+    pub(super) is_passing: bool,
     message: String,
     problems: Vec<Problem>,
     source: Option<Box<(String, String)>>,
@@ -20,7 +24,8 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), problems: Vec::new(), source: None, hint: None }
+        let (unchanged, is_passing) = (None, false);
+        Self { exit, unchanged, is_passing, message: message.into(), problems: Vec::new(), source: None, hint: None }
     }
 
     /// The command line makes no sense in a way that only shows when its parts are seen together.
@@ -45,19 +50,37 @@ impl Failure {
             let failure = Self::new(exit, format!("the answer is HTTP {status}, and not in the form of the admin API"));
             return failure.hint("is this the address of weir's admin API?");
         };
-        let version = body["version"].as_u64().map(|version| format!(": version {version}")).unwrap_or_default();
+        let unchanged = body["version"].as_u64().and_then(|version| version.try_into().ok());
+        let version = unchanged.map(|version: u32| format!(": version {version}")).unwrap_or_default();
         let hint = match code {
             "Forbidden" => Some("`weir token create NAME --role ROLE` makes a token with another role"),
             "NotFound" => Some("`weir functions list` shows the functions that there are"),
             "AlreadyExists" => Some("change what is there with `update`, `edit` or `set`"),
+            "RolloutState" => Some("`weir rollouts` and `weir watch` show how things stand"),
             "StoreUnavailable" => Some("requests are still served, and `weir rollback` works all the same"),
             "Unknown" => Some("it is not known whether the change was stored: read before you try again"),
             "TooManyAttempts" => Some("too many wrong tokens came from this address: wait a minute"),
             _ => None,
         };
-        let problems = problems(&body["problems"]);
+        let mut problems = problems(&body["problems"]);
+        let mut hint = hint.map(str::to_owned);
+        // What one refusal is about is in its message; of a value that is wrong, the path says more.
+        if let [only] = &mut *problems
+            && only.message == message
+            && code != "InvalidConfig"
+        {
+            hint = only.help.take().or(hint);
+            problems.clear();
+        }
         let failure = Self::new(exit, format!("{}{version} ({})", visible(message), visible(code)));
-        Self { hint: hint.map(str::to_owned), problems, ..failure }
+        let is_passing = matches!(code, "Stopping" | "StoreUnavailable");
+        Self { hint, problems, unchanged, is_passing, ..failure }
+    }
+
+    /// An answer in another shape than this release of weir knows.
+    pub(super) fn other_form(error: &dyn fmt::Display) -> Self {
+        let failure = Self::new(Exit::Failed, format!("the answer is in another form than expected: {error}"));
+        failure.hint("are this command and the gateway of one release? `weir --version`, `weir status --json`")
     }
 
     /// The same with what to do next.
@@ -68,6 +91,11 @@ impl Failure {
     /// The same with its problems shown in the text that was sent.
     pub(super) fn in_text(self, name: &str, text: &str) -> Self {
         Self { source: Some(Box::new((name.to_owned(), text.to_owned()))), ..self }
+    }
+
+    /// Whether its problems stand somewhere in the text that was sent.
+    pub(super) fn is_placed(&self) -> bool {
+        self.problems.iter().any(|problem| problem.at.is_some())
     }
 
     /// The same with these problems.

@@ -1,16 +1,18 @@
 //! What was changed, by whom and why: read, followed and verified.
 
 use std::io::{BufRead, BufReader};
+use std::time::Duration;
 
 use config::problem::visible;
 use reqwest::Method;
+use reqwest::blocking::Response;
 use serde_json::Value;
 
 use super::Exit;
 use super::ask::{Ask, Form};
 use super::failure::Failure;
 use super::local::{pretty, print, print_some};
-use super::remote::{Call, Remote};
+use super::remote::{Call, Remote, live_revision};
 use super::target::Scope;
 
 /// `weir history`
@@ -72,37 +74,68 @@ pub(super) struct Events {
     json: bool,
 }
 
+/// The first pause before a stream that broke is asked for again; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Pauses in a row without an answer between them; together a minute.
+const PAUSES: u32 = 8;
+
 impl Ask for Events {
     fn ask(&self, remote: &Remote) -> Result<Exit, Failure> {
-        let call = Call::new(Method::GET, "/v1/events").query("after", self.after).accept("text/event-stream");
-        let stream = BufReader::new(remote.send(call.within(None))?);
+        let call = || Call::new(Method::GET, "/v1/events").accept("text/event-stream").within(None);
+        let mut stream = remote.send(call().query("after", self.after))?;
+        // Changes that come while the first stream is broken are after what was live when it began.
+        let mut last = self.after.or_else(|| live_revision(&stream));
+        loop {
+            if let Some(exit) = self.follow(stream, &mut last) {
+                return Ok(exit);
+            }
+            eprintln!("weir: the stream broke; asking again");
+            stream = again(last, || remote.send(call().after_event(last)))?;
+        }
+    }
+}
+
+/// Asks until there is an answer, with longer and longer pauses.
+fn again(last: Option<u64>, ask: impl Fn() -> Result<Response, Failure>) -> Result<Response, Failure> {
+    let mut pause = FIRST_PAUSE;
+    for _ in 0..PAUSES {
+        std::thread::sleep(pause);
+        pause *= 2;
+        match ask() {
+            Err(failure) if failure.exit == Exit::Unreachable => {}
+            answer => return answer,
+        }
+    }
+    let failure = Failure::new(Exit::Unreachable, "the stream broke, and the gateway does not answer any more");
+    Err(match last {
+        Some(last) => failure.hint(format!("`weir events --after {last}` goes on where it ended")),
+        None => failure.hint("is `weir serve` running?"),
+    })
+}
+
+impl Events {
+    /// Prints what comes until the stream breaks; the exit code when nobody reads on.
+    fn follow(&self, stream: Response, last: &mut Option<u64>) -> Option<Exit> {
         let mut event = Event::default();
-        let mut last = self.after;
-        for line in stream.lines() {
-            let Ok(line) = line else { break };
+        for line in BufReader::new(stream).lines() {
+            let line = line.ok()?;
             if !line.is_empty() {
                 event.line(&line);
                 continue;
             }
             let Event { kind, data, id } = std::mem::take(&mut event);
-            last = id.or(last);
+            *last = id.or(*last);
             if kind == "gap" {
                 eprintln!("weir: changes are missing here: the journal does not reach back that far");
             } else if kind == "change"
                 && let Some(exit) = self.print(&data)
             {
-                return Ok(exit);
+                return Some(exit);
             }
         }
-        let failure = Failure::new(Exit::Unreachable, "the gateway ended the stream");
-        Err(match last {
-            Some(last) => failure.hint(format!("`weir events --after {last}` goes on where it ended")),
-            None => failure.hint("is `weir serve` running?"),
-        })
+        None
     }
-}
 
-impl Events {
     fn print(&self, data: &str) -> Option<Exit> {
         let value: Value = serde_json::from_str(data).unwrap_or_default();
         print_some(&if self.json { format!("{value}\n") } else { entry(&value) })

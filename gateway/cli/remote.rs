@@ -1,18 +1,22 @@
 //! Calls to a running gateway: one client, and what its answers mean for the command.
 
+use std::path::Path;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::blocking::{Client, Response};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+};
 use reqwest::redirect::Policy;
-use reqwest::{Method, Url};
+use reqwest::{Certificate, Method, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Exit;
 use super::access::{Access, Address, Found};
 use super::failure::Failure;
+use super::rollout;
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// The whole of a usual call.
@@ -21,6 +25,9 @@ const WHOLE: Duration = Duration::from_secs(30);
 pub(super) const LONG: Duration = Duration::from_secs(600);
 /// Entries of a page of a list; the most that a gateway gives.
 const PAGE: usize = 1000;
+
+/// What rustls says of a certificate that no known authority signed.
+const UNKNOWN_ISSUER: &str = "UnknownIssuer";
 
 /// What a header value cannot hold as it is, and the sign that everything else is written with.
 const NOT_IN_HEADERS: &AsciiSet = &CONTROLS.add(b'%');
@@ -84,6 +91,10 @@ impl Remote {
             Address::Url(url) => (client, Ok(url.clone())),
         };
         let base = base.expect("a constant URL parses");
+        let client = match &access.ca {
+            Some(file) => client.tls_certs_only(authorities(file)?),
+            None => client,
+        };
         let client = client
             .build()
             .map_err(|error| Failure::new(Exit::Failed, format!("TLS cannot be set up: {}", causes(&error))))?;
@@ -101,8 +112,7 @@ impl Remote {
     pub(super) fn call(&self, call: Call) -> Result<Answer, Failure> {
         let changes = call.method != Method::GET;
         let response = self.send(call)?;
-        let revision = response.headers().get("x-weir-revision");
-        let revision = revision.and_then(|value| value.to_str().ok()?.parse().ok());
+        let revision = live_revision(&response);
         let unsaved = response.headers().contains_key("x-weir-unsaved");
         let text = response.text().map_err(|error| self.unreachable(&error, changes))?;
         let json = serde_json::from_str(&text).unwrap_or_default();
@@ -139,6 +149,7 @@ impl Remote {
         Err(match status.as_u16() {
             401 => failure.hint(format!("a token is looked for in {}", self.found.looked)),
             412 => self.other_revision(failure, revision, path),
+            404 if path.starts_with(&rollout::path("")) => failure.hint("`weir rollouts` shows those that there are"),
             _ => failure,
         })
     }
@@ -162,8 +173,11 @@ impl Remote {
 
     fn unreachable(&self, error: &reqwest::Error, changes: bool) -> Failure {
         let Found { address, by, .. } = &self.found;
-        let failure = Failure::new(Exit::Unreachable, format!("no answer from {address}: {}", causes(error)));
-        if error.is_connect() {
+        let cause = causes(error);
+        let failure = Failure::new(Exit::Unreachable, format!("no answer from {address}: {cause}"));
+        if error.is_connect() && cause.contains(UNKNOWN_ISSUER) {
+            failure.hint("`--ca FILE` or WEIR_CA names the authority that signed the gateway's certificate")
+        } else if error.is_connect() {
             failure.hint(format!("is `weir serve` running? The address comes from {by}; --admin names another"))
         } else if changes {
             failure.hint("it is not known whether the change was made: read before you try again")
@@ -179,6 +193,23 @@ impl Remote {
             None => failure.hint("look at what is there now, and try again"),
         }
     }
+}
+
+/// The certificates of a PEM file.
+fn authorities(file: &Path) -> Result<Vec<Certificate>, Failure> {
+    let pem = std::fs::read(file).map_err(|error| Failure::file("read", file, &error))?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => {
+            let failure = Failure::new(Exit::Failed, format!("{} holds no certificate", file.display()));
+            Err(failure.hint("a PEM file with `-----BEGIN CERTIFICATE-----` is needed"))
+        }
+    }
+}
+
+/// The store revision that was live when the answer was made.
+pub(super) fn live_revision(response: &Response) -> Option<u64> {
+    response.headers().get("x-weir-revision")?.to_str().ok()?.parse().ok()
 }
 
 fn revision_of(headers: &HeaderMap) -> Option<u64> {
@@ -234,6 +265,12 @@ impl Call {
         Self { whole, ..self }
     }
 
+    /// Goes on after this event.
+    pub(super) fn after_event(mut self, id: Option<u64>) -> Self {
+        self.headers.extend(id.map(|id| (HeaderName::from_static("last-event-id"), HeaderValue::from(id))));
+        self
+    }
+
     /// Only if there is nothing yet.
     pub(super) fn only_new(mut self) -> Self {
         self.headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
@@ -266,9 +303,6 @@ impl Answer {
     /// # Errors
     /// Another shape, as another release of weir may answer.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_str(&self.text).map_err(|error| {
-            let failure = Failure::new(Exit::Failed, format!("the answer is in another form than expected: {error}"));
-            failure.hint("are this command and the gateway of one release? `weir --version`, `weir status --json`")
-        })
+        serde_json::from_str(&self.text).map_err(|error| Failure::other_form(&error))
     }
 }

@@ -11,10 +11,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::ask::{Ask, Change, Form, OnlyAt, read, resource};
+use super::ask::{Ask, Change, Form, OnlyAt, read};
 use super::failure::Failure;
 use super::remote::{Call, Remote};
-use super::table::{Side, Table, or_dash};
+use super::table::{Side, or_dash};
 
 /// What is named, listed, read, set and deleted as a whole.
 pub(super) trait Kind: std::fmt::Debug + Clone + Send + Sync + 'static {
@@ -98,18 +98,12 @@ impl<K: Kind> Ask for Resources<K> {
         let path = |name: &K::Name| format!("/v1/{}/{name}", K::MANY);
         match &self.verb {
             Verb::List(form) => {
-                let items = remote.list(&format!("/v1/{}", K::MANY))?;
                 let title = K::ONE.to_uppercase();
-                let mut table = Table::new(&[(&title, Side::Left), ("REVISION", Side::Right)]);
-                for item in &items {
-                    table.row([or_dash(item["name"].as_str()), or_dash(item["revision"].as_u64())]);
-                }
-                Ok(form.show(&Value::Array(items), || table.to_string()))
+                let columns = [(&*title, Side::Left), ("REVISION", Side::Right)];
+                let row = |item: &Value| [or_dash(item["name"].as_str()), or_dash(item["revision"].as_u64())];
+                form.list(remote, &format!("/v1/{}", K::MANY), columns, row)
             }
-            Verb::Get { name, form } => {
-                let answer = remote.get(path(name))?;
-                Ok(form.show(&answer.json, || resource(&format!("{} {name}", K::ONE), &answer.json)))
-            }
+            Verb::Get { name, form } => form.get(remote, path(name), format_args!("{} {name}", K::ONE)),
             Verb::Set { name, file, only_at, change } => {
                 let text = read(file)?;
                 let call = Call::new(Method::PUT, path(name)).yaml(text.clone()).only_at(only_at.if_revision);
@@ -166,12 +160,11 @@ impl Ask for Functions {
         match &self.verb {
             FunctionVerb::List(form) => list_functions(remote, form),
             FunctionVerb::Get { function, form } => {
-                let answer = remote.get(path(function))?;
-                Ok(form.show(&answer.json, || resource(&format!("function {function}"), &answer.json)))
+                form.get(remote, path(function), format_args!("function {function}"))
             }
             FunctionVerb::Create { function, dialects, change } => {
-                let body = if dialects.is_empty() { json!({}) } else { json!({"dialects": dialects}) };
-                let call = Call::new(Method::PUT, path(function)).json(&body).only_new();
+                let body = json!({"name": function.as_str(), "dialects": dialects});
+                let call = Call::new(Method::POST, "/v1/functions").json(&body);
                 change.tell(remote, call, |_| format!("function {function} is made"))
             }
             FunctionVerb::Delete { function, only_at, change } => {
@@ -183,23 +176,21 @@ impl Ask for Functions {
 }
 
 fn list_functions(remote: &Remote, form: &Form) -> Result<Exit, Failure> {
-    let items = remote.list("/v1/functions")?;
-    let mut table = Table::new(&[
+    let columns = [
         ("FUNCTION", Side::Left),
         ("REVISION", Side::Right),
         ("VERSIONS", Side::Right),
         ("LATEST", Side::Right),
         ("ALIASES", Side::Left),
-    ]);
-    for item in &items {
+    ];
+    form.list(remote, "/v1/functions", columns, |item| {
         let aliases: Vec<&str> = item["aliases"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        table.row([
+        [
             or_dash(item["name"].as_str()),
             or_dash(item["revision"].as_u64()),
             or_dash(item["versions"].as_u64()),
             or_dash(item["latest"].as_u64()),
             or_dash((!aliases.is_empty()).then(|| aliases.join(", "))),
-        ]);
-    }
-    Ok(form.show(&Value::Array(items), || table.to_string()))
+        ]
+    })
 }

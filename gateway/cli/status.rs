@@ -15,6 +15,7 @@ use super::ask::{Ask, Form};
 use super::failure::Failure;
 use super::local::{pretty, print, print_some};
 use super::remote::{Answer, Call, Remote};
+use super::rollout::{self, Rollout};
 use super::table::{Side, Table, or_dash};
 
 /// Between two drawings of `--watch`.
@@ -66,7 +67,17 @@ struct Status {
     reload: Reload,
     store: Store,
     window_seconds: f64,
+    #[serde(default)]
+    freeze: Freeze,
     functions: Vec<Function>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Freeze {
+    frozen: bool,
+    by: Option<String>,
+    reason: Option<String>,
+    until: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,6 +117,7 @@ struct Alias {
     split: BTreeMap<String, f64>,
     achieved: Option<BTreeMap<String, Option<f64>>>,
     requests: u64,
+    rollout: Option<Rollout>,
 }
 
 /// Over the window; `null` where there were no requests.
@@ -141,11 +153,20 @@ impl std::fmt::Display for Status {
         let path = path.as_ref().map(|path| format!(" {path}")).unwrap_or_default();
         let health = if *healthy { "healthy" } else { "NOT HEALTHY" };
         writeln!(f, "store   {}, {health}{}", visible(&format!("{kind}{path}")), told(message.as_deref()))?;
+        if self.freeze.frozen {
+            let Freeze { by, until, reason, .. } = &self.freeze;
+            let text = |text: &Option<String>| visible(text.as_deref().unwrap_or("-"));
+            writeln!(f, "freeze  by {} until {}{}", text(by), text(until), told(reason.as_deref()))?;
+        }
         if self.functions.is_empty() {
             return writeln!(f, "\nno functions");
         }
         let down = self.down();
         write!(f, "\n{}", self.aliases())?;
+        let rollouts = self.functions.iter().flat_map(|function| &function.aliases);
+        if let Some(running) = rollout::running(rollouts.filter_map(|alias| alias.rollout.as_ref())) {
+            write!(f, "\n{running}")?;
+        }
         write!(f, "\n{}", self.versions())?;
         if !down.is_empty() {
             write!(f, "\n{down}")?;
@@ -240,7 +261,7 @@ fn told(message: Option<&str>) -> String {
 }
 
 /// `12 s`, `3 min`, `2 h 5 min`, `4 d 3 h`
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),

@@ -25,8 +25,8 @@ pub(super) struct VersionTarget {
 /// `shop` or `shop:prod`
 #[derive(Debug, Clone)]
 pub(super) struct Scope {
-    function: FunctionName,
-    alias: Option<AliasName>,
+    pub(super) function: FunctionName,
+    pub(super) alias: Option<AliasName>,
 }
 
 impl AliasTarget {

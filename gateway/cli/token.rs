@@ -2,14 +2,14 @@
 
 use config::name::TokenName;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Exit;
 use super::ask::{Ask, Form, Why};
 use super::failure::Failure;
 use super::local::print;
 use super::remote::{Call, Remote};
-use super::table::{Side, Table, or_dash};
+use super::table::{Side, or_dash};
 
 /// `weir token`
 #[derive(Debug, clap::Args)]
@@ -72,12 +72,9 @@ impl Ask for Token {
                 Ok(form.show(&answer.json, || format!("{token}\n")))
             }
             Verb::List(form) => {
-                let items = remote.list("/v1/tokens")?;
-                let mut table = Table::new(&[("TOKEN", Side::Left), ("ROLE", Side::Left)]);
-                for item in &items {
-                    table.row([or_dash(item["name"].as_str()), or_dash(item["role"].as_str())]);
-                }
-                Ok(form.show(&Value::Array(items), || table.to_string()))
+                form.list(remote, "/v1/tokens", [("TOKEN", Side::Left), ("ROLE", Side::Left)], |item| {
+                    [or_dash(item["name"].as_str()), or_dash(item["role"].as_str())]
+                })
             }
             Verb::Revoke { name, why } => {
                 remote.call(Call::new(Method::DELETE, format!("/v1/tokens/{name}")).why(why.why.as_deref()))?;

@@ -7,10 +7,10 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::Exit;
-use super::ask::{Ask, Change, Form, OnlyAt, read, resource};
+use super::ask::{Ask, Change, Form, OnlyAt, read};
 use super::failure::Failure;
 use super::remote::{Call, Remote};
-use super::table::{Side, Table, or_dash};
+use super::table::{Side, or_dash};
 use super::target::VersionTarget;
 
 /// `weir publish`
@@ -141,10 +141,7 @@ impl Ask for Version {
     fn ask(&self, remote: &Remote) -> Result<Exit, Failure> {
         match &self.verb {
             Verb::List { function, form } => list(remote, function, form),
-            Verb::Get { target, form } => {
-                let answer = remote.get(target.path())?;
-                Ok(form.show(&answer.json, || resource(&target.to_string(), &answer.json)))
-            }
+            Verb::Get { target, form } => form.get(remote, target.path(), target),
             Verb::Label { touch, label: Some(label) } => {
                 touch.patch(remote, &json!({"label": label}), &format!("has the label {label}"))
             }
@@ -164,25 +161,23 @@ impl Ask for Version {
 }
 
 fn list(remote: &Remote, function: &FunctionName, form: &Form) -> Result<Exit, Failure> {
-    let items = remote.list(&format!("/v1/functions/{function}/versions"))?;
-    let mut table = Table::new(&[
+    let columns = [
         ("VERSION", Side::Left),
         ("REVISION", Side::Right),
         ("LABEL", Side::Left),
         ("RETIRED", Side::Left),
         ("DESCRIPTION", Side::Left),
-    ]);
-    for item in &items {
+    ];
+    form.list(remote, &format!("/v1/functions/{function}/versions"), columns, |item| {
         let retired = if item["retired"] == true { "yes" } else { "-" };
-        table.row([
+        [
             version_name(function, item),
             or_dash(item["revision"].as_u64()),
             or_dash(item["label"].as_str()),
             retired.to_owned(),
             or_dash(item["description"].as_str()),
-        ]);
-    }
-    Ok(form.show(&Value::Array(items), || table.to_string()))
+        ]
+    })
 }
 
 /// `weir draft`
@@ -273,8 +268,7 @@ impl Ask for Draft {
     fn ask(&self, remote: &Remote) -> Result<Exit, Failure> {
         match &self.verb {
             DraftVerb::Get { function, form } => {
-                let answer = remote.get(draft_path(function))?;
-                Ok(form.show(&answer.json, || resource(&format!("draft of {function}"), &answer.json)))
+                form.get(remote, draft_path(function), format_args!("draft of {function}"))
             }
             DraftVerb::Set(write) => write.send(remote, Method::PUT, &[]),
             DraftVerb::Edit { write, unset } => write.send(remote, Method::PATCH, unset),

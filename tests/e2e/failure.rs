@@ -84,13 +84,19 @@ async fn an_unhealthy_version_falls_back_or_fails() {
         };
         healthy(0.0).await;
         let mut client = Client::connect(weir.http).await;
-        let mut seen = std::collections::BTreeSet::new();
+        let (mut seen, mut stood_in) = (std::collections::BTreeSet::new(), 0);
         for _ in 0..20 {
             let response = client.get(HOST, "/").await;
+            stood_in += usize::from(response.head.field("x-weir-shielded-from") == Some("2"));
             assert!(response.status != 200 || response.text() == "v1", "{policy}: {}", response.text());
             seen.insert(response.status);
         }
         assert_eq!(seen.into_iter().collect::<Vec<_>>(), statuses, "{policy}");
+        assert_eq!(
+            (9..=11).contains(&stood_in),
+            policy == "fallback",
+            "{policy}: {stood_in} of 20 say who did not answer"
+        );
 
         two.on("/healthz", Answer::Name);
         healthy(1.0).await;

@@ -2,6 +2,7 @@
 
 mod kit;
 
+mod access;
 mod commands;
 mod control;
 mod crash;
@@ -11,9 +12,12 @@ mod failure;
 mod framing;
 mod headers;
 mod names;
+mod release;
 mod reload;
 mod remote;
+mod rollouts;
 mod secure;
+mod shield;
 mod split;
 mod stop;
 mod storm;

@@ -3,15 +3,18 @@
 //! Each test compares whole transcripts with `tests/fixtures/cli/NAME.txt`; `UPDATE_EXPECTED=1 cargo test --test e2e
 //! remote` writes them anew: read them as a user before you commit.
 
-use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, UnixListener};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::Command;
 
 use crate::kit::endpoint::Answer;
 use crate::kit::terminal::{Terminal, weir};
 use crate::kit::weir::folder;
-use crate::kit::wire::{Head, Unframed, Wire};
+use crate::kit::wire::{Head, Wire};
 use crate::kit::within;
 
 const ALIAS: &str = "/v1/functions/shop/aliases/prod";
@@ -80,6 +83,11 @@ async fn refusals_say_what_to_do_next() {
         "message": "there is no version 3", "hint": "versions: 1, 2"}]);
     terminal.fails(ALIAS, 422, "InvalidConfig", "the configuration would be invalid", &problems);
     terminal.run(&shift).await;
+    let message = "`shop` has no draft";
+    let problems = json!([{"severity": "error", "path": "functions.shop.draft", "message": message,
+        "hint": "write a draft first, or name the version to publish again"}]);
+    terminal.fails("/v1/functions/shop/versions", 404, "NotFound", message, &problems);
+    terminal.run(&["publish", "shop"]).await;
     terminal.fails(ALIAS, 503, "Unknown", "the store did not answer", &json!([]));
     terminal.run(&shift).await;
     terminal.on_with(ALIAS, 502, "", "<html>bad gateway\u{1b}[2J</html>");
@@ -305,10 +313,21 @@ async fn history() {
         ": hello\n\nid: 41\nevent: change\ndata: {entry}\n\nevent: gap\ndata: {{}}\n\n: still here\n\n\
         id: 43\nevent: change\ndata: {older}\n\n"
     );
-    let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{events}");
-    terminal.api.on("/v1/events", Answer::RawThenClose(answer.into_bytes()));
+    let head = "HTTP/1.1 200 OK\r\nx-weir-revision: 40\r\ncontent-type: text/event-stream\r\n\r\n";
+    // A stream that breaks is asked for again after its last event, and where there was none after what was live; what
+    // is refused then ends it.
+    let refused = json!({"code": "Unauthorized", "message": "the token is not known", "problems": []}).to_string();
+    let refused = format!("HTTP/1.1 401 X\r\ncontent-length: {}\r\n\r\n{refused}", refused.len());
+    let streams = |first: &str| {
+        let stream = Answer::RawThenClose(format!("{head}{first}").into_bytes());
+        Answer::turns(vec![stream, Answer::Reset, Answer::Raw(refused.clone().into_bytes())])
+    };
+    terminal.api.on("/v1/events", streams(&events));
     terminal.run(&["events", "--after", "40"]).await;
+    terminal.api.on("/v1/events", streams(&events));
     terminal.run(&["events", "--json"]).await;
+    terminal.api.on("/v1/events", streams(": hello\n\n"));
+    terminal.run(&["events"]).await;
     terminal.expect("history");
 }
 
@@ -360,66 +379,36 @@ async fn lists_are_read_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_unix_socket_is_asked_with_the_token_of_the_environment() {
-    let folder = folder();
-    let listener = UnixListener::bind(folder.path().join("weir.sock")).unwrap();
-    let asked = tokio::spawn(async move {
-        let mut wire = Wire::new(listener.accept().await.unwrap().0);
-        let head = Head::parse(&wire.take_through(b"\r\n\r\n").await.unwrap().unwrap()).unwrap();
-        wire.body(&head, Unframed::Empty).await.unwrap();
-        wire.stream.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-        head
+async fn a_status_that_is_watched_is_drawn_again_until_nobody_reads() {
+    let terminal = Terminal::new().await;
+    let status = json!({
+        "node": {"version": "0.1.0", "uptime_seconds": 7, "revision": 42, "ready": true},
+        "reload": {"time": null, "result": "none", "message": null},
+        "store": {"kind": "memory", "path": null, "healthy": true, "message": null},
+        "window_seconds": 10.0, "functions": [],
     });
-    let environment = [
-        ("WEIR_ADMIN", "unix:weir.sock"),
-        ("WEIR_TOKEN", "from-the-environment"),
-        ("HTTP_PROXY", "http://127.0.0.1:1"),
-    ];
-    let (code, _, stderr) = weir(folder.path(), &["drain"], &environment).await;
-    assert_eq!(code, Some(0), "{stderr}");
-    let head = within("the call", asked).await.unwrap();
-    assert_eq!(head.start, "POST /v1/drain HTTP/1.1");
-    assert_eq!(head.field("authorization"), Some("Bearer from-the-environment"));
-    assert_eq!(head.field("host"), Some("localhost"));
-}
-
-#[tokio::test]
-async fn nobody_there_is_four_and_says_where_it_looked() {
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let folder = folder();
-    std::fs::write(folder.path().join("other.yaml"), format!("admin: {free}\n")).unwrap();
-    let (code, stdout, stderr) = weir(folder.path(), &["status", "--config", "other.yaml"], &[]).await;
-    assert_eq!((code, &*stdout), (Some(4), ""));
-    let expected = format!(
-        "weir: no answer from http://{free}: Connection refused (os error 111)\n\
-         hint: is `weir serve` running? The address comes from `admin` of other.yaml; --admin names another\n"
-    );
-    assert_eq!(stderr, expected);
-}
-
-#[tokio::test]
-async fn a_token_file_that_others_can_read_is_not_used() {
-    let terminal = Terminal::new().await;
-    terminal.mode("weir-state.token", 0o640);
-    let (code, _, stderr) = weir(terminal.folder.path(), &["status"], &[]).await;
-    assert_eq!(code, Some(1), "{stderr}");
-    assert!(stderr.contains("weir-state.token (mode 0640)") && stderr.contains("chmod 600"), "{stderr}");
-    assert!(terminal.api.seen().is_empty());
-}
-
-#[tokio::test]
-async fn a_configuration_file_that_does_not_say_where_is_invalid() {
-    let terminal = Terminal::new().await;
-    terminal.write("weir.yaml", "admin: nowhere\n");
-    let (code, _, stderr) = weir(terminal.folder.path(), &["status"], &[]).await;
-    assert_eq!(code, Some(3), "{stderr}");
-    assert!(stderr.contains("weir.yaml:1:") && stderr.contains("--admin"), "{stderr}");
-    // What only the gateway's environment holds, and what is wrong elsewhere, does not matter here.
-    let address = terminal.api.address;
-    terminal.write("weir.yaml", &format!("admin: {address}\noverride: {{tokens: ['${{NOT_HERE}}']}}\nfunctions: 7\n"));
-    terminal.on("/v1/drain", 202, &json!({}));
-    let (code, _, stderr) = weir(terminal.folder.path(), &["drain"], &[]).await;
-    assert_eq!(code, Some(0), "{stderr}");
+    terminal.on("/v1/status", 200, &status);
+    let mut watching = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["status", "--watch"])
+        .current_dir(terminal.folder.path())
+        .env_remove("WEIR_ADMIN")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let twice = async {
+        let mut drawn = 0;
+        while drawn < 2 {
+            let line = lines.next_line().await.unwrap().expect("it goes on");
+            assert!(!line.contains('\u{1b}'), "a pipe gets no control characters: {line:?}");
+            drawn += usize::from(line.starts_with("weir    0.1.0, ready, revision 42"));
+        }
+    };
+    within("two drawings", twice).await;
+    drop(lines);
+    let ended = within("the end, when nobody reads", watching.wait()).await.unwrap();
+    assert!(ended.success(), "{ended}");
 }
 
 #[tokio::test]

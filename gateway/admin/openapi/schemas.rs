@@ -1,5 +1,7 @@
 //! Component schemas: those of the configuration file, and what only the API says.
 
+mod rollouts;
+
 use serde_json::{Map, Value, json};
 
 use super::codes;
@@ -7,7 +9,9 @@ use super::codes;
 /// All of them by name.
 pub(super) fn all() -> Map<String, Value> {
     let mut all = of_config();
-    for (name, schema) in [resources(), bodies(), answers(), journal(), statuses(), tokens()].into_iter().flatten() {
+    for (name, schema) in
+        [resources(), bodies(), answers(), journal(), statuses(), tokens(), rollouts::all()].into_iter().flatten()
+    {
         let before = all.insert(name.to_owned(), schema);
         debug_assert!(before.is_none(), "two schemas have the name {name}");
     }
@@ -96,6 +100,7 @@ fn bodies() -> Schemas {
     let null_or = |schema: Value| json!({ "anyOf": [schema, { "type": "null" }] });
     let dialects = json!({ "type": "array", "items": { "enum": ["fc", "aws"] } });
     vec![
+        ("newFunction", object(&["name"], json!({ "name": string(""), "dialects": dialects }))),
         ("functionForm", object(&[], json!({ "dialects": dialects }))),
         (
             "publication",
@@ -185,6 +190,11 @@ fn journal() -> Schemas {
         "before": { "type": ["string", "null"] },
         "after": { "type": ["string", "null"] },
     } });
+    let news = json!({ "type": "object", "properties": {
+        "rollout": string("Such as `r12`."), "kind": string("One word."), "text": string("In a sentence."),
+        "weight": string("Of the candidate, in percent."),
+        "evidence": { "description": "The numbers behind it." },
+    } });
     let entry = json!({ "type": "object", "properties": {
         "revision": integer("After the change."),
         "time": string("RFC 3339."),
@@ -192,6 +202,7 @@ fn journal() -> Schemas {
         "why": { "type": ["string", "null"] },
         "what": { "type": "array", "items": string("What changed, in words.") },
         "changes": { "type": "array", "items": changed },
+        "news": { "type": "array", "items": news, "description": "Of rollouts; absent without any." },
     } });
     let verdict = json!({ "type": "object", "required": ["ok"], "properties": {
         "ok": { "type": "boolean" },
@@ -209,6 +220,7 @@ fn statuses() -> Schemas {
     let alias = json!({ "type": "object", "properties": {
         "name": string(""), "split": percent, "achieved": { "type": ["object", "null"], "additionalProperties": { "type": "number" } },
         "requests": integer("Those that the split decided, within the window."),
+        "rollout": { "anyOf": [reference("rollout"), { "type": "null" }], "description": "That moves it." },
     } });
     let endpoint = json!({ "type": "object", "properties": {
         "address": string("IP address and port."), "name": string("As configured."),
@@ -233,6 +245,7 @@ fn statuses() -> Schemas {
             "kind": { "enum": ["embedded", "memory"] }, "path": { "type": ["string", "null"] },
             "healthy": { "type": "boolean" }, "message": { "type": ["string", "null"] },
         } },
+        "freeze": reference("freeze"),
         "window_seconds": integer("What rates are measured over."),
         "functions": { "type": "array", "items": function },
         "next": { "type": ["string", "null"] },

@@ -8,6 +8,19 @@ const SHOP: &str = "/v1/functions/shop";
 const PROD: &str = "/v1/functions/shop/aliases/prod";
 
 #[tokio::test]
+async fn a_function_is_created_once_and_put_as_often_as_one_likes() {
+    let api = Api::start().await;
+    let all = "/v1/functions";
+    let made = api.operate("POST", all, r#"{"name": "cart", "dialects": ["fc"]}"#).await.is(201).json();
+    assert_eq!((&made["name"], &made["dialects"]), (&json!("cart"), &json!(["fc"])));
+    api.operate("POST", all, r#"{"name": "cart"}"#).await.refuses(409, "AlreadyExists");
+    api.operate("PUT", "/v1/functions/cart", "").await.is(200);
+    api.operate("POST", all, r#"{"name": "1cart"}"#).await.refuses(400, "InvalidRequest");
+    api.operate("POST", all, r#"{"name": "other", "dialects": ["gcp"]}"#).await.refuses(422, "InvalidConfig");
+    api.get("/v1/functions/other").await.refuses(404, "NotFound");
+}
+
+#[tokio::test]
 async fn from_nothing_to_a_published_version() {
     let api = Api::start().await;
     let made = api.operate("PUT", "/v1/functions/cart", "").await.is(201);
@@ -51,6 +64,8 @@ async fn what_is_named_cannot_go_and_what_is_frozen_cannot_change() {
     let named = api.operate("DELETE", &format!("{SHOP}/versions/2"), "").await.refuses(409, "Referenced");
     assert!(named["problems"].to_string().contains("prod"), "{named}");
     api.operate("DELETE", SHOP, "").await.refuses(409, "Referenced");
+    let named = api.operate("DELETE", PROD, "").await.refuses(409, "Referenced");
+    assert!(named["message"].as_str().unwrap().contains("routes[0].to"), "{named}");
     api.operate("PATCH", &format!("{SHOP}/versions/2"), r#"{"protocol": "h2c"}"#).await.refuses(400, "InvalidRequest");
     let moved = r#"{"label": "blue", "description": "x", "endpoints": ["127.0.0.1:22"]}"#;
     let digest = api.get(&format!("{SHOP}/versions/2")).await.json()["digest"].clone();
@@ -104,7 +119,7 @@ async fn a_dry_run_tells_the_difference_and_changes_nothing() {
     );
     assert_eq!((&change["before"], &change["after"]), (&json!({ "1": 95, "2": 5 }), &json!({ "1": 50, "2": 50 })));
     let tried = api.operate("DELETE", &format!("{PROD}?dry_run=true"), "").await;
-    tried.refuses(422, "InvalidConfig");
+    tried.refuses(409, "Referenced");
     let tried = api.operate_with("POST", "/v1/config?dry_run=true", &[("content-type", "application/yaml")], "").await;
     tried.refuses(400, "InvalidRequest");
     let emptied = FILE.replace("domains: {shop.example.com: 'shop:prod'}\n", "");

@@ -61,8 +61,8 @@ async fn an_address_with_too_many_wrong_tokens_waits_and_a_right_one_gets_in() {
 async fn requests_that_are_wrong_are_told_what_would_be_right() {
     let api = Api::start().await;
     api.get("/v1/nothing").await.refuses(404, "NotFound");
-    let method = api.operate("POST", "/v1/functions", "{}").await;
-    assert_eq!(method.header("allow"), Some("get,head"));
+    let method = api.operate("PUT", "/v1/functions", "{}").await;
+    assert_eq!(method.header("allow"), Some("get,head,post"));
     method.refuses(405, "MethodNotAllowed");
     let unknown = api.get("/v1/functions?limt=1").await.refuses(400, "InvalidRequest");
     assert!(unknown["message"].as_str().unwrap().contains("limit, after"), "{unknown}");

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::control::Author;
 use crate::control::tests::Node;
 use crate::control::tokens::Role;
+use crate::hook::Hooks;
 
 /// One function with two versions, an alias and a domain.
 pub(super) const FILE: &str = "\
@@ -62,6 +63,7 @@ impl Api {
             live: Arc::clone(&node.live),
             metrics: Arc::clone(&node.metrics),
             control: node.control.clone(),
+            hooks: Hooks::default(),
             environment: Arc::new(|_| None),
             ready: Arc::new(AtomicBool::new(true)),
             drain: Arc::clone(&drain),

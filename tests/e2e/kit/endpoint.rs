@@ -36,10 +36,21 @@ pub(crate) enum Answer {
     WebSocket,
     /// The first answer, so much later.
     Later(Duration, Box<Answer>),
+    /// Each of these in turn, over all connections, and again from the first.
+    Cycle(Vec<Answer>, Arc<AtomicUsize>),
     /// Never.
     Hang,
     /// The connection is reset.
     Reset,
+    /// One after another, request by request; the last one from then on.
+    Turns(Arc<Mutex<Vec<Answer>>>),
+}
+
+impl Answer {
+    pub(crate) fn turns(mut answers: Vec<Self>) -> Self {
+        answers.reverse();
+        Self::Turns(Arc::new(Mutex::new(answers)))
+    }
 }
 
 /// A request as it came.
@@ -224,7 +235,18 @@ async fn respond(wire: &mut Wire, answer: Answer, seen: &Seen, shared: &Shared, 
             tokio::time::sleep(pause).await;
             return Box::pin(respond(wire, *answer, seen, shared, socket)).await;
         }
+        Answer::Cycle(answers, turn) => {
+            let answer = answers[turn.fetch_add(1, Ordering::SeqCst) % answers.len()].clone();
+            return Box::pin(respond(wire, answer, seen, shared, socket)).await;
+        }
         Answer::Hang => std::future::pending().await,
+        Answer::Turns(left) => {
+            let next = {
+                let mut left = left.lock().expect("no test panics with the lock");
+                if left.len() > 1 { left.pop() } else { left.last().cloned() }
+            };
+            return Box::pin(respond(wire, next.expect("there is a last one"), seen, shared, socket)).await;
+        }
         Answer::Reset => {
             socket.set_linger(Some(Duration::ZERO))?;
             return Ok(false);

@@ -64,7 +64,7 @@ impl Terminal {
         let mut told = format!("$ weir {}\n", arguments.join(" "));
         for seen in &self.api.seen()[before..] {
             let _ = writeln!(told, "> {}", seen.head.start.trim_end_matches(" HTTP/1.1"));
-            for name in ["if-match", "if-none-match", "content-type", "accept", "x-weir-why"] {
+            for name in ["if-match", "if-none-match", "content-type", "accept", "last-event-id", "x-weir-why"] {
                 for value in seen.head.fields(name).iter().filter(|value| **value != "*/*") {
                     let _ = writeln!(told, "> {name}: {value}");
                 }
@@ -100,7 +100,7 @@ pub(crate) async fn weir(
     environment: &[(&str, &str)],
 ) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-    for name in ["WEIR_ADMIN", "WEIR_TOKEN", "WEIR_CONFIG"] {
+    for name in ["WEIR_ADMIN", "WEIR_TOKEN", "WEIR_CONFIG", "WEIR_CA"] {
         command.env_remove(name);
     }
     command.args(arguments).envs(environment.iter().copied()).current_dir(folder);

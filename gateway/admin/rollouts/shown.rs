@@ -1,0 +1,109 @@
+//! A rollout as the API shows it: where it stands, what is seen of its traffic, and what it waits for.
+
+use config::model::{Bake, Gate};
+use config::name::{AliasName, FunctionName};
+use config::rollout::{Goal, Moment, Phase, Rollout, Waits};
+use serde_json::{Value, json};
+
+use crate::admin::{Server, rfc3339};
+use crate::clock;
+use crate::control::conduct::Sight;
+use crate::control::rollouts::{Freeze, view};
+
+/// A rollout: [`view`], with `seen`, `waits_for` and `left_seconds`.
+pub(super) fn rollout(server: &Server, rollout: &Rollout) -> Value {
+    let now = clock::unix();
+    let sights = server.control.sights();
+    let sight = sights.borrow().get(&rollout.id).cloned();
+    let freeze = in_force(server, now);
+    let mut shown = view(rollout);
+    shown["waits_for"] = waits_for(rollout, freeze.as_ref(), sight.as_ref()).into();
+    shown["left_seconds"] = rollout.deadline().map(|deadline| left(deadline, now)).into();
+    shown["seen"] = sight.map_or_else(|| last_seen(rollout), seen);
+    shown
+}
+
+/// The rollout that moves this alias; null without one.
+pub(in crate::admin) fn of_alias(server: &Server, function: &FunctionName, alias: &AliasName) -> Value {
+    let rollouts = server.control.rollouts();
+    let running = rollouts.borrow().on(function, alias).cloned();
+    running.map_or(Value::Null, |running| rollout(server, &running))
+}
+
+/// Whether all rollouts are held, by whom and until when.
+pub(in crate::admin) fn freeze(server: &Server) -> Value {
+    let freeze = in_force(server, clock::unix());
+    json!({
+        "frozen": freeze.is_some(),
+        "by": freeze.as_ref().map(|freeze| freeze.by.as_str()),
+        "reason": freeze.as_ref().and_then(|freeze| freeze.why.as_deref()),
+        "since": freeze.as_ref().and_then(|freeze| rfc3339(freeze.since)),
+        "until": freeze.as_ref().and_then(|freeze| rfc3339(freeze.until)),
+    })
+}
+
+fn in_force(server: &Server, now: Moment) -> Option<Freeze> {
+    let rollouts = server.control.rollouts();
+    let freeze = rollouts.borrow().freeze.clone();
+    freeze.filter(|freeze| now < freeze.until)
+}
+
+/// Tenths of seconds, as seconds.
+fn left(deadline: Moment, now: Moment) -> f64 {
+    (deadline.saturating_sub(now).as_secs_f64() * 10.0).ceil() / 10.0
+}
+
+fn seen(sight: Sight) -> Value {
+    let gates = sight.gates.iter().map(|(gate, says)| json!({ "gate": gate, "says": says }));
+    json!({ "gates": gates.collect::<Vec<_>>(), "members": sight.members })
+}
+
+/// What the rollout carries of what was seen when it last moved.
+fn last_seen(rollout: &Rollout) -> Value {
+    let Some(members) = rollout.evidence["members"].as_array() else { return Value::Null };
+    let members: Vec<&Value> = members.iter().map(|member| &member["seen"]).collect();
+    json!({ "gates": [], "members": members })
+}
+
+/// Why it does not go on by itself now, in a sentence without the end; `None` while a bake by time runs, and at the end.
+fn waits_for(rollout: &Rollout, freeze: Option<&Freeze>, sight: Option<&Sight>) -> Option<String> {
+    if rollout.is_over() {
+        return None;
+    }
+    if let Some(held) = &rollout.held {
+        let until = rfc3339(held.until).unwrap_or_default();
+        return Some(format!("somebody to resume it: held by {}; goes back to stable at {until}", held.by));
+    }
+    let frozen = freeze.map(|freeze| {
+        let until = rfc3339(freeze.until).unwrap_or_default();
+        format!("the end of the freeze by {}, at {until} at the latest", freeze.by)
+    });
+    match &rollout.phase {
+        Phase::Asking { index, .. } => Some(format!("the answer of hook {}", index + 1)),
+        _ if frozen.is_some() => frozen,
+        Phase::Ready { goal: Goal::Step(_), .. } => Some("the window of the next step".to_owned()),
+        Phase::Baking { step, .. } => match rollout.plan.steps[*step].bake {
+            Bake::Time(_) => None,
+            Bake::Requests(wanted) => {
+                let seen = sight.and_then(|sight| sight.members.iter().map(|member| member.candidate.requests).min());
+                Some(format!("requests to the candidate: {} of {wanted}", seen.unwrap_or(0)))
+            }
+            Bake::Hold => Some("somebody to promote, advance or abort it: the plan holds here".to_owned()),
+        },
+        Phase::Deciding { waits: Waits::Approval, .. } => Some("somebody to approve or reject it".to_owned()),
+        Phase::Deciding { step, waits: Waits::Gates, .. } => Some(open_gates(rollout.gates(*step), sight)),
+        Phase::Ready { goal: Goal::Promote, .. } | Phase::Over { .. } => None,
+    }
+}
+
+/// `no-worse: not yet: …`
+fn open_gates<'g>(gates: impl Iterator<Item = &'g Gate>, sight: Option<&Sight>) -> String {
+    let said: Vec<String> = match sight {
+        Some(sight) => {
+            let open = sight.gates.iter().filter(|(_, says)| says != "pass");
+            open.map(|(gate, says)| format!("{gate}: {says}")).collect()
+        }
+        None => gates.map(|gate| gate.check.name().to_owned()).collect(),
+    };
+    format!("an answer of its gates: {}", said.join("; "))
+}
