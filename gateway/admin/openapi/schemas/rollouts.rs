@@ -41,8 +41,10 @@ pub(super) fn all() -> Schemas {
         "since": null_or("string", "RFC 3339."),
         "until": null_or("string", "When it ends by itself, RFC 3339."),
     } });
-    let freezing =
-        object(&[], json!({ "for": string("Such as `2h`; 24h without it, 30d at most."), "reason": reason() }));
+    let freezing = object(
+        &[],
+        json!({ "for": null_or("string", "Such as `2h`; 24h without it, 30d at most."), "reason": reason() }),
+    );
     let answer = object(
         &["decision"],
         json!({
