@@ -112,7 +112,8 @@ fn rollout() -> Value {
 }
 
 fn reason() -> Value {
-    string("Why, for the journal: one line of at most 500 characters; otherwise that of the header `x-weir-why`.")
+    let what = "Why, for the journal: one line of at most 500 characters; otherwise that of the header `x-weir-why`.";
+    json!({ "type": ["string", "null"], "description": what })
 }
 
 fn version(what: &str) -> Value {
