@@ -262,7 +262,14 @@ pub enum Event {
     /// A freeze ended.
     Thawed,
     /// Somebody said something.
-    Said(Word, Speaker),
+    Said {
+        /// What.
+        word: Word,
+        /// Who, and why.
+        speaker: Speaker,
+        /// The step that it is about, from 0: at any other it does not fit. `None`: where the rollout stands.
+        step: Option<usize>,
+    },
     /// Somebody else changed a split.
     Superseded(Speaker),
 }
@@ -362,6 +369,8 @@ pub enum Traffic {
     Promoted,
     /// All to stable.
     Back,
+    /// As somebody else has set it: the rollout only puts back what it lent the alias.
+    Theirs,
 }
 
 /// What an event made of a rollout.

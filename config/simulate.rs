@@ -273,7 +273,7 @@ impl World {
             let before = self.rollout.phase.clone();
             if self.rollout.approved.is_none() {
                 let speaker = Speaker { who: String::new(), why: None };
-                self.take(&Event::Said(Word::Approve, speaker));
+                self.take(&Event::Said { word: Word::Approve, speaker, step: None });
             }
             self.take(&Event::Observed(seen));
             if self.rollout.phase != before {

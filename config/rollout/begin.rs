@@ -67,7 +67,7 @@ pub fn begin(
             Ok(side) => {
                 superseded.extend(before.map(|rollout| rollout.id));
                 adopted = adopted.max(side.weight);
-                members.push(side.member());
+                members.push(side.member(before));
             }
             Err(problem) => problems.push(problem),
         }
@@ -177,7 +177,9 @@ impl<'a> Side<'a> {
         let split = alias.map(|alias| alias.split.clone()).or(default);
         let (stable, weight) = match (&split, running) {
             (None, _) => (asked.base, None),
-            (Some(_), Some(rollout)) => (asked.base.or(stable_of(rollout, asked)), None),
+            (Some(_), Some(rollout)) => {
+                (asked.base.or(member_of(rollout, asked).and_then(|member| member.stable)), None)
+            }
             (Some(split), None) => held_by(ask, asked, split)?,
         };
         if stable == Some(candidate) {
@@ -188,22 +190,25 @@ impl<'a> Side<'a> {
         Ok(Self { asked, alias, stable, weight })
     }
 
-    fn member(self) -> Member {
+    /// What is the alias's own is not what a running rollout has lent it.
+    fn member(self, running: Option<&Rollout>) -> Member {
+        let own = match running.and_then(|rollout| member_of(rollout, self.asked)) {
+            Some(member) => (member.salt.clone(), member.shield),
+            None => self.alias.map_or((None, Shield::Off), |alias| (alias.salt.clone(), alias.shield)),
+        };
         Member {
             function: self.asked.function.clone(),
             alias: self.asked.alias.clone(),
             stable: self.stable,
             candidate: self.asked.candidate,
-            salt: self.alias.and_then(|alias| alias.salt.clone()),
-            shield: self.alias.map_or(Shield::Off, |alias| alias.shield),
+            salt: own.0,
+            shield: own.1,
         }
     }
 }
 
-fn stable_of(rollout: &Rollout, asked: &Asked) -> Option<VersionId> {
-    let member =
-        rollout.members.iter().find(|member| (&member.function, &member.alias) == (&asked.function, &asked.alias));
-    member.and_then(|member| member.stable)
+fn member_of<'r>(rollout: &'r Rollout, asked: &Asked) -> Option<&'r Member> {
+    rollout.members.iter().find(|member| (&member.function, &member.alias) == (&asked.function, &asked.alias))
 }
 
 /// The stable version of an alias that no rollout moves, and the candidate's weight if it is adopted.

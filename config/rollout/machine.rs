@@ -18,7 +18,7 @@ impl Rollout {
         let mut run = Run { rollout: self.clone(), effects: Vec::new(), now, refused: None };
         if !self.is_over() {
             run.take(event);
-        } else if let Event::Said(word, _) = event
+        } else if let Event::Said { word, .. } = event
             && *word != Word::Abort
         {
             run.refuse(format!("rollout {} is over: {}", self.id, self.outcome().map_or("", Outcome::as_str)));
@@ -53,10 +53,13 @@ impl Run {
                 self.observed(observation);
             }
             Event::HookEnded { point, index, run, result } => self.hook_ended((*point, *index, *run), result),
-            Event::Said(word, speaker) => self.said(*word, speaker),
+            Event::Said { step: Some(step), .. } if self.rollout.step() != Some(*step) => {
+                self.refuse(format!("step {} of rollout {} is over", step + 1, self.rollout.id));
+            }
+            Event::Said { word, speaker, .. } => self.said(*word, speaker),
             Event::Superseded(speaker) => {
-                let why = format!("{} set the split", said_by(speaker));
-                self.over(Outcome::Superseded, why);
+                self.traffic(Traffic::Theirs);
+                self.over(Outcome::Superseded, format!("{} set the split", said_by(speaker)));
             }
         }
     }

@@ -15,38 +15,59 @@ pub fn edits(rollout: &Rollout, traffic: Traffic, config: &Config) -> Vec<Edit> 
 }
 
 fn edit(rollout: &Rollout, member: &Member, traffic: Traffic, config: &Config) -> Option<Edit> {
-    let candidate = VersionId::Number(member.candidate);
-    let (split, stable) = match (traffic, member.stable) {
-        (Traffic::Share(weight), Some(stable)) => (shared(stable, candidate, weight), Some(stable)),
-        // There is nobody to share with.
-        (Traffic::Share(_), None) => (Split::whole(candidate), None),
-        (Traffic::Promoted, _) => (Split::whole(candidate), Some(candidate)),
-        (Traffic::Back, Some(stable)) => (Split::whole(stable), Some(stable)),
-        (Traffic::Back, None) => return None,
-    };
-    let is_there = config.functions.get(&member.function)?.aliases.contains_key(&member.alias);
-    let edit = if is_there {
-        let salt = match traffic {
-            Traffic::Share(_) => Some(rollout.cohort()),
-            Traffic::Promoted | Traffic::Back => member.salt.clone(),
-        };
-        let salt = salt.map_or(Field::Reset, Field::Set);
-        let shield = match traffic {
-            Traffic::Share(_) => rollout.plan.guard.shield,
-            Traffic::Promoted | Traffic::Back => member.shield,
-        };
-        let patch = AliasPatch {
-            split: Some(split),
-            stable: stable.map_or(Field::Reset, Field::Set),
-            salt: if rollout.is_train() { salt } else { Field::Keep },
-            shield: Field::Set(shield),
-            ..AliasPatch::default()
-        };
-        FunctionEdit::PatchAlias(member.alias.clone(), patch)
-    } else {
-        FunctionEdit::CreateAlias(member.alias.clone(), Arc::new(Alias { stable, ..Alias::new(split) }))
+    let alias = config.functions.get(&member.function)?.aliases.get(&member.alias);
+    let edit = match (alias, traffic) {
+        (Some(alias), Traffic::Theirs) => {
+            FunctionEdit::PatchAlias(member.alias.clone(), returned(rollout, member, alias))
+        }
+        (Some(_), traffic) => {
+            let (split, stable) = split(member, traffic)?;
+            FunctionEdit::PatchAlias(member.alias.clone(), moved(rollout, member, traffic, split, stable))
+        }
+        (None, traffic) => {
+            let (split, stable) = split(member, traffic)?;
+            FunctionEdit::CreateAlias(member.alias.clone(), Arc::new(Alias { stable, ..Alias::new(split) }))
+        }
     };
     Some(Edit::Function(member.function.clone(), edit))
+}
+
+/// The split, and who is stable; `None` where the rollout has none to set.
+fn split(member: &Member, traffic: Traffic) -> Option<(Split, Option<VersionId>)> {
+    let candidate = VersionId::Number(member.candidate);
+    match (traffic, member.stable) {
+        (Traffic::Share(weight), Some(stable)) => Some((shared(stable, candidate, weight), Some(stable))),
+        // There is nobody to share with.
+        (Traffic::Share(_), None) => Some((Split::whole(candidate), None)),
+        (Traffic::Promoted, _) => Some((Split::whole(candidate), Some(candidate))),
+        (Traffic::Back, stable) => stable.map(|stable| (Split::whole(stable), Some(stable))),
+        (Traffic::Theirs, _) => None,
+    }
+}
+
+/// While the candidate shares, the alias has the plan's shield, and in a train the cohort's salt; then its own again.
+fn moved(rollout: &Rollout, member: &Member, traffic: Traffic, split: Split, stable: Option<VersionId>) -> AliasPatch {
+    let is_lent = matches!(traffic, Traffic::Share(_));
+    let salt = if is_lent { Some(rollout.cohort()) } else { member.salt.clone() };
+    AliasPatch {
+        split: Some(split),
+        stable: stable.map_or(Field::Reset, Field::Set),
+        salt: if rollout.is_train() { salt.map_or(Field::Reset, Field::Set) } else { Field::Keep },
+        shield: Field::Set(if is_lent { rollout.plan.guard.shield } else { member.shield }),
+        ..AliasPatch::default()
+    }
+}
+
+/// The alias's own shield and salt, where it still has those that the rollout lent it.
+fn returned(rollout: &Rollout, member: &Member, alias: &Alias) -> AliasPatch {
+    let has_salt = rollout.is_train() && alias.salt.as_ref() == Some(&rollout.cohort());
+    let has_shield = alias.shield == rollout.plan.guard.shield;
+    let salt = member.salt.clone().map_or(Field::Reset, Field::Set);
+    AliasPatch {
+        salt: if has_salt { salt } else { Field::Keep },
+        shield: if has_shield { Field::Set(member.shield) } else { Field::Keep },
+        ..AliasPatch::default()
+    }
 }
 
 fn shared(stable: VersionId, candidate: VersionId, weight: Weight) -> Split {

@@ -118,7 +118,9 @@ impl World {
                     self.only_went_back(&before, event, &transition);
                 }
             }
-            Err(refusal) => assert!(matches!(event, Event::Said(..)) && !refusal.0.is_empty(), "{event:?}: {refusal}"),
+            Err(refusal) => {
+                assert!(matches!(event, Event::Said { .. }) && !refusal.0.is_empty(), "{event:?}: {refusal}")
+            }
         }
     }
 
@@ -128,9 +130,9 @@ impl World {
             Effect::Traffic(traffic) => Some(*traffic),
             _ => None,
         });
-        let word = if let Event::Said(word, _) = event { Some(*word) } else { None };
+        let word = if let Event::Said { word, .. } = event { Some(*word) } else { None };
         let allowed = match moved {
-            None | Some(Traffic::Back) => true,
+            None | Some(Traffic::Back | Traffic::Theirs) => true,
             Some(Traffic::Promoted) => !self.frozen && matches!(word, Some(Word::Promote | Word::Resume)),
             Some(Traffic::Share(_)) => !self.frozen && word == Some(Word::Resume),
         };
@@ -258,11 +260,11 @@ impl World {
             38 => Word::Promote,
             _ => Word::Abort,
         };
-        self.take(&Event::Said(word, speaker()));
+        self.take(&Event::Said { word, speaker: speaker(), step: None });
         if word == Word::Abort {
             assert!(self.rollout.is_over(), "abort always wins");
             let once = self.rollout.clone();
-            self.take(&Event::Said(Word::Abort, speaker()));
+            self.take(&Event::Said { word: Word::Abort, speaker: speaker(), step: None });
             assert_eq!(self.rollout, once, "and does nothing when nothing runs");
         }
     }

@@ -16,8 +16,8 @@ use super::call::Call;
 use super::error::Failure;
 use super::operation::{Answer, Content, Operation, Verb, run};
 use super::rollouts;
-use crate::control::Author;
 use crate::control::conduct::Ballot;
+use crate::control::{Author, Refused};
 use crate::hook;
 
 const BALLOT: &str = "/v1/ballots/{token}";
@@ -84,8 +84,12 @@ async fn cast(call: Call) -> Answer {
     let Some((ballot, rollout)) = ballot.and_then(|ballot| still_open(&call.server, ballot)) else {
         return spent(&call.headers);
     };
-    let done = rollouts::tell(&call.server, Author::of("link"), ballot.rollout, ballot.word).await?;
-    let said = if ballot.word == Word::Approve { "Approved" } else { "Rejected" };
+    let Ballot { rollout: id, step, word } = ballot;
+    let done = match rollouts::tell(&call.server, Author::of("link"), id, word, Some(step)).await {
+        Err(Refused::Rollout(_)) => return spent(&call.headers),
+        done => done?,
+    };
+    let said = if word == Word::Approve { "Approved" } else { "Rejected" };
     call.done(done, |_| {
         let title = format!("{said}: {}", names(&rollout));
         Ok(page(StatusCode::OK, &title, &["This link is used up. Nothing more is needed here."], None))

@@ -152,17 +152,23 @@ async fn say(mut call: Call, word: Word) -> Answer {
     let id: RolloutId = call.name("id")?;
     let Said { reason } = call.form()?;
     call.because(reason)?;
-    let done = tell(&call.server, call.author.clone(), id, word).await?;
+    let done = tell(&call.server, call.author.clone(), id, word, None).await?;
     call.done(done, |_| Ok(Json(find(&call.server, id)?).into_response()))
 }
 
-/// Tells a rollout a word in the author's name.
+/// Tells a rollout a word in the author's name, about this step or where it stands.
 ///
 /// # Errors
 /// Why it does not fit.
-pub(super) async fn tell(server: &Server, author: Author, id: RolloutId, word: Word) -> Result<Done, Refused> {
+pub(super) async fn tell(
+    server: &Server,
+    author: Author,
+    id: RolloutId,
+    word: Word,
+    step: Option<usize>,
+) -> Result<Done, Refused> {
     let speaker = Speaker { who: author.who.clone(), why: author.why.clone() };
-    server.control.tell(author, id, Event::Said(word, speaker)).await
+    server.control.tell(author, id, Event::Said { word, speaker, step }).await
 }
 
 fn find(server: &Server, id: RolloutId) -> Result<Value, Failure> {

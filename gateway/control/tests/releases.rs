@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
+use config::model::Shield;
 use config::name::VersionId;
 use config::outcome::Class;
 use config::parse::parse_plan;
@@ -50,7 +51,7 @@ impl Node {
     }
 
     async fn say(&self, id: RolloutId, word: Word) -> Outcome {
-        self.control.tell(Author::of("token:ann"), id, Event::Said(word, ann())).await
+        self.control.tell(Author::of("token:ann"), id, Event::Said { word, speaker: ann(), step: None }).await
     }
 
     /// The rollout, once it is as wanted.
@@ -252,4 +253,64 @@ async fn an_approval_waits_for_somebody() {
     assert_eq!(node.split(), "1: 80, 2: 20");
     node.say(id, Word::Approve).await.unwrap();
     assert_eq!((node.over(id).await.0, &*node.split()), ("promoted", "2: 100"));
+}
+
+#[tokio::test]
+async fn metrics_show_where_a_rollout_stands_and_what_was_found() {
+    let node = Node::shop().await;
+    let id = node.release("canaryStep: {weight: 20, interval: 10m}").await;
+    let shown = async |line: &str| {
+        let metrics = Arc::clone(&node.metrics);
+        let seen = async {
+            while !metrics.render().lines().any(|shown| shown == line) {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(timeout(PATIENCE, seen).await.is_ok(), "{line} is missing:\n{}", node.metrics.render());
+    };
+    shown(r#"weir_rollout_step{function="shop",alias="prod"} 1"#).await;
+    shown(r#"weir_rollout_weight{function="shop",alias="prod"} 2000"#).await;
+    node.requests(1, Class::Success, 400);
+    node.requests(2, Class::ServerError, 100);
+    node.over(id).await;
+    shown(r#"weir_verdicts_total{function="shop",alias="prod",verdict="worse"} 1"#).await;
+    for part in ["detected", "stored", "live"] {
+        shown(&format!("weir_rollback_seconds_count{{part=\"{part}\"}} 1")).await;
+    }
+    assert!(!node.metrics.render().contains("weir_rollout_step{"), "it is over");
+}
+
+#[tokio::test]
+async fn whoever_supersedes_a_rollout_gets_the_alias_as_it_was_but_for_the_split() {
+    let node = Node::with(&file("shop", "{split: 1, shield: any-5xx}", "")).await;
+    let shield = || node.alias("shop").1.model.shield;
+    let own = Shield::AnyServerError;
+    let id = node.release("canaryStep: {weight: 20, interval: 10m}").await;
+    assert_eq!(shield(), Shield::Gateway, "the plan's");
+    let mut again = ask("{canaryStep: {weight: 30, interval: 10m}, guard: {shield: off}}");
+    again.supersede = true;
+    node.control.release(Author::of("token:ann"), again, false).await.unwrap();
+    node.until(id, Rollout::is_over).await;
+    assert_eq!((node.split(), shield()), ("1: 70, 2: 30".to_owned(), Shield::Off));
+    node.shift("{1: 60, 2: 40}").await.unwrap();
+    assert_eq!((node.split(), shield()), ("1: 60, 2: 40".to_owned(), own), "and not what either plan lent");
+}
+
+#[tokio::test]
+async fn a_word_about_a_step_that_is_over_counts_for_no_other() {
+    let node = Node::shop().await;
+    let plan =
+        "{canaryPlans: [{weight: 20, interval: 1h}, {weight: 60, interval: 1h}], gates: [{approval: {timeout: 1h}}]}";
+    let id = node.release(plan).await;
+    let tell = async |step| {
+        let event = Event::Said { word: Word::Approve, speaker: ann(), step: Some(step) };
+        node.control.tell(Author::of("link"), id, event).await
+    };
+    tell(0).await.unwrap();
+    node.say(id, Word::Advance).await.unwrap();
+    assert_eq!(node.split(), "1: 40, 2: 60");
+    let Err(Refused::Rollout(why)) = tell(0).await else { panic!("it counted") };
+    assert!(why.contains("step 1") && why.contains("is over"), "{why}");
+    assert_eq!(node.control.rollouts().borrow().all[&id].approved, None);
+    tell(1).await.unwrap();
 }
