@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Bake, Check, Gate, Guard, Hooks, Limit, Margin, OnRestart, Plan, PlanForm, Shield, Step};
+use crate::model::{Bake, Check, Gate, Guard, HookCall, Hooks, Limit, Margin, OnRestart, Plan, PlanForm, Shield, Step};
 use crate::weight::Weight;
 
 /// CodeDeploy's names for Lambda without their prefixes; canary: first weight, then the minutes until everything.
@@ -22,6 +22,15 @@ const LINEARS: [(&str, u64); 4] = [
 const ALL_AT_ONCE: &str = "AllAtOnce";
 
 impl Plan {
+    /// The programs that its hooks run, each with its arguments.
+    pub fn programs(&self) -> impl Iterator<Item = &[String]> {
+        let Hooks { before, step, after } = &self.hooks;
+        before.iter().chain(step).chain(after).filter_map(|hook| match &hook.call {
+            HookCall::Command(program) => Some(&**program),
+            HookCall::Http(_) => None,
+        })
+    }
+
     /// A plan from its form and nothing else said; `steps` is for [`PlanForm::Steps`] only, whose weights rise.
     pub(crate) fn new(form: PlanForm, steps: Vec<Step>) -> Self {
         let mut steps = match &form {

@@ -16,6 +16,7 @@ use super::error::Failure;
 use super::operation::{Answer, Body, Content, Operation};
 use super::{Server, peer};
 use crate::control::Author;
+use crate::control::tokens::Role;
 
 /// For a body to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
@@ -33,7 +34,11 @@ pub(super) async fn carried_out(
     request: Request,
 ) -> Answer {
     let grant = server.gate.admit(peer(&request), request.headers(), operation.access)?;
-    let author = Author { who: grant.as_ref().map_or_else(|| "nobody".to_owned(), who), why: why(request.headers())? };
+    let author = Author {
+        who: grant.as_ref().map_or_else(|| "nobody".to_owned(), who),
+        why: why(request.headers())?,
+        may_run: grant.as_ref().is_some_and(|grant| grant.role == Role::Admin),
+    };
     let (parts, body) = request.into_parts();
     let text = match &operation.body {
         Some(expected) => text(expected, &parts.headers, body).await?,

@@ -1,7 +1,9 @@
 //! The only one who writes to the store on this node.
 
+mod draft;
+
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use config::edit::{self, Edit};
 use config::model::Config;
@@ -17,10 +19,13 @@ use super::publish::Ahead;
 use super::rollback::Past;
 use super::rollouts::{Freeze, Moves, ROLLOUT, Rollouts};
 use super::tokens::Tokens;
-use super::{Author, CONFIG, Done, Expected, FILE, Ground, Guard, Outcome, Refused, RollBack, TOKEN, files, retention};
+use super::{Author, CONFIG, Done, Expected, FILE, Ground, Guard, Outcome, Refused, RollBack, TOKEN};
+use super::{files, programs, retention};
 use crate::clock::{self, Steady};
 use crate::live::Progress;
 use crate::store::{Change, Order, Page, PutError, Revision};
+
+use draft::Draft;
 
 /// How often an unsaved rollback is tried again.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -68,6 +73,8 @@ pub(super) struct Writer {
 #[derive(Debug)]
 pub(super) struct Moved {
     pub(super) moves: Moves,
+    /// When it was decided, and nothing of it was stored.
+    pub(super) decided: Instant,
     /// How long the store took.
     pub(super) stored: Duration,
     /// From there until it was live.
@@ -94,18 +101,6 @@ struct Unsaved {
     author: Option<Author>,
     edits: Vec<Edit>,
     moves: Moves,
-}
-
-/// A transaction to be.
-struct Draft {
-    config: Config,
-    file: Option<Config>,
-    changes: Vec<Change>,
-    /// In words, where the configurations do not say it.
-    told: Option<String>,
-    moves: Moves,
-    /// Whether traffic goes back to what it was, which must not wait for the store: by these edits.
-    back: Option<Vec<Edit>>,
 }
 
 impl Writer {
@@ -175,6 +170,8 @@ impl Writer {
             }
             self.check(guard)?;
             let draft = self.draft(author, what).await?;
+            let begun = if let What::Begin(ask) = what { Some(&*ask.plan) } else { None };
+            programs::admit(author, &self.known.config, &draft.config, begun)?;
             if dry_run || draft.changes.is_empty() {
                 return Ok(self.done(self.known.config.clone(), draft.config));
             }
@@ -222,13 +219,13 @@ impl Writer {
     async fn draft(&self, author: &Author, what: &What) -> Result<Draft, Refused> {
         let (known, time) = (&self.known, self.clock.time());
         match what {
-            What::Edits(edits) => self.of_edits(author, edits),
+            What::Edits(edits) => self.of_edits(author, edits.clone()).map(|(draft, _)| draft),
             What::RollBack(what) => {
-                let edits = self.past().edits(what).await?;
-                Ok(Draft { back: Some(edits.clone()), ..self.of_edits(author, &edits)? })
+                let (draft, edits) = self.of_edits(author, self.past().edits(what).await?)?;
+                Ok(Draft { back: Some(edits), ..draft })
             }
             What::File(file) => {
-                let mut draft = self.of_edits(author, &edit::edits_between(&known.file, file))?;
+                let (mut draft, _) = self.of_edits(author, edit::edits_between(&known.file, file))?;
                 draft.changes.extend(changes(FILE, &known.file, file));
                 // Process settings are not stored, so they are no part of what is compared.
                 draft.file = Some(Config { process: Arc::clone(&known.config.process), ..Config::clone(file) });
@@ -245,21 +242,24 @@ impl Writer {
             }
             What::Event(id, event) => self.of_moves(known.rollouts.event(*id, event, time)?),
             What::Freeze(length) => {
-                let Author { who, why } = author.clone();
+                let Author { who, why, .. } = author.clone();
                 let freeze = length.map(|length| Freeze { by: who, why, since: time, until: time + length });
                 self.of_moves(known.rollouts.frozen(freeze, time))
             }
         }
     }
 
-    /// Edits that no rollout wants: a split that they set ends the rollout that moves it.
-    fn of_edits(&self, author: &Author, edits: &[Edit]) -> Result<Draft, Refused> {
+    /// Edits that no rollout wants: a split that they set ends the rollout that moves it, whose own edits are added.
+    fn of_edits(&self, author: &Author, mut edits: Vec<Edit>) -> Result<(Draft, Vec<Edit>), Refused> {
         let before = &self.known.config;
-        let config = edit::apply(before, edits).map_err(Refused::Problems)?;
+        let config = edit::apply(before, &edits).map_err(Refused::Problems)?;
         let moves = self.known.rollouts.overruled(before, &config, author, self.clock.time());
+        let ends = moves.edits(&config);
+        let config = edit::apply(&config, &ends).map_err(Refused::Problems)?;
+        edits.extend(ends);
         let mut changes = changes(CONFIG, before, &config);
         changes.extend(moves.changes());
-        Ok(Draft { config, changes, moves, ..Draft::of(before) })
+        Ok((Draft { config, changes, moves, ..Draft::of(before) }, edits))
     }
 
     fn of_moves(&self, moves: Moves) -> Result<Draft, Refused> {
@@ -290,7 +290,7 @@ impl Writer {
         }
         let revision = known.revision + 1;
         let sides = (&known.config, &draft.config);
-        let told = Told { what: told(&draft), news: draft.moves.news() };
+        let told = Told { what: draft.told(), news: draft.moves.news() };
         let line = journal::line(revision, clock::unix(), author, sides, told, &known.head);
         let head = Hash::of(&line);
         let touched: Vec<(Arc<str>, bool)> = draft
@@ -320,16 +320,17 @@ impl Writer {
         let stored = began.elapsed();
         self.tokens.reached(revision).await;
         let live = self.live(revision).await;
-        self.announce(draft.moves, stored, began.elapsed() - stored);
+        self.announce(draft.moves, began, stored);
         live.map_err(Failed::Refused)
     }
 
-    /// Tells what rollouts did, and how they stand.
-    fn announce(&self, moves: Moves, stored: Duration, swapped: Duration) {
+    /// Tells what rollouts did, and how they stand. It was `decided` then, took so long to be `stored`, and is live now.
+    fn announce(&self, moves: Moves, decided: Instant, stored: Duration) {
         if !moves.is_nothing() {
             self.rollouts.send_replace(self.known.rollouts.clone());
             // Nobody is told when the gateway stops.
-            let _ = self.moved.send(Moved { moves, stored, swapped });
+            let swapped = decided.elapsed() - stored;
+            let _ = self.moved.send(Moved { moves, decided, stored, swapped });
         }
     }
 
@@ -392,7 +393,7 @@ impl Writer {
         let began = clock::now();
         self.ahead.show(edits).await?;
         self.known.rollouts.moved(&moves);
-        self.announce(moves, Duration::ZERO, began.elapsed());
+        self.announce(moves, began, Duration::ZERO);
         Ok(Done { unsaved: true, ..self.done(before, after) })
     }
 
@@ -467,25 +468,6 @@ impl Writer {
             Err(error) => tracing::warn!("the journal keeps more than it should: {error}"),
         }
     }
-}
-
-impl Draft {
-    /// One that changes nothing of this configuration.
-    fn of(config: &Config) -> Self {
-        Self {
-            config: config.clone(),
-            file: None,
-            changes: Vec::new(),
-            told: None,
-            moves: Moves::default(),
-            back: None,
-        }
-    }
-}
-
-/// What a transaction is, in words; none leave it to what differs.
-fn told(draft: &Draft) -> Vec<String> {
-    draft.told.clone().map_or_else(|| draft.moves.told(), |told| vec![told])
 }
 
 /// Why a transaction did not become live.

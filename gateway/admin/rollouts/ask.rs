@@ -9,8 +9,9 @@ use config::name::{AliasName, FunctionName, PlanName, VersionId};
 use config::parse::{self, Env};
 use config::problem::{Problem, nearest};
 use config::rollout::{Ask, Asked, Speaker};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, de};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::admin::call::Call;
 use crate::admin::error::Failure;
@@ -26,7 +27,7 @@ struct Form {
     alias: Option<Text<AliasName>>,
     version: Option<Text<VersionId>>,
     base_version: Option<Text<VersionId>>,
-    members: Option<Vec<MemberForm>>,
+    members: Option<Vec<Mapping<MemberForm>>>,
     plan: Option<Value>,
     #[serde(default)]
     supersede: bool,
@@ -42,6 +43,17 @@ struct MemberForm {
     alias: Text<AliasName>,
     version: Text<VersionId>,
     base_version: Option<Text<VersionId>>,
+}
+
+/// A mapping of names to values, and no list: that would be read field by field, in an order that nobody was told.
+#[derive(Debug)]
+struct Mapping<T>(T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Mapping<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = Map::deserialize(deserializer)?;
+        serde_json::from_value(Value::Object(fields)).map(Self).map_err(de::Error::custom)
+    }
 }
 
 /// A value that is read from its text; a number stands for its digits.
@@ -69,7 +81,7 @@ pub(super) fn read(call: &mut Call) -> Result<Ask, Failure> {
         (None, Some(function), Some(alias), Some(version), base_version) => {
             vec![MemberForm { function, alias, version, base_version }]
         }
-        (Some(members), None, None, None, None) => members,
+        (Some(members), None, None, None, None) => members.into_iter().map(|member| member.0).collect(),
         _ => {
             let message = "the body: name one alias by `function`, `alias` and `version`, or several by \
                            `members: [{function, alias, version}]`";

@@ -76,6 +76,7 @@ async fn what_a_release_asks_for_is_checked_before_anything_moves() {
         (json!({ "version": "$LATEST" }), 400, "InvalidRequest", "publish it"),
         (json!({ "version": 0 }), 400, "InvalidRequest", "`0`"),
         (json!({ "members": [] }), 400, "InvalidRequest", "members"),
+        (json!({ "members": [["shop", "prod", 2]] }), 400, "InvalidRequest", "expected a map"),
         (json!({ "speed": 1 }), 400, "InvalidRequest", "speed"),
         (json!({ "reason": "a\nb" }), 400, "InvalidRequest", "one line"),
         (json!({ "plan": null }), 422, "InvalidConfig", "names no plan"),
@@ -122,6 +123,34 @@ async fn a_plan_is_found_by_name_by_alias_or_written_out() {
     let tried = api.operate("POST", "/v1/rollouts?dry_run=true", &with(json!("full")).to_string()).await.is(200).json();
     assert_eq!(tried["changes"][0]["after"], json!({ "2": 100 }), "{tried}");
     assert_eq!(split(&api).await, json!({ "1": 70, "2": 30 }));
+}
+
+#[tokio::test]
+async fn only_an_admin_brings_programs_and_everybody_may_release_by_their_plan() {
+    let api = api().await;
+    let plan = json!({ "canaryWeight": 10, "hooks": { "before": [{ "command": ["/bin/true"] }] } });
+    let release = |plan: &Value| {
+        json!({ "function": "shop", "alias": "prod", "version": 2, "plan": plan, "supersede": true }).to_string()
+    };
+    let file = format!("{}plans: {{tested: {plan}}}\n", super::support::FILE);
+    for (method, path, body) in [
+        ("PUT", "/v1/plans/tested", plan.to_string()),
+        ("PUT", "/v1/plans/tested?dry_run=true", plan.to_string()),
+        ("POST", "/v1/config", file),
+        ("POST", ROLLOUTS, release(&plan)),
+    ] {
+        let yaml = [("content-type", "application/yaml")];
+        let refused = api.operate_with(method, path, &yaml, &body).await.refuses(403, "Forbidden");
+        let told = refused["message"].as_str().unwrap();
+        assert!(told.contains("`/bin/true`") && told.contains("role admin"), "{method} {path}: {told}");
+    }
+    api.administer("PUT", "/v1/plans/tested", &plan.to_string()).await.is(201);
+    let mut other = plan.clone();
+    other["canaryWeight"] = 20.into();
+    api.operate("PUT", "/v1/plans/tested", &other.to_string()).await.is(200);
+    api.operate("POST", ROLLOUTS, &release(&json!("tested"))).await.is(201);
+    other["hooks"]["before"][0]["command"] = json!(["/bin/true", "--really"]);
+    api.operate("PUT", "/v1/plans/tested", &other.to_string()).await.refuses(403, "Forbidden");
 }
 
 #[tokio::test]

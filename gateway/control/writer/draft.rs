@@ -1,0 +1,38 @@
+//! A transaction before it is one.
+
+use config::edit::Edit;
+use config::model::Config;
+
+use crate::control::rollouts::Moves;
+use crate::store::Change;
+
+/// A transaction to be.
+pub(super) struct Draft {
+    pub(super) config: Config,
+    pub(super) file: Option<Config>,
+    pub(super) changes: Vec<Change>,
+    /// In words, where the configurations do not say it.
+    pub(super) told: Option<String>,
+    pub(super) moves: Moves,
+    /// Whether traffic goes back to what it was, which must not wait for the store: by these edits.
+    pub(super) back: Option<Vec<Edit>>,
+}
+
+impl Draft {
+    /// One that changes nothing of this configuration.
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            config: config.clone(),
+            file: None,
+            changes: Vec::new(),
+            told: None,
+            moves: Moves::default(),
+            back: None,
+        }
+    }
+
+    /// What it is, in words; none leave it to what differs.
+    pub(super) fn told(&self) -> Vec<String> {
+        self.told.clone().map_or_else(|| self.moves.told(), |told| vec![told])
+    }
+}
