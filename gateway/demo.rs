@@ -1,15 +1,17 @@
 //! The shops of `weir demo`: one small page per version, each in its own colour, served on the endpoints that the demo's
-//! file gives to the function `shop`.
+//! file gives to the function `shop`. One whose label is `broken` fails every other request.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use config::model::{Config, Target};
 use config::name::VersionId;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -21,38 +23,62 @@ use tokio::net::TcpListener;
 pub const FILE: &str = include_str!("../config/demo.yaml");
 
 const FUNCTION: &str = "shop";
+const BROKEN: &str = "broken";
 const COLOURS: [&str; 4] = ["#2f6fde", "#2f9e5f", "#c2562d", "#7a4fc4"];
+
+/// One version of the shop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shop {
+    /// Its number.
+    pub version: VersionId,
+    /// Whether it fails every other request.
+    pub broken: bool,
+}
 
 /// The loopback address of every version of `shop` that the file gives one.
 #[must_use]
-pub fn endpoints(config: &Config) -> BTreeMap<SocketAddr, VersionId> {
+pub fn shops(config: &Config) -> BTreeMap<SocketAddr, Shop> {
     let versions = config.functions.get(FUNCTION).into_iter().flat_map(|shop| &shop.versions);
     versions
         .filter_map(|(number, version)| match &version.target {
-            Target::Upstream(upstream) => Some((VersionId::Number(*number), upstream)),
+            Target::Upstream(upstream) => {
+                let broken = version.label.as_deref() == Some(BROKEN);
+                Some((Shop { version: VersionId::Number(*number), broken }, upstream))
+            }
             Target::Response(_) => None,
         })
-        .flat_map(|(version, upstream)| upstream.endpoints.iter().map(move |endpoint| (version, endpoint)))
-        .filter_map(|(version, endpoint)| {
+        .flat_map(|(shop, upstream)| upstream.endpoints.iter().map(move |endpoint| (shop, endpoint)))
+        .filter_map(|(shop, endpoint)| {
             let address = SocketAddr::new(endpoint.host.fixed()?.parse().ok()?, endpoint.port);
-            address.ip().is_loopback().then_some((address, version))
+            address.ip().is_loopback().then_some((address, shop))
         })
         .collect()
 }
 
-/// Serves the shop of `version` on `address` until the runtime ends.
+/// Serves a shop on `address` until the runtime ends.
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub async fn serve(address: SocketAddr, version: VersionId) -> io::Result<()> {
+pub async fn serve(address: SocketAddr, shop: Shop) -> io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     tokio::spawn(async move {
+        let fails = Arc::new(AtomicBool::new(shop.broken));
         while let Ok((stream, _)) = listener.accept().await {
-            let shop = service_fn(move |request| async move { Ok::<_, Infallible>(page(&request, version)) });
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), shop));
+            let fails = Arc::clone(&fails);
+            let answer = service_fn(move |request| {
+                let failed = shop.broken && fails.fetch_not(Ordering::Relaxed);
+                let response = if failed { failure() } else { page(&request, shop.version) };
+                async move { Ok::<_, Infallible>(response) }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
         }
     });
     Ok(())
+}
+
+fn failure() -> Response<Full<Bytes>> {
+    let response = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE);
+    response.body(Full::new("this version is broken\n".into())).expect("a status is valid")
 }
 
 fn page(request: &Request<Incoming>, version: VersionId) -> Response<Full<Bytes>> {

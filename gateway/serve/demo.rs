@@ -32,10 +32,11 @@ fn write_if_absent(path: &Path) -> io::Result<()> {
 }
 
 fn open_shops(started: &Started) -> io::Result<()> {
-    let shops = demo::endpoints(started.live.load().table.config());
-    for (address, version) in shops {
-        tokio::runtime::Handle::current().block_on(demo::serve(address, version)).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot serve the demo's version {version} on {address}: {error}"))
+    let shops = demo::shops(started.live.load().table.config());
+    for (address, shop) in shops {
+        tokio::runtime::Handle::current().block_on(demo::serve(address, shop)).map_err(|error| {
+            let what = format!("cannot serve the demo's version {} on {address}: {error}", shop.version);
+            io::Error::new(error.kind(), what)
         })?;
     }
     Ok(())
@@ -44,7 +45,7 @@ fn open_shops(started: &Started) -> io::Result<()> {
 fn what_to_try(file: &str) -> String {
     format!(
         "\
-Two versions of a shop are running behind the gateway. Things to try, in another window:
+Four versions of a shop are running behind the gateway. Things to try, in another window:
 
   the exact split: of 100 requests, 95 are answered by version 1 and 5 by version 2
     for i in $(seq 100); do curl -s -H 'Host: shop.example.com' http://127.0.0.1:8080/; done | sort | uniq -c
@@ -59,6 +60,14 @@ Two versions of a shop are running behind the gateway. Things to try, in another
 
   or by command, and back
     target/demo/weir shift shop:prod 1=50 2=50 --config {file} && target/demo/weir rollback shop:prod --config {file}
+
+  a release of version 3: 25, 50, 75, 100 %; and one of version 4, which fails every other request: it is rolled back
+    while curl -sf -o /dev/null -H 'Host: shop.example.com' http://127.0.0.1:8080/; do :; done &
+    export WEIR_CONFIG={file}
+    target/demo/weir shift shop:prod 1
+    target/demo/weir release shop:prod 3 --plan quick --wait
+    target/demo/weir release shop:prod 4 --plan quick --wait
+    jobs        # the loop still runs: it would have ended at the first error
 
   in a browser: http://127.0.0.1:8080    metrics: http://127.0.0.1:9900/metrics    end it with Ctrl-C
 

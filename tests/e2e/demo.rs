@@ -5,13 +5,14 @@ use std::path::Path;
 
 use crate::HOST;
 use crate::kit::client::Client;
+use crate::kit::load::Load;
 use crate::kit::weir::Weir;
 
 /// The demo's file with ports that nobody has.
 fn file_with_free_ports() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/demo.yaml");
     let mut text = std::fs::read_to_string(path).expect("the demo's file is in the repository");
-    for port in ["8181", "8182"] {
+    for port in ["8181", "8182", "8183", "8184"] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("the system has a port");
         let free = listener.local_addr().expect("a bound socket has an address").port();
         assert!(text.contains(port), "the demo's version on port {port}");
@@ -53,4 +54,15 @@ async fn the_demo_does_what_it_prints() {
     std::fs::write(&path, text.replace("split: {1: 95, 2: 5}", "split: {1: 50, 2: 50}")).unwrap();
     weir.lives("split: {1: 50, 2: 50}").await;
     assert_eq!(hundred(&mut client, "").await, counts(50, 50), "an edit of the file");
+
+    let load = Load::start(weir.http, HOST, 1, 200_000);
+    weir.told(&["shift", "shop:prod", "1"]).await;
+    let begun = weir.told(&["release", "shop:prod", "3", "--plan", "quick"]).await;
+    assert!(begun.contains("step 1 of 4, 25 %"), "{begun}");
+    weir.told(&["promote", "shop:prod"]).await;
+    let (code, told, _) = weir.cli(&["release", "shop:prod", "4", "--plan", "quick", "--wait"]).await;
+    assert!(code == Some(5) && told.contains("shop:prod 3 -> 4: rolled back"), "{code:?} {told}");
+    for exchange in load.stop().await {
+        assert!(matches!(exchange.outcome, Ok((200, _))), "the shield answers: {:?}", exchange.outcome);
+    }
 }
