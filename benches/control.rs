@@ -60,7 +60,7 @@ fn row(domains: usize) -> String {
     let runtime = plane::runtime();
     let times = {
         let embedded = Arc::new(Embedded::open(&store).expect("a new store"));
-        let (_, control) = plane::start(&runtime, embedded);
+        let (_, control) = plane::start(&runtime, embedded, plane::metrics());
         fill(&runtime, &control, domains);
         changes(&runtime, &control, domains)
     };

@@ -18,6 +18,7 @@ pub mod file;
 mod files;
 pub mod journal;
 mod named;
+mod programs;
 mod publish;
 mod retention;
 mod rollback;
@@ -69,6 +70,8 @@ pub struct Author {
     pub who: String,
     /// In the author's words.
     pub why: Option<String>,
+    /// Whether plans of theirs may have hooks that run programs as this process's user.
+    pub may_run: bool,
 }
 
 /// What the author believes of one thing; the change holds only if it is so.
@@ -149,6 +152,12 @@ pub enum Refused {
     /// The word does not fit where the rollout stands.
     #[error("{0}")]
     Rollout(String),
+    /// A plan brings a hook with this command, and its author may not.
+    #[error(
+        "a hook that runs `{0}` does so as the gateway's user: a token of role admin brings it, once in a plan of the \
+         configuration, and everybody may release by that plan's name"
+    )]
+    Program(String),
     /// The store could not take it: what is stored is what was.
     #[error("{0}")]
     Unavailable(String),
@@ -380,7 +389,7 @@ impl Author {
     /// The gateway itself, as its file or its start says.
     #[must_use]
     pub fn of(who: &str) -> Self {
-        Self { who: who.to_owned(), why: None }
+        Self { who: who.to_owned(), why: None, may_run: true }
     }
 }
 

@@ -12,6 +12,7 @@
 mod cell;
 mod counts;
 mod fixed;
+mod rollouts;
 mod series;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 pub use cell::{BOUNDS_MICROS, Cell, Times};
 pub use counts::{Counted, Counts};
 pub use fixed::{Connections, Reasons};
+pub use rollouts::{Judged, Standing};
 pub use series::{CodeClass, MAX_CERTIFICATES, MAX_SERIES, Pick, Retry, UpstreamSeries, VersionSeries};
 
 use fixed::Fixed;
@@ -100,6 +102,16 @@ families! {
         "1" "Whether the last configuration received went live.";
     APPLY = Histogram "weir_config_apply_seconds" []
         "1" "From a configuration received to its snapshot live.";
+    ROLLOUT_STEP = Gauge "weir_rollout_step" ["function", "alias"]
+        "rollouts that run" "Step of the rollout that runs on the alias, from 1.";
+    ROLLOUT_WEIGHT = Gauge "weir_rollout_weight" ["function", "alias"]
+        "rollouts that run" "Weight of the candidate of the rollout that runs on the alias, in basis points.";
+    VERDICTS = Counter "weir_verdicts_total" ["function", "alias", "verdict"]
+        "aliases x 3" "Verdicts that rollouts came to, each counted when it is reached.";
+    ROLLBACK = Histogram "weir_rollback_seconds" ["part"]
+        "3" "Rollbacks: detected (since the first failure not looked at yet, or a word), stored, live since then.";
+    NOTICES_LOST = Counter "weir_notices_lost_total" []
+        "1" "Notices that reached no notifier: dropped, refused, or sent in vain.";
     STARTED_EMPTY = Gauge "weir_store_started_empty" []
         "1" "Whether the store was empty when the gateway started.";
     UNSAVED_ROLLBACK = Gauge "weir_unsaved_rollback" []
@@ -159,6 +171,10 @@ pub struct Metrics {
     pub unsaved_rollback: IntGauge,
     /// Access-log lines lost: for [`AccessLog::start`](crate::log::AccessLog::start).
     pub lines_dropped: IntCounter,
+    /// Rollbacks: how long it took to decide them, to store them, and then until they were live.
+    pub rollback: [Histogram; 3],
+    /// Notices lost: for [`Notifiers::counting`](crate::notify::Notifiers::counting).
+    pub notices_lost: IntCounter,
     reloads: Reasons,
     last_reload: IntGauge,
     apply: Histogram,
@@ -190,6 +206,8 @@ impl Metrics {
             store_started_empty: fixed.gauge(&STARTED_EMPTY),
             unsaved_rollback: fixed.gauge(&UNSAVED_ROLLBACK),
             lines_dropped: fixed.counter(&LINES_DROPPED),
+            rollback: fixed.histograms(&ROLLBACK, ["detected", "stored", "live"]),
+            notices_lost: fixed.counter(&NOTICES_LOST),
             reloads: fixed.reasons(&RELOADS, &["ok", "refused"]),
             last_reload: fixed.gauge(&LAST_RELOAD),
             apply: fixed.histogram(&APPLY),
@@ -235,6 +253,16 @@ impl Metrics {
     /// that expire first are shown, so that domains do not become series.
     pub fn set_certificates(&self, certificates: Vec<(String, i64)>) {
         self.series.set_certificates(certificates);
+    }
+
+    /// Replaces what is known of the rollouts that run.
+    pub fn set_rollouts(&self, standings: Vec<Standing>) {
+        self.series.rollouts.set(standings);
+    }
+
+    /// The rollout on this alias has come to this verdict.
+    pub fn judged(&self, function: &FunctionName, alias: &AliasName, judged: Judged) {
+        self.series.rollouts.judged(function, alias, judged);
     }
 
     /// A configuration was received and went live within `time`.

@@ -7,12 +7,12 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use config::model::Notifier;
 use config::name::NotifierName;
+use prometheus::IntCounter;
 use serde::Serialize;
 
 use crate::calls::Caller;
@@ -57,17 +57,16 @@ pub struct Link {
 }
 
 /// Tells notifiers. Clones are the same.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Notifiers(Arc<Inner>);
 
-#[derive(Default)]
 struct Inner {
     caller: Caller,
     /// What waits, by notifier; a notifier is here exactly as long as its task runs.
     queues: Mutex<HashMap<NotifierName, VecDeque<Told>>>,
     /// Notified whenever a task ends.
     idle: tokio::sync::Notify,
-    lost: AtomicU64,
+    lost: IntCounter,
 }
 
 struct Told {
@@ -76,10 +75,11 @@ struct Told {
 }
 
 impl Notifiers {
-    /// With nothing to tell.
+    /// With nothing to tell; `lost` counts the notices that reach nobody: dropped, refused, or sent in vain.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn counting(lost: IntCounter) -> Self {
+        let (caller, queues, idle) = Default::default();
+        Self(Arc::new(Inner { caller, queues, idle, lost }))
     }
 
     /// Tells one notifier, some time soon, in order; returns at once. Must be called on a runtime.
@@ -95,12 +95,6 @@ impl Notifiers {
                 self.lose(name, &told.notice, format_args!("{QUEUE} notices wait for this notifier already"));
             }
         }
-    }
-
-    /// Notices that reached nobody since the start: dropped, refused, or sent in vain.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.0.lost.load(Ordering::Relaxed)
     }
 
     /// Waits until everything is told, or so long.
@@ -141,8 +135,8 @@ impl Notifiers {
     }
 
     fn lose(&self, name: &NotifierName, notice: &Notice, why: std::fmt::Arguments<'_>) {
-        let lost = self.0.lost.fetch_add(1, Ordering::Relaxed) + 1;
-        tracing::warn!(notifier = %name, title = notice.title, lost, "a notice did not arrive: {why}");
+        self.0.lost.inc();
+        tracing::warn!(notifier = %name, title = notice.title, "a notice did not arrive: {why}");
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<NotifierName, VecDeque<Told>>> {

@@ -91,7 +91,7 @@ impl Outcomes {
             cells.latencies[latency_bucket(latency)].fetch_add(1, Relaxed);
         }
         if failed {
-            self.wake.wake();
+            self.wake.wake(ended.at);
         }
     }
 
@@ -183,7 +183,10 @@ mod tests {
     use super::*;
 
     fn outcomes(workers: usize) -> (Arc<Outcomes>, Arc<Wake>, Instant) {
-        let (wake, now) = (Arc::new(Wake::new()), Instant::now());
+        let (wake, now) = {
+            let now = Instant::now();
+            (Arc::new(Wake::new(now)), now)
+        };
         (Arc::new(Outcomes::new(workers, Arc::clone(&wake), now)), wake, now)
     }
 

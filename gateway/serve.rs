@@ -30,6 +30,7 @@ use crate::edge::{Edge, Refusal};
 use crate::live::Live;
 use crate::log::{AccessLog, AccessThread};
 use crate::metrics::{Labels, Metrics};
+use crate::outcomes::Wake;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
 use crate::store::{Store, StoreError};
@@ -156,7 +157,7 @@ impl Started {
             Keep::Stored => Arc::new(Embedded::open(&process.store)?),
             Keep::Ephemeral => Arc::new(Memory::default()),
         };
-        let calls = Calls::default();
+        let calls = Calls::new(&metrics);
         let ground = Ground {
             store,
             live: Arc::clone(&live),
@@ -165,7 +166,7 @@ impl Started {
             environment: Arc::clone(&environment),
             retention: process.journal,
             workers: workers::count(process),
-            wake: Arc::default(),
+            wake: Arc::new(Wake::new(clock::now())),
             calls: calls.clone(),
         };
         let upstreams = Upstreams::new(runtime.handle().clone(), Arc::new(Told(Arc::clone(&metrics))));

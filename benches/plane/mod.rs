@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use config::model::Process;
+use gateway::clock;
 use gateway::control::conduct::Calls;
 use gateway::control::{Control, Environment, Ground};
 use gateway::edge::tls::LiveCertificates;
 use gateway::live::Live;
 use gateway::metrics::{Labels, Metrics};
+use gateway::outcomes::Wake;
 use gateway::store::Store;
 use gateway::upstreams::{Event, Observer, UpstreamKey, Upstreams};
 use tokio::runtime::Runtime;
@@ -18,8 +20,12 @@ pub(crate) fn runtime() -> Runtime {
     runtime.expect("a runtime")
 }
 
+pub(crate) fn metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::new(&Labels { listeners: &[], refused: &[], unresolved: &[], handshakes: &[] }))
+}
+
 /// Makes live what `store` holds.
-pub(crate) fn start(runtime: &Runtime, store: Arc<dyn Store>) -> (Arc<Live>, Control) {
+pub(crate) fn start(runtime: &Runtime, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> (Arc<Live>, Control) {
     let _context = runtime.enter();
     let environment: Environment = Arc::new(|_| None);
     let live = Arc::new(Live::default());
@@ -28,12 +34,12 @@ pub(crate) fn start(runtime: &Runtime, store: Arc<dyn Store>) -> (Arc<Live>, Con
         store,
         live: Arc::clone(&live),
         certificates: Arc::new(LiveCertificates::default()),
-        metrics: Arc::new(Metrics::new(&Labels { listeners: &[], refused: &[], unresolved: &[], handshakes: &[] })),
+        calls: Calls::new(&metrics),
+        metrics,
         environment,
         retention: Process::default().journal,
         workers: 2,
-        wake: Arc::default(),
-        calls: Calls::default(),
+        wake: Arc::new(Wake::new(clock::now())),
     };
     let control = runtime.block_on(Control::start(ground, upstreams)).expect("the store can be read");
     (live, control)

@@ -11,10 +11,10 @@ mod sight;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use config::model::{Bake, OnRestart};
-use config::rollout::{Answer, Effect, Event, Moment, Observation, Phase, Point, Rollout, RolloutId};
+use config::rollout::{Answer, Effect, Event, Moment, Observation, Outcome, Phase, Point, Rollout, RolloutId, Traffic};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -25,6 +25,7 @@ use super::writer::{Command, Moved, What};
 use super::{Author, Ground, Refused};
 use crate::clock::{self, Steady};
 use crate::hook::{Hooks, Question};
+use crate::metrics::{Judged, Metrics, Standing};
 use crate::notify::Notifiers;
 
 pub use news::{Ballot, Ballots};
@@ -40,7 +41,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// What the conductor calls out with.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Calls {
     /// Asks hooks.
     pub hooks: Hooks,
@@ -48,6 +49,15 @@ pub struct Calls {
     pub notifiers: Notifiers,
     /// Where hooks and people answer, once it is known: `http://127.0.0.1:9900`.
     pub admin_url: Arc<OnceLock<String>>,
+}
+
+impl Calls {
+    /// With nobody asked or told yet.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        let (hooks, admin_url) = Default::default();
+        Self { hooks, notifiers: Notifiers::counting(metrics.notices_lost.clone()), admin_url }
+    }
 }
 
 /// What the conductor and the control plane share.
@@ -69,6 +79,8 @@ pub(super) struct Conductor {
     /// Hooks that were asked: what they answered, with where it belongs.
     answers: JoinSet<HookEnded>,
     asked: BTreeMap<(RolloutId, u32), AbortHandle>,
+    /// The event that was sent last, and when that happened which led to it.
+    sent: Option<(RolloutId, Instant)>,
     /// Before this moment no event is sent: the writer could not take the last one.
     not_before: Option<Moment>,
 }
@@ -98,6 +110,7 @@ impl Conductor {
             servers: servers::Servers::default(),
             answers: JoinSet::new(),
             asked: BTreeMap::new(),
+            sent: None,
             not_before: None,
         }
     }
@@ -108,6 +121,7 @@ impl Conductor {
         for id in running {
             self.send(id, Event::Restarted).await;
         }
+        self.show();
         let wake = Arc::clone(&self.ground.wake);
         loop {
             let look = self.next_look();
@@ -124,11 +138,11 @@ impl Conductor {
                         self.send(id, event).await;
                     }
                 }
-                () = wake.wait(), if !self.sights.is_empty() => {
+                failed = wake.wait(), if !self.sights.is_empty() => {
                     time::sleep(COALESCE).await;
-                    self.look().await;
+                    self.look(failed).await;
                 }
-                () = sleep(look) => self.look().await,
+                () = sleep(look) => self.look(clock::now()).await,
             }
         }
     }
@@ -152,7 +166,8 @@ impl Conductor {
         next
     }
 
-    async fn look(&mut self) {
+    /// `because`: when that happened which makes it look.
+    async fn look(&mut self, because: Instant) {
         let now = self.clock.time();
         if self.not_before.is_some_and(|moment| now < moment) {
             return;
@@ -168,6 +183,7 @@ impl Conductor {
         for rollout in rollouts.running() {
             let frozen = rollouts.now(now).frozen;
             if let Some(event) = self.event(rollout, now, frozen) {
+                self.sent = Some((rollout.id, because));
                 self.send(rollout.id, event).await;
             }
         }
@@ -187,9 +203,7 @@ impl Conductor {
             let leads_back = rollout.held.is_some() || matches!(rollout.phase, Phase::Asking { .. });
             return (is_due && (leads_back || !frozen)).then_some(Event::Tick);
         }
-        let snapshot = self.ground.live.load_full();
-        let watched = self.sights.entry(rollout.id).or_insert_with(|| sight::Watched::new(rollout));
-        let seen = watched.look(rollout, now, &snapshot, &self.servers.answers(rollout));
+        let seen = self.watch(rollout, now);
         let failed = seen.answers.iter().any(|answer| matches!(answer, Answer::Fail(_)));
         let worse = seen.worse.is_some() && (rollout.plan.guard.enforced || !rollout.alerted);
         if failed || worse {
@@ -204,7 +218,9 @@ impl Conductor {
                 Bake::Requests(wanted) => (is_due || seen.requests >= wanted).then_some(Event::Observed(seen)),
                 Bake::Time(_) => is_due.then_some(Event::Observed(seen)),
             },
-            _ if is_due || settled(&seen) && watched.is_news(&seen) => Some(Event::Observed(seen)),
+            _ if is_due || settled(&seen) && self.sights.get_mut(&rollout.id)?.is_news(&seen) => {
+                Some(Event::Observed(seen))
+            }
             _ => None,
         }
         .or_else(|| {
@@ -237,7 +253,10 @@ impl Conductor {
     fn carry_out(&mut self, moved: &Moved) {
         for transition in &moved.moves.transitions {
             let rollout = &transition.rollout;
-            self.measure(rollout, moved, transition.effects.iter().any(|effect| matches!(effect, Effect::Traffic(_))));
+            let is_moved = |effect: &Effect| matches!(effect, Effect::Traffic(traffic) if *traffic != Traffic::Theirs);
+            if transition.effects.iter().any(is_moved) {
+                self.measure(rollout, moved);
+            }
             for effect in &transition.effects {
                 match effect {
                     // It is live already.
@@ -255,28 +274,56 @@ impl Conductor {
                 self.sights.remove(&rollout.id);
             } else if watches(rollout) {
                 // Closes the batch of the weight before.
-                let snapshot = self.ground.live.load_full();
-                let watched = self.sights.entry(rollout.id).or_insert_with(|| sight::Watched::new(rollout));
-                watched.look(rollout, self.clock.time(), &snapshot, &self.servers.answers(rollout));
+                self.watch(rollout, self.clock.time());
             }
         }
+        self.show();
+    }
+
+    /// What the gates of a rollout say now.
+    fn watch(&mut self, rollout: &Rollout, now: Moment) -> Observation {
+        let snapshot = self.ground.live.load_full();
+        let watched = self.sights.entry(rollout.id).or_insert_with(|| sight::Watched::new(rollout));
+        let before: Vec<Option<Judged>> = watched.judged();
+        let seen = watched.look(rollout, now, &snapshot, &self.servers.answers(rollout));
+        for ((member, before), after) in rollout.members.iter().zip(before).zip(watched.judged()) {
+            if let Some(judged) = after.filter(|_| before != after) {
+                self.ground.metrics.judged(&member.function, &member.alias, judged);
+            }
+        }
+        seen
+    }
+
+    /// Shows in the metrics where the rollouts that run stand.
+    fn show(&self) {
+        let rollouts = self.rollouts.borrow();
+        let standings = rollouts.running().flat_map(|rollout| {
+            rollout.members.iter().map(|member| Standing {
+                function: member.function.clone(),
+                alias: member.alias.clone(),
+                step: rollout.step().map_or(0, |step| step + 1),
+                weight: rollout.weight.basis_points(),
+            })
+        });
+        self.ground.metrics.set_rollouts(standings.collect());
     }
 
     /// How long it took from what was seen to what is live.
-    fn measure(&mut self, rollout: &Rollout, moved: &Moved, is_traffic: bool) {
-        if !is_traffic {
-            return;
-        }
-        let woken = self.sights.get(&rollout.id).map(|watched| watched.looked.elapsed());
-        let decided = woken.map(|all| all.saturating_sub(moved.stored + moved.swapped));
+    fn measure(&mut self, rollout: &Rollout, moved: &Moved) {
+        let sent = self.sent.take_if(|(id, _)| *id == rollout.id);
+        let detected = sent.map(|(_, because)| moved.decided.saturating_duration_since(because));
         tracing::info!(
             rollout = %rollout.id,
             weight = %rollout.weight,
-            decided_us = decided.map(|time| time.as_micros()),
+            detected_us = detected.map(|time| time.as_micros()),
             stored_us = moved.stored.as_micros(),
-            swapped_us = moved.swapped.as_micros(),
+            live_us = moved.swapped.as_micros(),
             "traffic moved"
         );
+        if let (Some(detected), Some(Outcome::RolledBack)) = (detected, rollout.outcome()) {
+            let parts = [detected, moved.stored, moved.swapped];
+            self.ground.metrics.rollback.iter().zip(parts).for_each(|(part, time)| part.observe(time.as_secs_f64()));
+        }
     }
 
     fn ask(&mut self, rollout: &Rollout, (point, index, run): (Point, usize, u32), previous: Option<Value>) {

@@ -18,6 +18,7 @@ use super::{Author, Control, Ground, Outcome, Refused, Wish};
 use crate::edge::tls::LiveCertificates;
 use crate::live::Live;
 use crate::metrics::{Labels, Metrics};
+use crate::outcomes::Wake;
 use crate::store::Store;
 use crate::store::memory::Memory;
 use crate::upstreams::{Event, Observer, UpstreamKey, Upstreams};
@@ -56,12 +57,12 @@ impl Node {
             store,
             live: Arc::clone(&live),
             certificates: Arc::new(LiveCertificates::default()),
+            calls: Calls::new(&metrics),
             metrics: Arc::clone(&metrics),
             environment: Arc::new(|_| None),
             retention,
-            calls: Calls::default(),
             workers: 1,
-            wake: Arc::default(),
+            wake: Arc::new(Wake::new(crate::clock::now())),
         };
         let upstreams = Upstreams::new(Handle::current(), Arc::new(Deaf));
         let control = Control::start(ground, upstreams).await.unwrap();

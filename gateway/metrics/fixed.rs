@@ -1,7 +1,9 @@
 //! Metrics whose series are known at the start.
 
 use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use super::cell::{BOUNDS_MICROS, seconds};
 use super::{CONNECTIONS, Family, STREAMS};
@@ -56,11 +58,16 @@ impl Fixed<'_> {
     }
 
     pub(super) fn histogram(&self, family: &Family) -> Histogram {
-        let bounds = BOUNDS_MICROS.iter().map(|micros| seconds(*micros)).collect();
-        let histogram = Histogram::with_opts(HistogramOpts::new(family.name, family.help).buckets(bounds));
-        let histogram = histogram.expect(LEGAL);
+        let histogram = Histogram::with_opts(times(family)).expect(LEGAL);
         self.register(Box::new(histogram.clone()));
         histogram
+    }
+
+    /// A histogram for each value of the only label.
+    pub(super) fn histograms<const N: usize>(&self, family: &Family, values: [&str; N]) -> [Histogram; N] {
+        let histograms = HistogramVec::new(times(family), family.labels).expect(LEGAL);
+        self.register(Box::new(histograms.clone()));
+        values.map(|value| histograms.with_label_values(&[value]))
     }
 
     pub(super) fn connections(&self, listeners: &[String]) -> Vec<Connections> {
@@ -86,6 +93,12 @@ impl Fixed<'_> {
         let codes = codes.iter().copied().chain(["other"]);
         Reasons(codes.map(|code| (code, counters.with_label_values(&[code]))).collect())
     }
+}
+
+/// With the bounds of all durations.
+fn times(family: &Family) -> HistogramOpts {
+    let bounds = BOUNDS_MICROS.iter().map(|micros| seconds(*micros)).collect();
+    HistogramOpts::new(family.name, family.help).buckets(bounds)
 }
 
 const LEGAL: &str = "families are constants with legal names";

@@ -12,9 +12,10 @@ use prometheus::proto;
 
 use super::cell::{Cell, Times};
 use super::counts::{Counted, Counts};
+use super::rollouts::Rollouts;
 use super::{
-    CERTIFICATES, DURATION, Family, HEALTHY, Kind, PICKS, REQUESTS, RETRIES, UPSTREAM_CONNECT, UPSTREAM_DURATION,
-    WEIGHT,
+    CERTIFICATES, DURATION, Family, HEALTHY, Judged, Kind, PICKS, REQUESTS, RETRIES, ROLLOUT_STEP, ROLLOUT_WEIGHT,
+    UPSTREAM_CONNECT, UPSTREAM_DURATION, VERDICTS, WEIGHT,
 };
 
 /// The most aliases x versions with series of their own, and the most upstreams. The rest shares `_other`.
@@ -35,6 +36,7 @@ macro_rules! labels {
         }
     };
 }
+pub(super) use labels;
 
 labels! {
     /// The class of the status that the client got.
@@ -157,6 +159,7 @@ pub(super) struct AllSeries {
     versions: Mutex<Named<VersionKey, VersionSeries>>,
     upstreams: Mutex<Named<UpstreamKey, UpstreamSeries>>,
     certificates: Mutex<Vec<(String, i64)>>,
+    pub(super) rollouts: Rollouts,
 }
 
 /// No version comes before this one.
@@ -165,7 +168,7 @@ const FIRST: VersionId = VersionId::Number(NonZeroU32::MIN);
 type VersionKey = Counted;
 type UpstreamKey = (FunctionName, VersionId);
 
-struct Named<K, S> {
+pub(super) struct Named<K, S> {
     series: BTreeMap<K, Arc<S>>,
     /// Shared by all beyond [`MAX_SERIES`]; made when the first comes.
     other: Option<Arc<S>>,
@@ -177,8 +180,16 @@ impl<K, S> Default for Named<K, S> {
     }
 }
 
+impl<K, S> Named<K, S> {
+    /// The last is the one that is shared, if there is one.
+    pub(super) fn each(&self, mut see: impl FnMut(Option<&K>, &S)) {
+        self.series.iter().for_each(|(key, series)| see(Some(key), series));
+        self.other.iter().for_each(|other| see(None, other));
+    }
+}
+
 impl<K: Ord, S: Default> Named<K, S> {
-    fn get(&mut self, key: K) -> Arc<S> {
+    pub(super) fn get(&mut self, key: K) -> Arc<S> {
         let full = self.series.len() >= MAX_SERIES;
         match self.series.entry(key) {
             Entry::Occupied(entry) => Arc::clone(entry.get()),
@@ -239,7 +250,7 @@ impl AllSeries {
 }
 
 /// A panic elsewhere leaves the maps whole: every change of them is one call.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -253,8 +264,20 @@ pub(super) struct Collected {
 
 impl Collected {
     pub(super) fn new(series: Arc<AllSeries>) -> Self {
-        let families =
-            [REQUESTS, DURATION, PICKS, WEIGHT, UPSTREAM_DURATION, UPSTREAM_CONNECT, RETRIES, HEALTHY, CERTIFICATES];
+        let families = [
+            REQUESTS,
+            DURATION,
+            PICKS,
+            WEIGHT,
+            UPSTREAM_DURATION,
+            UPSTREAM_CONNECT,
+            RETRIES,
+            HEALTHY,
+            CERTIFICATES,
+            ROLLOUT_STEP,
+            ROLLOUT_WEIGHT,
+            VERDICTS,
+        ];
         let described = families.map(|family| {
             let labels = family.labels.iter().map(ToString::to_string).collect();
             Desc::new(family.name.into(), family.help.into(), labels, Default::default())
@@ -276,6 +299,7 @@ impl Collector for Collected {
         for (domain, not_after) in &*lock(&self.series.certificates) {
             scrape.push(&CERTIFICATES, &[domain], Seen::Number(*not_after as f64));
         }
+        scrape.rollouts(&self.series.rollouts);
         scrape.0.into_values().collect()
     }
 }
@@ -325,6 +349,18 @@ impl Scrape {
         self.each(&RETRIES, labels, Retry::LABELS, &series.retries);
         self.push(&UPSTREAM_DURATION, labels, Seen::Times(series.duration.proto()));
         self.push(&UPSTREAM_CONNECT, labels, Seen::Times(series.connect.proto()));
+    }
+
+    fn rollouts(&mut self, rollouts: &Rollouts) {
+        rollouts.each_standing(|standing| {
+            let labels = [standing.function.as_str(), standing.alias.as_str()];
+            self.push(&ROLLOUT_STEP, &labels, Seen::Number(standing.step as f64));
+            self.push(&ROLLOUT_WEIGHT, &labels, Seen::Number(f64::from(standing.weight)));
+        });
+        rollouts.each_verdict(|key, verdicts| {
+            let labels = key.map_or([OTHER; 2], |(function, alias)| [function.as_str(), alias.as_str()]);
+            self.each(&VERDICTS, &labels, Judged::LABELS, &verdicts.0);
+        });
     }
 
     /// One series per value of the last label.

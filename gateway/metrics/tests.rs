@@ -53,6 +53,9 @@ fn a_scrape_after_scripted_events() {
     metrics.reload_refused();
     metrics.set_certificates(vec![("shop.example.com".into(), 1_800_000_000)]);
     metrics.lines_dropped.inc_by(3);
+    metrics.notices_lost.inc();
+    metrics.set_rollouts(vec![Standing { function: shop.clone(), alias: prod.clone(), step: 2, weight: 500 }]);
+    metrics.judged(&shop, &prod, Judged::NoWorse);
     let golden = include_str!("../../tests/fixtures/metrics/scrape.txt");
     let commit = option_env!("WEIR_COMMIT").unwrap_or("unknown");
     let golden = golden.replace("COMMIT", commit).replace("VERSION", env!("CARGO_PKG_VERSION"));
@@ -64,6 +67,9 @@ fn every_family_is_scraped_and_nothing_else() {
     let metrics = metrics();
     let _ = metrics.version(&"f".parse().unwrap(), Some(&"a".parse().unwrap()), number(1));
     let _ = metrics.upstream(&"f".parse().unwrap(), number(1));
+    let (function, alias) = ("f".parse().unwrap(), "a".parse().unwrap());
+    metrics.judged(&function, &alias, Judged::Worse);
+    metrics.set_rollouts(vec![Standing { function, alias, step: 1, weight: 0 }]);
     metrics.set_certificates(vec![("d".into(), 1)]);
     let seen: BTreeSet<(String, Vec<String>)> = metrics
         .registry
@@ -108,6 +114,11 @@ fn names_and_labels_are_a_contract() {
             "weir_config_reloads_total{result}",
             "weir_config_last_reload_success{}",
             "weir_config_apply_seconds{}",
+            "weir_rollout_step{function,alias}",
+            "weir_rollout_weight{function,alias}",
+            "weir_verdicts_total{function,alias,verdict}",
+            "weir_rollback_seconds{part}",
+            "weir_notices_lost_total{}",
             "weir_store_started_empty{}",
             "weir_unsaved_rollback{}",
             "weir_tls_certificate_not_after_seconds{domain}",

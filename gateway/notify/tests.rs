@@ -32,10 +32,11 @@ fn name(text: &str) -> NotifierName {
 
 /// Tells one notice and waits; how many were lost.
 async fn tell(notifier: Notifier, notice: Notice) -> u64 {
-    let notifiers = Notifiers::new();
+    let lost = IntCounter::new("lost", "notices").unwrap();
+    let notifiers = Notifiers::counting(lost.clone());
     notifiers.tell(&name("oncall"), &Arc::new(notifier), notice);
     tokio::time::timeout(SOON, notifiers.drain(SOON)).await.unwrap();
-    notifiers.lost()
+    lost.get()
 }
 
 fn dingtalk(server: &Fake, secret: Option<&str>) -> Notifier {
@@ -256,13 +257,14 @@ async fn a_slow_notifier_holds_nobody_and_loses_what_does_not_fit() {
     let (slow, quick) = (Fake::start(&[Reply::Silence]).await, Fake::says(200, "ok").await);
     let slack = |server: &Fake| Arc::new(Notifier::Slack { url: template(&server.url("/")) });
     let (dead, alive) = (slack(&slow), slack(&quick));
-    let notifiers = Notifiers::new();
+    let lost = IntCounter::new("lost", "notices").unwrap();
+    let notifiers = Notifiers::counting(lost.clone());
     notifiers.tell(&name("dead"), &dead, notice());
     until("the first notice is on its way", || slow.seen().len() == 1).await;
     for _ in 0..QUEUE + 5 {
         notifiers.tell(&name("dead"), &dead, notice());
     }
-    assert_eq!(notifiers.lost(), 5);
+    assert_eq!(lost.get(), 5);
 
     for number in 0..3 {
         notifiers.tell(&name("alive"), &alive, Notice { title: number.to_string(), ..notice() });

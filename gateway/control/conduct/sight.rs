@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use config::model::{Check, Gate};
 use config::name::VersionId;
@@ -12,8 +12,8 @@ use config::verdict::{Batch, Evidence, Side, Verdict, Watch};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::clock;
 use crate::live::Snapshot;
+use crate::metrics::Judged;
 use crate::outcomes::Outcomes;
 
 /// What was last seen of every rollout that is watched.
@@ -62,14 +62,14 @@ pub(super) struct Watched {
     pub(super) sight: Sight,
     /// What was last told to the writer while a decision waited.
     told: Vec<Answer>,
-    /// When it was last looked at.
-    pub(super) looked: Instant,
 }
 
 struct MemberWatch {
     stable: SideWatch,
     candidate: SideWatch,
     watch: Watch,
+    /// What the verdict has come to.
+    judged: Option<Judged>,
 }
 
 /// The cells of one version, and what of them is old.
@@ -92,10 +92,10 @@ impl Watched {
             // The chance of a false alarm is that of the whole rollout, however many members it has.
             margin.alpha = (margin.alpha / u32::try_from(rollout.members.len()).unwrap_or(u32::MAX)).max(1);
             let watch = kept.unwrap_or_else(|| Watch::new(margin, guard.client_errors));
-            MemberWatch { stable: SideWatch::default(), candidate: SideWatch::default(), watch }
+            MemberWatch { stable: SideWatch::default(), candidate: SideWatch::default(), watch, judged: None }
         });
         let members = members.collect();
-        Self { since: Moment::MAX, members, sight: Sight::default(), told: Vec::new(), looked: clock::now() }
+        Self { since: Moment::MAX, members, sight: Sight::default(), told: Vec::new() }
     }
 
     /// What the gates say now. `servers`: what servers say, by the place of their gate.
@@ -106,7 +106,6 @@ impl Watched {
         snapshot: &Snapshot,
         servers: &[(usize, Answer)],
     ) -> Observation {
-        self.looked = clock::now();
         let (step, since) = match rollout.phase {
             Phase::Baking { step, since, .. } | Phase::Deciding { step, since, .. } => (step, since),
             _ => return Observation::default(),
@@ -123,6 +122,7 @@ impl Watched {
         for (member, watched) in rollout.members.iter().zip(&mut self.members) {
             watched.observe(member, rollout, snapshot, is_new.then_some(step_age));
             let verdict = watched.watch.verdict();
+            watched.judged = judged(&verdict);
             let (stable, candidate) = (&watched.stable.step, &watched.candidate.step);
             requests = requests.min(candidate.ended());
             if matches!(verdict, Verdict::Worse(_)) && worse.is_none() {
@@ -147,6 +147,11 @@ impl Watched {
         let told = gates.iter().zip(&answers).map(|(gate, answer)| (gate.check.name().to_owned(), in_words(answer)));
         self.sight = Sight { members: sights, gates: told.collect() };
         Observation { answers, worse, requests, evidence: self.evidence() }
+    }
+
+    /// What the verdict on each member has come to.
+    pub(super) fn judged(&self) -> Vec<Option<Judged>> {
+        self.members.iter().map(|member| member.judged).collect()
     }
 
     /// Whether the answers differ from what was told last; they are told now.
@@ -257,5 +262,14 @@ fn word(verdict: &Verdict) -> &'static str {
         Verdict::NotYet(_) => "not yet",
         Verdict::NoData => "no data",
         Verdict::Void(_) => "void",
+    }
+}
+
+fn judged(verdict: &Verdict) -> Option<Judged> {
+    match verdict {
+        Verdict::NoWorse => Some(Judged::NoWorse),
+        Verdict::Worse(_) => Some(Judged::Worse),
+        Verdict::Void(_) => Some(Judged::Void),
+        Verdict::NotYet(_) | Verdict::NoData => None,
     }
 }
