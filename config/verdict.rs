@@ -27,8 +27,8 @@
 //! # What is assumed
 //! That which side a request goes to does not depend on how it will end, and that callers' fates in different strata are independent
 //! given the rates of that time. Anything that strikes both sides alike (drift, bursts, outages) is allowed. A caller that
-//! fails for ever and comes back in every batch counts every time, and breaks the second assumption: whoever counts keys
-//! should count such a caller once.
+//! fails for ever and comes back in every batch would break the second assumption: whoever counts keys tells which failures
+//! are such repetitions ([`Side::repeated`]). `Worse` is never made of them; `NoWorse`, gates and sums have them all.
 
 mod breaker;
 mod odds;
@@ -84,6 +84,20 @@ pub struct Side {
     /// How often the split picked it, for the sample ratio. Picks must be independent or better spread than that: slots
     /// and random draws are; keys come back, so that each may count once in a rollout or not at all.
     pub drawn: u64,
+    /// Of the failures, those of routing keys whose last outcome was a failure already.
+    pub repeated: u64,
+}
+
+impl Side {
+    /// What was added to cells that only rise since they read `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            counts: self.counts.since(&before.counts),
+            drawn: self.drawn.saturating_sub(before.drawn),
+            repeated: self.repeated.saturating_sub(before.repeated),
+        }
+    }
 }
 
 /// Both tests of failures, of one hypothesis.
@@ -103,6 +117,8 @@ pub struct Watch {
     total: Both,
     /// The stratum that is not yet compared.
     open: Both,
+    /// The same without repeated failures.
+    fresh: Both,
     /// Stable's failures of earlier strata, older ones halved: a guess of its rate.
     base: Tally,
     worse: Tests,
@@ -123,6 +139,7 @@ impl Watch {
             weight: 0,
             total: Both::default(),
             open: Both::default(),
+            fresh: Both::default(),
             base: Tally::default(),
             worse: Tests { odds: Wealth::new(&LIFTS.map(|lift| ratio * lift)), points: Wealth::new(&LIFTS) },
             no_worse: Tests { odds: Wealth::new(&NO_WORSE_ODDS), points: Wealth::new(&NO_WORSE_RATES) },
@@ -139,15 +156,21 @@ impl Watch {
     pub fn observe(&mut self, batch: &Batch<'_>) {
         if self.weight != batch.weight.basis_points() {
             self.weight = batch.weight.basis_points();
-            self.open = Both::default();
+            (self.open, self.fresh) = Default::default();
             self.slow.close();
         }
-        let both = Both { stable: self.tally(batch.stable), candidate: self.tally(batch.candidate) };
-        self.total += both;
-        if let Some(stratum) = self.open.join(both, stratum_requests(batch.weight)) {
-            self.compare(stratum);
+        let all = Both { stable: self.tally(batch.stable), candidate: self.tally(batch.candidate) };
+        let fresh = Both {
+            stable: all.stable.without(batch.stable.repeated),
+            candidate: all.candidate.without(batch.candidate.repeated),
+        };
+        self.total += all;
+        self.fresh += fresh;
+        if let Some(all) = self.open.join(all, stratum_requests(batch.weight)) {
+            let fresh = std::mem::take(&mut self.fresh);
+            self.compare(&all, &fresh);
         }
-        self.breaker.observe(both);
+        self.breaker.observe(fresh);
         self.slow.observe(batch);
         self.share.observe(batch.weight, batch.stable.drawn, batch.candidate.drawn);
     }
@@ -204,16 +227,18 @@ impl Watch {
         Tally { requests: side.counts.judged(), failures: side.counts.failures(self.client_errors) }
     }
 
-    /// Bets on one stratum.
-    fn compare(&mut self, stratum: Both) {
-        if let Some(fallen) = Fallen::new(stratum, ratio(self.margin)) {
+    /// Bets on one stratum: on worse without repeated failures, on no worse with them.
+    fn compare(&mut self, all: &Both, fresh: &Both) {
+        if let Some(fallen) = Fallen::new(*fresh, ratio(self.margin)) {
             self.worse.odds.bet(|psi| fallen.ln_ratio(psi));
+        }
+        if let Some(fallen) = Fallen::new(*all, ratio(self.margin)) {
             self.no_worse.odds.bet(|psi| fallen.ln_ratio(psi));
         }
         let (guess, points) = (self.guess(), points(self.margin));
-        self.worse.points.bet(|lift| points::ln_factor(&stratum, guess, points, lifted(guess + points, lift)));
-        self.no_worse.points.bet(|times| points::ln_factor(&stratum, guess, points, times * guess));
-        self.base += stratum.stable;
+        self.worse.points.bet(|lift| points::ln_factor(fresh, guess, points, lifted(guess + points, lift)));
+        self.no_worse.points.bet(|times| points::ln_factor(all, guess, points, times * guess));
+        self.base += all.stable;
         self.base.forget(10_000);
     }
 

@@ -3,7 +3,8 @@
 //!
 //! **What is counted.** Requests that the split drew (slot, bucket, random, or the only version above weight 0), each for
 //! the version that was drawn, whoever answered in the end. Not requests that a rule, an override of the version, or a
-//! named number led there. A routing key counts once per batch, with its first outcome; draws are all counted.
+//! named number led there. A routing key counts once per batch, with its first outcome, and it is told which failures only
+//! repeat the key's last outcome; draws are all counted.
 //!
 //! **What it costs.** Every worker has cells of its own, on cache lines of its own, made when it counts here first; after
 //! that nothing allocates and nothing locks. Only the buckets of a batch are shared, and only failures touch the wake.
@@ -17,7 +18,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use config::outcome::{Class, Counts, LATENCY_BUCKETS, latency_bucket};
+use config::outcome::{Class, LATENCY_BUCKETS, latency_bucket};
+use config::verdict::Side;
 
 pub use recent::Recent;
 use recent::RecentCells;
@@ -29,8 +31,10 @@ const BUCKET_WORDS: usize = 10_000_usize.div_ceil(64);
 /// Cells of one version under one alias. They only rise.
 pub struct Outcomes {
     workers: Box<[OnceLock<Box<Cells>>]>,
-    /// Buckets with an outcome in this batch; made for the first one.
-    batch: OnceLock<Box<[AtomicU64; BUCKET_WORDS]>>,
+    /// Buckets with an outcome in this batch.
+    batch: Buckets,
+    /// Buckets whose last outcome was a failure.
+    failing: Buckets,
     stand_ins: AtomicU32,
     wake: Arc<Wake>,
     started: Instant,
@@ -40,6 +44,7 @@ pub struct Outcomes {
 #[repr(align(128))]
 struct Cells {
     drawn: AtomicU64,
+    repeated: AtomicU64,
     classes: [AtomicU64; Class::ALL.len()],
     recent: RecentCells,
     latencies: [AtomicU64; LATENCY_BUCKETS],
@@ -64,7 +69,8 @@ impl Outcomes {
     pub fn new(workers: usize, wake: Arc<Wake>, now: Instant) -> Self {
         Self {
             workers: (0..workers).map(|_| OnceLock::new()).collect(),
-            batch: OnceLock::new(),
+            batch: Buckets::default(),
+            failing: Buckets::default(),
             stand_ins: AtomicU32::new(0),
             wake,
             started: now,
@@ -83,8 +89,13 @@ impl Outcomes {
         if ended.class != Class::ClientGone {
             cells.recent.add(self.age(ended.at), failed);
         }
-        if ended.bucket.is_some_and(|bucket| self.is_in_batch(bucket)) {
-            return;
+        if let Some(bucket) = ended.bucket {
+            if self.batch.set(bucket, true) {
+                return;
+            }
+            if ended.class != Class::ClientGone && self.failing.set(bucket, failed) && failed {
+                cells.repeated.fetch_add(1, Relaxed);
+            }
         }
         cells.classes[ended.class as usize].fetch_add(1, Relaxed);
         if let Some(latency) = ended.latency {
@@ -97,14 +108,16 @@ impl Outcomes {
 
     /// Outcomes and draws of all workers since the beginning.
     #[must_use]
-    pub fn side(&self) -> (Counts, u64) {
-        let (mut counts, mut drawn) = (Counts::default(), 0);
+    pub fn side(&self) -> Side {
+        let mut side = Side::default();
+        let Side { counts, drawn, repeated } = &mut side;
         for cells in self.workers.iter().filter_map(OnceLock::get) {
             counts.classes.iter_mut().zip(&cells.classes).for_each(|(sum, cell)| *sum += cell.load(Relaxed));
             counts.latencies.iter_mut().zip(&cells.latencies).for_each(|(sum, cell)| *sum += cell.load(Relaxed));
-            drawn += cells.drawn.load(Relaxed);
+            *drawn += cells.drawn.load(Relaxed);
+            *repeated += cells.repeated.load(Relaxed);
         }
-        (counts, drawn)
+        side
     }
 
     /// When they began to count.
@@ -115,7 +128,7 @@ impl Outcomes {
 
     /// Routing keys count anew. An outcome that comes meanwhile counts in the batch before or in the next one.
     pub fn next_batch(&self) {
-        self.batch.get().into_iter().flat_map(|words| words.iter()).for_each(|word| word.store(0, Relaxed));
+        self.batch.clear();
     }
 
     /// What came of its requests over the last seconds, every request of a routing key counted.
@@ -140,6 +153,7 @@ impl Outcomes {
         self.workers[worker].get_or_init(|| {
             Box::new(Cells {
                 drawn: AtomicU64::new(0),
+                repeated: AtomicU64::new(0),
                 classes: array::from_fn(|_| AtomicU64::new(0)),
                 recent: RecentCells::default(),
                 latencies: array::from_fn(|_| AtomicU64::new(0)),
@@ -147,22 +161,40 @@ impl Outcomes {
         })
     }
 
-    /// Whether the bucket has an outcome in this batch; it has one from now on.
-    fn is_in_batch(&self, bucket: u16) -> bool {
-        let words = self.batch.get_or_init(|| Box::new(array::from_fn(|_| AtomicU64::new(0))));
-        let (word, bit) = (&words[usize::from(bucket) / 64], 1 << (bucket % 64));
-        // Most requests of a busy key end here, without taking the line from other workers.
-        word.load(Relaxed) & bit != 0 || word.fetch_or(bit, Relaxed) & bit != 0
-    }
-
     fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.started)
     }
 }
 
+/// A bit for each bucket, shared by all workers; made when the first is set.
+#[derive(Default)]
+struct Buckets(OnceLock<Box<[AtomicU64; BUCKET_WORDS]>>);
+
+impl Buckets {
+    /// Sets a bit; answers what it was.
+    fn set(&self, bucket: u16, to: bool) -> bool {
+        if !to && self.0.get().is_none() {
+            return false;
+        }
+        let words = self.0.get_or_init(|| Box::new(array::from_fn(|_| AtomicU64::new(0))));
+        let (word, bit) = (&words[usize::from(bucket) / 64], 1 << (bucket % 64));
+        let was = word.load(Relaxed) & bit != 0;
+        // Most requests of a busy key end here, without taking the line from other workers.
+        if was == to {
+            return was;
+        }
+        let word = if to { word.fetch_or(bit, Relaxed) } else { word.fetch_and(!bit, Relaxed) };
+        word & bit != 0
+    }
+
+    fn clear(&self) {
+        self.0.get().into_iter().flat_map(|words| words.iter()).for_each(|word| word.store(0, Relaxed));
+    }
+}
+
 impl fmt::Debug for Outcomes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (counts, drawn) = self.side();
+        let Side { counts, drawn, .. } = self.side();
         f.debug_struct("Outcomes").field("drawn", &drawn).field("classes", &counts.classes).finish_non_exhaustive()
     }
 }
@@ -210,7 +242,7 @@ mod tests {
                 });
             }
         });
-        let (counts, drawn) = outcomes.side();
+        let Side { counts, drawn, .. } = outcomes.side();
         assert_eq!((drawn, counts.classes), (4_000, [500; 8]));
         assert_eq!(counts.latencies[latency_bucket(Duration::from_millis(10))], 500);
         assert_eq!(counts.latencies.iter().sum::<u64>(), 500);
@@ -219,7 +251,7 @@ mod tests {
     #[test]
     fn a_bucket_counts_once_per_batch_with_its_first_outcome() {
         let (outcomes, _, at) = outcomes(2);
-        let seen = |class| outcomes.side().0.classes[class as usize];
+        let seen = |class| outcomes.side().counts.classes[class as usize];
         for (worker, class, bucket) in [
             (0, Class::Success, 0),
             (1, Class::Reset, 0),
@@ -231,11 +263,34 @@ mod tests {
             outcomes.drawn(worker);
             outcomes.ended(worker, &ended(class, Some(bucket), at));
         }
-        assert_eq!((seen(Class::Success), seen(Class::Reset), outcomes.side().1), (3, 1, 6));
+        assert_eq!((seen(Class::Success), seen(Class::Reset), outcomes.side().drawn), (3, 1, 6));
         assert_eq!(outcomes.recent(at), Recent { requests: 6, failures: 3 }, "every request counts there");
         outcomes.next_batch();
         outcomes.ended(1, &ended(Class::Reset, Some(0), at));
         assert_eq!((seen(Class::Success), seen(Class::Reset)), (3, 2));
+    }
+
+    #[test]
+    fn a_bucket_that_keeps_failing_repeats_itself_until_it_succeeds() {
+        let (outcomes, _, at) = outcomes(1);
+        let told = [
+            (Class::Reset, 0),
+            (Class::Reset, 1),
+            (Class::ClientGone, 1),
+            (Class::Reset, 2),
+            (Class::Success, 2),
+            (Class::Reset, 2),
+            (Class::Reset, 3),
+        ];
+        for (class, repeated) in told {
+            outcomes.ended(0, &ended(class, Some(7), at));
+            assert_eq!(outcomes.side().repeated, repeated, "{class:?}");
+            outcomes.next_batch();
+        }
+        outcomes.ended(0, &ended(Class::Reset, Some(8), at));
+        outcomes.ended(0, &ended(Class::Reset, None, at));
+        outcomes.ended(0, &ended(Class::Reset, None, at));
+        assert_eq!(outcomes.side().repeated, 3, "of other keys, and of none");
     }
 
     #[test]
@@ -249,7 +304,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(outcomes.side().0.ended(), 10_000);
+        assert_eq!(outcomes.side().counts.ended(), 10_000);
     }
 
     #[tokio::test]

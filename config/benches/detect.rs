@@ -61,7 +61,7 @@ fn cost() {
             counts.classes[2] = (failures * share).div_ceil(100);
             counts.latencies[80] = requests * share / 100;
             counts.latencies[100] = (failures * share).div_ceil(100);
-            Side { counts, drawn: requests * share / 100 }
+            Side { counts, drawn: requests * share / 100, repeated: 0 }
         };
         let (stable, candidate) = (side(95), side(5));
         let weight = Weight::new(500).expect("it is below 10 000");

@@ -21,6 +21,11 @@ impl AddAssign for Tally {
 }
 
 impl Tally {
+    /// Without so many failures.
+    pub(super) fn without(self, failures: u64) -> Self {
+        Self { requests: self.requests.saturating_sub(failures), failures: self.failures.saturating_sub(failures) }
+    }
+
     /// Halves both until there are at most so many requests: what was long ago counts for less.
     pub(super) fn forget(&mut self, requests: u64) {
         while self.requests > requests {

@@ -9,6 +9,7 @@ use config::head::RequestHead;
 use config::model::Limits;
 use config::name::VersionId;
 use config::outcome::Class;
+use config::verdict::Side;
 use pingora::proxy::HttpProxy;
 use pingora_core::server::ShutdownWatch;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -168,7 +169,7 @@ impl Gateway {
         let cells = self.live.load_full().outcomes(&function, &alias, version).expect("both parts are counted");
         let side = async {
             loop {
-                let (counts, drawn) = cells.side();
+                let Side { counts, drawn, .. } = cells.side();
                 if counts.ended() >= outcomes {
                     return (counts.classes, drawn);
                 }

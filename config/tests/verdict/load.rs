@@ -74,6 +74,12 @@ impl Looked {
         side.counts.latencies[latency_bucket(Duration::from_micros(micros))] += 1;
     }
 
+    /// One request more that fails, of a caller whose last one failed too.
+    pub(crate) fn add_repeated(&mut self, candidate: bool, micros: u64) {
+        self.add(candidate, true, micros);
+        self.side(candidate).repeated += 1;
+    }
+
     /// Many, all answered alike.
     pub(crate) fn add_many(&mut self, candidate: bool, requests: u64, failures: u64) {
         let side = self.side(candidate);

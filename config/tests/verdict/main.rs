@@ -114,6 +114,52 @@ fn callers_that_come_in_clusters_raise_no_false_alarm() {
     });
 }
 
+/// Some callers fail with everything they ever send, whichever version they are given, and stay with it.
+#[test]
+fn callers_that_fail_for_ever_raise_no_false_alarm() {
+    no_alarms(|rng, watch| {
+        let mut looked = Looked::new();
+        // On which side, and whether it is one of those; how often it has failed.
+        let mut callers: Vec<(bool, bool, u64)> = (0..200).map(|_| (rng.chance(0.1), rng.chance(0.02), 0)).collect();
+        looks(250, |_| {
+            for (candidate, broken, failed) in &mut callers {
+                match (rng.chance(0.2), *broken, *failed) {
+                    (false, ..) => {}
+                    (true, false, _) => looked.add(*candidate, rng.chance(0.001), latency(rng)),
+                    (true, true, 0) => looked.add(*candidate, true, latency(rng)),
+                    (true, true, _) => looked.add_repeated(*candidate, latency(rng)),
+                }
+                *failed += u64::from(*broken);
+            }
+            looked.look(watch, percent(10))
+        })
+    });
+}
+
+/// Ten callers of a candidate that breaks for all of them are enough, though each counts once.
+#[test]
+fn a_candidate_that_breaks_for_all_its_callers_is_seen_though_each_counts_once() {
+    let seen = count(
+        |verdict| matches!(verdict, Verdict::Worse(_)),
+        |rng, watch| {
+            let mut looked = Looked::new();
+            looks(250, |n| {
+                for caller in 0..100 {
+                    let candidate = caller < 10;
+                    let (comes, broken) = (rng.chance(0.2), candidate && n >= 100);
+                    match (comes, broken, n) {
+                        (false, ..) => {}
+                        (true, true, 110..) => looked.add_repeated(candidate, latency(rng)),
+                        (true, broken, _) => looked.add(candidate, broken, latency(rng)),
+                    }
+                }
+                looked.look(watch, percent(10))
+            })
+        },
+    );
+    assert!(seen > ROLLOUTS * 99 / 100, "{seen} of {ROLLOUTS} rollouts");
+}
+
 /// Looks end where something fails, as they do when a failure wakes the verdict.
 #[test]
 fn looks_that_failures_cause_raise_no_false_alarm() {

@@ -76,7 +76,7 @@ struct MemberWatch {
 #[derive(Default)]
 struct SideWatch {
     cells: Option<Arc<Outcomes>>,
-    last: (Counts, u64),
+    last: Side,
     /// Since the step's weight went live.
     step: Counts,
 }
@@ -199,7 +199,7 @@ impl SideWatch {
             self.last = if is_new { Default::default() } else { now.clone() };
             self.cells = Some(cells);
         }
-        let side = Side { counts: now.0.since(&self.last.0), drawn: now.1.saturating_sub(self.last.1) };
+        let side = now.since(&self.last);
         self.last = now;
         if new_since.is_some() {
             self.step = Counts::default();
