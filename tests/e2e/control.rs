@@ -1,8 +1,5 @@
 //! The control plane end to end: the binary as server and as command line, and what requests see of it.
 
-use serde_json::Value;
-use tempfile::TempDir;
-
 use crate::kit::api::Api;
 use crate::kit::client::{Client, get};
 use crate::kit::endpoint::{Answer, Endpoint};
@@ -16,12 +13,6 @@ const ALIAS: &str = "/v1/functions/shop/aliases/prod";
 async fn two() -> (Weir, Endpoint, Endpoint) {
     let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
     (Weir::start(&shop(&[&one, &two], "1")).await, one, two)
-}
-
-/// Starts a gateway on what another one left behind.
-async fn again(folder: TempDir) -> Weir {
-    let file = folder.path().join("weir.yaml");
-    Weir::start_file(folder, &file, PROCESS).await
 }
 
 /// How many of 100 requests the first version answered.
@@ -44,12 +35,6 @@ async fn answers(clients: &mut [Client]) -> Vec<String> {
         bodies.push(client.response("GET").await.text());
     }
     bodies
-}
-
-/// What a command prints with `--json`.
-async fn json(weir: &Weir, arguments: &[&str]) -> Value {
-    let told = weir.told(&[arguments, &["--json"]].concat()).await;
-    serde_json::from_str(&told).expect("`--json` prints JSON")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,11 +60,11 @@ async fn a_change_is_live_when_its_answer_is_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shift_of_what_somebody_else_changed_is_refused() {
     let (weir, _one, _two) = two().await;
-    let seen = json(&weir, &["alias", "get", "shop:prod"]).await["revision"].to_string();
+    let seen = weir.json(&["alias", "get", "shop:prod"]).await["revision"].to_string();
     weir.told(&["shift", "shop:prod", "1=75", "2=25", "--if-revision", &seen]).await;
     let (code, stdout, stderr) = weir.cli(&["shift", "shop:prod", "2", "--if-revision", &seen]).await;
     assert_eq!((code, &*stdout), (Some(5), ""), "{stderr}");
-    let now = json(&weir, &["alias", "get", "shop:prod"]).await["revision"].to_string();
+    let now = weir.json(&["alias", "get", "shop:prod"]).await["revision"].to_string();
     assert!(stderr.contains(&format!("revision {now}")), "{stderr}");
     assert_eq!(first_of_hundred(&weir).await, 75);
 }
@@ -89,7 +74,7 @@ async fn a_shift_outlives_a_restart_until_the_file_says_otherwise() {
     let (weir, one, two) = two().await;
     weir.told(&["shift", "shop:prod", "1=25", "2=75", "--why", "a careful start"]).await;
     let revision = weir.ask("/v1/status").await.revision();
-    let weir = again(weir.stopped().await).await;
+    let weir = Weir::again(weir.stopped().await).await;
     assert_eq!(first_of_hundred(&weir).await, 25);
     assert_eq!(weir.ask("/v1/status").await.revision(), revision, "a file that says nothing new changes nothing");
 
@@ -105,7 +90,7 @@ async fn a_shift_outlives_a_restart_until_the_file_says_otherwise() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_leaves_the_file_is_retired_and_may_come_back() {
     let (weir, one, two) = two().await;
-    let retired = async || json(&weir, &["version", "get", "shop:2"]).await["retired"] == true;
+    let retired = async || weir.json(&["version", "get", "shop:2"]).await["retired"] == true;
     weir.edit(&shop(&[&one], "1"));
     eventually("version 2 is retired", async || retired().await.then_some(())).await;
     let (code, _, stderr) = weir.cli(&["shift", "shop:prod", "2"]).await;
@@ -149,7 +134,7 @@ async fn a_rollback_brings_back_what_was() {
     assert_eq!(weir.told(&["export"]).await, before);
     assert_eq!(get(weir.http, HOST, "/").await.text(), "v1");
     assert_eq!(get(weir.http, "canary.example.com", "/").await.status, 404);
-    let newest = json(&weir, &["history", "--limit", "1"]).await;
+    let newest = weir.json(&["history", "--limit", "1"]).await;
     assert_eq!((newest[0]["why"].as_str(), newest[0]["who"].as_str()), (Some("a bad day"), Some("token:admin")));
     assert!(weir.told(&["verify"]).await.contains("whole"));
 }
@@ -160,7 +145,7 @@ async fn an_import_brings_everything_to_another_machine() {
     let viewer = weir.told(&["token", "create", "wall", "--role", "viewer"]).await;
     weir.told(&["shift", "shop:prod", "1=10", "2=90"]).await;
     weir.told(&["export", "--everything", "--output", "dump"]).await;
-    let (token, history) = (weir.token(), json(&weir, &["history"]).await);
+    let (token, history) = (weir.token(), weir.json(&["history"]).await);
     let revision = weir.ask("/v1/status").await.revision();
     let left = weir.stopped().await;
 
@@ -178,10 +163,10 @@ async fn an_import_brings_everything_to_another_machine() {
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("empty"), "{stderr}");
 
-    let weir = again(moved).await;
+    let weir = Weir::again(moved).await;
     assert_eq!(first_of_hundred(&weir).await, 10);
     assert_eq!(weir.ask("/v1/status").await.revision(), revision);
-    assert_eq!(json(&weir, &["history"]).await, history);
+    assert_eq!(weir.json(&["history"]).await, history);
     assert!(weir.told(&["verify"]).await.contains("whole"));
     let (code, stdout, _) = weir.cli_with(&["token", "list"], &[("WEIR_TOKEN", &token)]).await;
     assert!(code == Some(0) && stdout.contains("wall"), "{stdout}");
@@ -235,7 +220,7 @@ async fn events_go_on_where_they_were_cut_off() {
     weir.told(&["shift", "shop:prod", "1", "--why", "second"]).await;
     weir.told(&["shift", "shop:prod", "2", "--why", "third"]).await;
     // A restart in between is one more way to be cut off.
-    let weir = again(weir.stopped().await).await;
+    let weir = Weir::again(weir.stopped().await).await;
     let mut client = follow(&weir, id).await;
     for (next, why) in [(start + 2, "second"), (start + 3, "third")] {
         let (id, text) = event(&mut client).await;

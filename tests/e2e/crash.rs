@@ -16,7 +16,7 @@ use crate::kit::api::Api;
 use crate::kit::client::Client;
 use crate::kit::endpoint::Endpoint;
 use crate::kit::load::Load;
-use crate::kit::weir::{PROCESS, Weir, folder};
+use crate::kit::weir::{Weir, folder};
 use crate::kit::{eventually, within};
 use crate::{HOST, shop};
 
@@ -91,11 +91,6 @@ impl Past {
     }
 }
 
-async fn again(folder: TempDir) -> Weir {
-    let file = folder.path().join("weir.yaml");
-    Weir::start_file(folder, &file, PROCESS).await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_gateway_has_every_edit_that_it_acknowledged() {
     const KILLS: usize = 30;
@@ -112,7 +107,7 @@ async fn a_killed_gateway_has_every_edit_that_it_acknowledged() {
             weir.killed().await
         };
         let (wished, folder) = tokio::join!(past.edit(api), dying);
-        weir = again(folder).await;
+        weir = Weir::again(folder).await;
         let (revision, found) = State::of(&mut Api::of(&weir).await).await;
         let (last, acknowledged) = *past.states.last().expect("there is a beginning");
         let as_acknowledged = (revision, found) == (last, acknowledged);

@@ -6,6 +6,7 @@ pub(crate) mod endpoint;
 pub(crate) mod endpoint_h2;
 pub(crate) mod h2;
 pub(crate) mod load;
+pub(crate) mod rollout;
 pub(crate) mod terminal;
 pub(crate) mod tls;
 pub(crate) mod weir;

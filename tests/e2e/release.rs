@@ -6,75 +6,18 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
+use crate::HOST;
 use crate::kit::api::Api;
-use crate::kit::client::{Client, get};
+use crate::kit::client::get;
 use crate::kit::endpoint::{Answer, Endpoint};
 use crate::kit::load::Load;
-use crate::kit::weir::Weir;
-use crate::kit::{eventually, within};
-use crate::{HOST, shop};
+use crate::kit::rollout::{becomes, ends, link, newest, shares, three, with};
+use crate::kit::within;
 
 /// A plan that ends by itself, and not before somebody looked.
 const SHORT: &str = "canaryStep: {weight: 20, interval: 1s}";
 /// A plan that stays where it is.
 const HELD: &str = "canaryWeight: 10";
-
-/// A gateway before endpoints `v1` to `v3`, with everything at version 1.
-async fn three() -> (Weir, [Endpoint; 3]) {
-    with("").await
-}
-
-/// The same with more in its file.
-async fn with(more: &str) -> (Weir, [Endpoint; 3]) {
-    let endpoints = [Endpoint::start("v1").await, Endpoint::start("v2").await, Endpoint::start("v3").await];
-    let [one, two, three] = &endpoints;
-    (Weir::start(&format!("{}{more}", shop(&[one, two, three], "1"))).await, endpoints)
-}
-
-/// How many of 100 requests each version answered.
-async fn hundred(weir: &Weir) -> [usize; 3] {
-    let mut client = Client::connect(weir.http).await;
-    let mut counts = [0; 3];
-    for _ in 0..100 {
-        match &*client.get(HOST, "/").await.text() {
-            "v1" => counts[0] += 1,
-            "v2" => counts[1] += 1,
-            "v3" => counts[2] += 1,
-            other => panic!("{other}"),
-        }
-    }
-    counts
-}
-
-/// Of 100 requests each version answers so many, give or take what one window may be off.
-async fn shares(weir: &Weir, expected: [usize; 3]) {
-    let got = hundred(weir).await;
-    let fits = |(got, expected): (&usize, usize)| got.abs_diff(expected) <= usize::from(expected % 100 > 0);
-    assert!(got.iter().zip(expected).all(fits), "{got:?}, not {expected:?}");
-}
-
-/// What a command prints with `--json`.
-async fn json(weir: &Weir, arguments: &[&str]) -> Value {
-    let told = weir.told(&[arguments, &["--json"]].concat()).await;
-    serde_json::from_str(&told).expect("`--json` prints JSON")
-}
-
-/// The newest rollout.
-async fn newest(weir: &Weir) -> Value {
-    json(weir, &["rollouts", "--limit", "1"]).await[0].clone()
-}
-
-/// Waits until the newest rollout is in this state.
-async fn becomes(weir: &Weir, state: &str) -> Value {
-    eventually(state, async || Some(newest(weir).await).filter(|rollout| rollout["state"] == state)).await
-}
-
-/// A command that ends with this exit code: what it prints, stderr last.
-async fn ends(weir: &Weir, arguments: &[&str], expected: i32) -> String {
-    let (code, stdout, stderr) = weir.cli(arguments).await;
-    assert_eq!(code, Some(expected), "weir {}:\n{stdout}{stderr}", arguments.join(" "));
-    stdout + &stderr
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_step_is_watched_to_its_promotion_and_the_next_release_starts_from_there() {
@@ -92,7 +35,7 @@ async fn a_canary_step_is_watched_to_its_promotion_and_the_next_release_starts_f
     shares(&weir, [0, 100, 0]).await;
     assert_eq!(newest(&weir).await["reason"], "it is better");
     assert_eq!(
-        json(&weir, &["alias", "get", "shop:prod"]).await["split"],
+        weir.json(&["alias", "get", "shop:prod"]).await["split"],
         json!({ "2": 100 }),
         "nothing else is left in it"
     );
@@ -111,7 +54,7 @@ async fn a_canary_step_is_watched_to_its_promotion_and_the_next_release_starts_f
 async fn a_linear_plan_of_forty_has_three_steps() {
     let (weir, _endpoints) = three().await;
     let plan = "linearStep: {weight: 40, interval: 10m}";
-    let begun = json(&weir, &["release", "shop:prod", "2", "--plan", plan]).await;
+    let begun = weir.json(&["release", "shop:prod", "2", "--plan", plan]).await;
     let weights: Vec<&Value> = begun["steps"].as_array().unwrap().iter().map(|step| &step["weight"]).collect();
     assert_eq!(json!(weights), json!([40.0, 80.0, 100.0]));
     for expected in [[60, 40, 0], [20, 80, 0]] {
@@ -195,21 +138,6 @@ async fn a_person_approves_by_command_or_by_link_and_only_once() {
     shares(&weir, [0, 100, 0]).await;
 }
 
-/// The path of the link with this label in the `nth` notice that has links.
-async fn link(notified: &Endpoint, label: &str, nth: usize) -> String {
-    let find = async || {
-        let notices =
-            notified.seen().into_iter().filter_map(|seen| serde_json::from_slice::<Value>(&seen.body.bytes).ok());
-        let mut asking = notices.filter(|notice| notice["links"].as_array().is_some_and(|links| !links.is_empty()));
-        let notice = asking.nth(nth - 1)?;
-        let links = notice["links"].as_array()?.clone();
-        let link = links.into_iter().find(|link| link["label"] == label)?;
-        let url = link["url"].as_str()?.to_owned();
-        Some(url[url.find("/v1/")?..].to_owned())
-    };
-    eventually("a notice with links", find).await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hook_answers_later_by_its_callback() {
     let hook = Endpoint::start("hook").await;
@@ -237,7 +165,7 @@ async fn a_first_release_gets_everything_and_says_why() {
     let (weir, _endpoints) = three().await;
     let told = ends(&weir, &["release", "shop:next", "2", "--plan", SHORT], 0).await;
     assert!(told.contains("shop:next 2: promoted") && told.contains("no stable version"), "{told}");
-    assert_eq!(json(&weir, &["alias", "get", "shop:next"]).await["split"], json!({ "2": 100 }));
+    assert_eq!(weir.json(&["alias", "get", "shop:next"]).await["split"], json!({ "2": 100 }));
     let told = weir.told(&["history", "shop:next"]).await;
     assert!(told.contains("the first release: there is no stable version to share with"), "{told}");
     assert!(ends(&weir, &["release", "shop:next", "2", "--plan", SHORT], 5).await.contains("already"));

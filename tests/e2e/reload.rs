@@ -207,7 +207,8 @@ async fn the_timeline_can_tell() {
         Legal { version: "1".into(), from: at(0), until: Some(at(20)) },
         Legal { version: "2".into(), from: at(10), until: None },
     ];
-    let exchange = |sent, done| Exchange { sent: at(sent), done: at(done), outcome: Ok((200, String::new())) };
+    let exchange =
+        |sent, done| Exchange { number: 0, sent: at(sent), done: at(done), outcome: Ok((200, String::new())) };
     assert!(was_legal(&timeline, &exchange(1, 2), "1") && !was_legal(&timeline, &exchange(1, 2), "2"));
     assert!(was_legal(&timeline, &exchange(11, 12), "1") && was_legal(&timeline, &exchange(11, 12), "2"));
     assert!(!was_legal(&timeline, &exchange(21, 22), "1") && was_legal(&timeline, &exchange(21, 22), "2"));

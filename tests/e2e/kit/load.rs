@@ -16,6 +16,8 @@ const PACE: Duration = Duration::from_millis(1);
 /// One exchange.
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
+    /// Which of the load's requests; it says so itself, in `x-load`.
+    pub(crate) number: usize,
     pub(crate) sent: Instant,
     pub(crate) done: Instant,
     /// Status and version, or what went wrong.
@@ -60,10 +62,14 @@ async fn run(
     done: Arc<AtomicUsize>,
     most: usize,
 ) -> Vec<Exchange> {
-    let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n");
     let mut client = Client::connect(address).await;
     let mut exchanges = Vec::new();
-    while !stop.load(Ordering::Relaxed) && done.fetch_add(1, Ordering::Relaxed) < most {
+    while !stop.load(Ordering::Relaxed) {
+        let number = done.fetch_add(1, Ordering::Relaxed);
+        if number >= most {
+            break;
+        }
+        let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nx-load: {number}\r\n\r\n");
         let sent = Instant::now();
         let response = async {
             client.try_send(request.as_bytes()).await?;
@@ -72,7 +78,7 @@ async fn run(
         let response = super::within("an answer under load", response).await;
         let failed = response.is_err();
         let outcome = response.map(|r| (r.status, r.version().to_string())).map_err(|error| error.to_string());
-        exchanges.push(Exchange { sent, done: Instant::now(), outcome });
+        exchanges.push(Exchange { number, sent, done: Instant::now(), outcome });
         if failed {
             client = Client::connect(address).await;
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
@@ -66,6 +67,12 @@ impl Weir {
     /// From a file that is there already, possibly through links.
     pub(crate) async fn start_file(folder: TempDir, file: &Path, process: &'static str) -> Self {
         Self::start_as("serve", folder, file, process).await
+    }
+
+    /// On what another gateway left behind, from the file in its folder.
+    pub(crate) async fn again(folder: TempDir) -> Self {
+        let file = folder.path().join("weir.yaml");
+        Self::start_file(folder, &file, PROCESS).await
     }
 
     /// As `weir serve` or `weir demo`.
@@ -186,6 +193,12 @@ impl Weir {
         stdout
     }
 
+    /// What a command prints with `--json`.
+    pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
+        let told = self.told(&[arguments, &["--json"]].concat()).await;
+        serde_json::from_str(&told).expect("`--json` prints JSON")
+    }
+
     /// The first token, as its file beside the store holds it.
     pub(crate) fn token(&self) -> String {
         let file = self.folder.path().join("weir-state.token");
@@ -221,6 +234,12 @@ impl Weir {
     pub(crate) async fn access_line(&self, part: &str) -> String {
         let find = async || find(&self.stdout, part).filter(|line| line.starts_with('{'));
         eventually(&format!("an access line with {part:?}"), find).await
+    }
+
+    /// The access log so far.
+    pub(crate) fn access_log(&self) -> Vec<Value> {
+        let lines = self.stdout.lock().expect("no test panics with the lock");
+        lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// Diagnostics so far.
