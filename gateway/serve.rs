@@ -191,14 +191,13 @@ impl Started {
         let doors = workers::open(&self, process)?;
         let door = door::open(&process.admin)?;
         let announcement = format!("{}weir: admin on {}\n", doors.announcement(), door.name()?);
-        if let Some(url) = door.url()? {
-            // It is opened once.
-            let _ = self.calls.admin_url.set(url);
-        }
+        let url = door.url()?;
         let (ready, drain) = (Arc::new(AtomicBool::new(true)), Arc::new(Notify::new()));
         let reloads = watch::Sender::new(LastReload::default());
         workers::start(&self, doors, &stop)?;
         runtime.spawn(admin::serve(door, self.admin(&ready, &drain, reloads.subscribe())));
+        // It serves once.
+        let _ = self.calls.admin_url.set(url);
         let (live, certificates) = (Arc::clone(&self.live), Arc::clone(&self.certificates));
         runtime.spawn(certificates::follow(live, certificates, Arc::clone(&self.metrics)));
         let reload = Arc::new(Notify::new());

@@ -30,11 +30,13 @@ pub(crate) fn start(runtime: &Runtime, store: Arc<dyn Store>, metrics: Arc<Metri
     let environment: Environment = Arc::new(|_| None);
     let live = Arc::new(Live::default());
     let upstreams = Upstreams::new(runtime.handle().clone(), Arc::new(Nobody));
+    let calls = Calls::new(&metrics);
+    calls.admin_url.set(None).expect("it is new");
     let ground = Ground {
         store,
         live: Arc::clone(&live),
         certificates: Arc::new(LiveCertificates::default()),
-        calls: Calls::new(&metrics),
+        calls,
         metrics,
         environment,
         retention: Process::default().journal,

@@ -10,13 +10,13 @@ mod servers;
 mod sight;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::model::{Bake, OnRestart};
 use config::rollout::{Answer, Effect, Event, Moment, Observation, Outcome, Phase, Point, Rollout, RolloutId, Traffic};
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{SetOnce, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time;
 
@@ -47,8 +47,8 @@ pub struct Calls {
     pub hooks: Hooks,
     /// Tells notifiers.
     pub notifiers: Notifiers,
-    /// Where hooks and people answer, once it is known: `http://127.0.0.1:9900`.
-    pub admin_url: Arc<OnceLock<String>>,
+    /// Where hooks and people answer, if they can: `http://127.0.0.1:9900`. Known once the gateway serves.
+    pub admin_url: Arc<SetOnce<Option<String>>>,
 }
 
 impl Calls {
@@ -115,8 +115,9 @@ impl Conductor {
         }
     }
 
-    /// Until the writer ends.
+    /// Until the writer ends. Waits for the gateway to serve: what nobody can answer or see is not begun.
     pub(super) async fn run(mut self) {
+        self.ground.calls.admin_url.wait().await;
         let running: Vec<RolloutId> = self.rollouts.borrow().running().map(|rollout| rollout.id).collect();
         for id in running {
             self.send(id, Event::Restarted).await;
@@ -338,7 +339,7 @@ impl Conductor {
             event: event.to_owned(),
             rollout: view(rollout),
             previous,
-            callback_base: self.ground.calls.admin_url.get().cloned(),
+            callback_base: self.ground.calls.admin_url.get().cloned().flatten(),
         };
         let asker = self.ground.calls.hooks.clone();
         let handle = self.answers.spawn(async move {

@@ -53,11 +53,13 @@ impl Node {
         let live = Arc::new(Live::default());
         let labels = Labels { listeners: &["".into()], refused: &[], unresolved: &[], handshakes: &[] };
         let metrics = Arc::new(Metrics::new(&labels));
+        let calls = Calls::new(&metrics);
+        calls.admin_url.set(None).unwrap();
         let ground = Ground {
             store,
             live: Arc::clone(&live),
             certificates: Arc::new(LiveCertificates::default()),
-            calls: Calls::new(&metrics),
+            calls,
             metrics: Arc::clone(&metrics),
             environment: Arc::new(|_| None),
             retention,

@@ -110,7 +110,7 @@ fn standing(rollout: &Rollout) -> String {
 }
 
 fn links(ground: &Ground, ballots: &Ballots, rollout: &Rollout, milestone: &Milestone) -> Vec<Link> {
-    let (Some(base), "approval") = (ground.calls.admin_url.get(), milestone.kind) else { return Vec::new() };
+    let (Some(Some(base)), "approval") = (ground.calls.admin_url.get(), milestone.kind) else { return Vec::new() };
     let Phase::Deciding { step, .. } = rollout.phase else { return Vec::new() };
     let link = |label: &str, word| {
         let token = ballots.issue(Ballot { rollout: rollout.id, step, word });
