@@ -11,6 +11,7 @@ mod entrance;
 mod failure;
 mod framing;
 mod headers;
+mod killed;
 mod names;
 mod release;
 mod reload;
