@@ -17,6 +17,7 @@ mod release;
 mod reload;
 mod remote;
 mod rollouts;
+mod scenarios;
 mod secure;
 mod shield;
 mod split;
