@@ -24,6 +24,15 @@ pub(crate) fn show_parts(parts: u64, places: usize) -> String {
     }
 }
 
+/// What [`parse_percentage`] reads.
+pub(crate) const PERCENTAGE: &str = "a percentage from `0%` to `100%` with at most 4 decimals, such as `0.5%`";
+
+/// `1%`, `0.25%` in parts per million.
+pub(crate) fn parse_percentage(text: &str) -> Option<u32> {
+    let parts = text.strip_suffix('%').and_then(|number| parse_parts(number, 4)).filter(|parts| *parts <= 1_000_000);
+    parts.and_then(|parts| u32::try_from(parts).ok())
+}
+
 /// A number as it was written in the grammar of JSON, so that it is printed back the same. Finite.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decimal(String);

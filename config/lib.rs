@@ -11,7 +11,7 @@
 //! - [`digest`], [`edit`], [`diff`], [`texts`]: one model to the next, and to a store
 //! - [`bucket`], [`slot`]: how an alias chooses, with and without a routing key
 //! - [`outcome`], [`verdict`]: what came of requests, counted; whether it shows that a candidate is worse
-//! - [`rollout`], [`simulate`]: one run of a plan; what it would do
+//! - [`rollout`], [`simulate`], [`preflight`]: one run of a plan; what it would do; whether it can reach an answer at all
 //! - [`table`], [`head`], [`resolve`], [`explain`]: the hot path
 
 pub mod bucket;
@@ -29,6 +29,7 @@ pub mod name;
 pub mod outcome;
 pub mod parse;
 pub mod path;
+pub mod preflight;
 pub mod problem;
 pub mod resolve;
 pub mod rollout;

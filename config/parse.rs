@@ -22,6 +22,7 @@ use crate::problem::{Problem, Severity};
 use crate::yaml::{self, Value};
 
 mod alias;
+mod asked;
 mod domain;
 mod function;
 mod gate;
@@ -38,6 +39,7 @@ mod upstream;
 mod value;
 
 pub(crate) use alias::show_runs;
+pub use asked::{Named, asked_plan};
 pub(crate) use function::is_label;
 pub(crate) use plan::CONSTRUCTORS;
 pub(crate) use scalar::{is_line, show_duration, show_size};

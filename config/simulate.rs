@@ -1,373 +1,217 @@
 //! What a plan would do: the same state machine on a virtual clock, with assumed traffic and an assumed defect.
 //!
-//! Hooks answer yes at once, windows are open, servers and people say yes: what is forecast is the traffic and what the
-//! verdict and the measuring gates make of it.
+//! Hooks, people, servers and windows say yes at once, answers take no time, and requests come evenly: what is forecast is the
+//! traffic, and what the verdict and the gates that measure failures make of it.
 
-use std::num::NonZeroU32;
+mod assumed;
+mod random;
+mod told;
+mod world;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Bake, Check, Gate, OnInsufficient, Plan};
-use crate::name::VersionId;
-use crate::outcome::{Class, Counts, latency_bucket};
-use crate::parse::show_duration;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Bake, Check, Gate, Hooks, OnInsufficient, Plan};
+use crate::preflight::{Shortfall, shortfalls};
 use crate::problem::Problem;
-use crate::rollout::{
-    Answer, Effect, Event, Goal, Member, Now, Observation, Outcome, Phase, Rollout, RolloutId, Seen, Speaker, Word,
-};
-use crate::verdict::{Batch, Side, Verdict, Watch};
+use crate::rollout::{MAX_EXPOSURE, Outcome};
 use crate::weight::Weight;
 
-/// The most looks at a bake; a gateway looks ten times a second.
-const LOOKS: u32 = 2_000;
-/// The longest virtual time of one run: after that it counts as undecided.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+pub use self::assumed::{Assumed, AssumedError, Defect, Percentage, Rate};
+use self::random::Random;
+use self::world::{HOLD, Run, looks};
 
-/// What is assumed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Assumed {
-    /// Requests per second of the alias.
-    pub rate: f64,
-    /// The part of requests that fail on stable, 0 to 1.
-    pub stable_failures: f64,
-    /// The part of requests that fail on the candidate, 0 to 1.
-    pub candidate_failures: f64,
-    /// Latency of stable.
-    pub latency: Duration,
-    /// Latency of the candidate.
-    pub candidate_latency: Duration,
-    /// How many times it is run.
-    pub runs: u32,
-    /// Equal seeds give equal forecasts.
-    pub seed: u64,
+/// The most runs.
+pub const MAX_RUNS: u32 = 1_000;
+/// Runs, where nobody says how many.
+const RUNS: u32 = 200;
+/// The most looks at the traffic in all runs; one takes some microseconds.
+const MAX_LOOKS: u64 = 2_000_000;
+
+/// What would happen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The plan's name, where it has one.
+    pub plan: Option<String>,
+    /// What it stands on.
+    pub assumed: Assumed,
+    /// Where rate and base may come from; `None` without an alias that was looked at.
+    pub observed: Option<Seen>,
+    /// Of a run that nothing stops: when each weight is set.
+    pub timeline: Vec<Due>,
+    /// With a candidate that fails as often as stable: what goes back here goes back by mistake.
+    pub sound: Forecast,
+    /// With a candidate that has the defect.
+    pub defective: Forecast,
+    /// What the plan waits for that does not come at this rate.
+    pub shortfalls: Vec<Shortfall>,
 }
 
-/// What came of the runs.
-#[derive(Debug, Clone, PartialEq)]
+/// What an alias did lately.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Requests that its split decided.
+    pub requests: u64,
+    /// Within so long.
+    pub seconds: f64,
+}
+
+/// A weight, and when it is set.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Due {
+    /// Since the beginning.
+    pub seconds: f64,
+    /// Of the candidate, in percent.
+    pub weight: f64,
+}
+
+/// What came of all runs with one candidate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
-    /// Of a run that nothing stops: when each weight is set, counted from the beginning, and which.
-    pub timeline: Vec<(Duration, Weight)>,
-    /// Runs that promoted the candidate.
+    /// Runs that made the candidate stable.
     pub promoted: u32,
-    /// Runs that went back to stable, with when they did, in order.
-    pub rolled_back: Vec<Duration>,
-    /// Runs that wait for somebody, or do so for longer than 30 days.
+    /// Runs that went back to stable.
+    pub rolled_back: u32,
+    /// Runs that hold until somebody decides; they are watched for an hour.
     pub held: u32,
-    /// Requests that the candidate got, of each run, in order.
-    pub exposure: Vec<f64>,
-    /// The most frequent reason to go back, without its numbers.
-    pub reason: Option<String>,
+    /// Runs that told of a worse candidate, and went on, because the plan is not guarded.
+    pub alerted: u32,
+    /// Until a run was over, or left at a hold.
+    pub seconds: Spread,
+    /// Until the candidate was found to be worse, or was sent back for something else: of the runs in which it was.
+    pub found_seconds: Option<Spread>,
+    /// Requests that the candidate got.
+    pub requests: Spread,
+    /// Their share of all requests of the run, in percent: the median.
+    pub share: f64,
+    /// Requests that failed on the candidate until it was found, or until the end.
+    pub failed: Spread,
+    /// Why the median of the runs that went back did.
+    pub why: Option<String>,
 }
 
-/// Runs the plan.
-#[must_use]
-pub fn simulate(plan: &Arc<Plan>, assumed: &Assumed) -> Forecast {
-    let mut forecast = Forecast {
-        timeline: Vec::new(),
-        promoted: 0,
-        rolled_back: Vec::new(),
-        held: 0,
-        exposure: Vec::new(),
-        reason: None,
+/// Of some numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// Half of them are at most this.
+    pub median: f64,
+    /// 95 of 100 are at most this.
+    pub p95: f64,
+}
+
+/// Runs the plan with a sound candidate, and with one that has the defect.
+///
+/// # Errors
+/// What is assumed makes no sense, or takes more than 2 000 000 looks at the traffic.
+pub fn simulate(plan: &Plan, name: Option<String>, assumed: Assumed) -> Result<Report, Problem> {
+    let wrong = |path: &str, message: String, help: String| Err(Problem::error(path, message).help(help));
+    let (base, worse) = (assumed.base.fraction(), assumed.base.fraction() + assumed.defect.fraction());
+    if worse > 1.0 {
+        let message = format!("{} and {} more are more than all", assumed.base, assumed.defect);
+        return wrong("defect", message, format!("at most `+{}`", assumed.base.rest()));
+    }
+    if !(1..=MAX_RUNS).contains(&assumed.runs) {
+        return wrong("runs", format!("{} runs", assumed.runs), format!("1 to {MAX_RUNS} runs are possible"));
+    }
+    let possible = possible_runs(plan);
+    if assumed.runs > possible {
+        let message = format!("{} runs of a plan of so many steps take too long", assumed.runs);
+        return wrong("runs", message, format!("at most {possible} are possible"));
+    }
+    let measured = Arc::new(measured(plan));
+    let runs = |failures: f64| -> Vec<Run> {
+        (0..assumed.runs)
+            .map(|run| world::run(&measured, &assumed, failures, Random::of_run(assumed.seed, run)))
+            .collect()
     };
-    for run in 0..assumed.runs.max(1) {
-        let random = Random(assumed.seed.wrapping_add(u64::from(run).wrapping_mul(0x9E37_79B9_7F4A_7C15)));
-        let mut world = World::new(plan, *assumed, random);
-        world.run();
-        if world.timeline.len() > forecast.timeline.len() {
-            forecast.timeline.clone_from(&world.timeline);
-        }
-        forecast.exposure.push(world.exposure);
-        match &world.rollout.phase {
-            Phase::Over { outcome: Outcome::Promoted, .. } => forecast.promoted += 1,
-            Phase::Over { why, .. } => {
-                forecast.rolled_back.push(world.time);
-                forecast.reason.get_or_insert_with(|| why.clone());
-            }
-            _ => forecast.held += 1,
-        }
-    }
-    forecast.rolled_back.sort_unstable();
-    forecast.exposure.sort_by(f64::total_cmp);
-    forecast
+    let (sound, defective) = (runs(base), runs(worse));
+    Ok(Report {
+        plan: name,
+        assumed,
+        observed: None,
+        timeline: timeline(&sound),
+        sound: Forecast::of(&sound),
+        defective: Forecast::of(&defective),
+        shortfalls: shortfalls(plan, assumed.rate.per_second(), base),
+    })
 }
 
-/// Why the plan cannot reach an answer at this rate of requests per second, and what would.
+/// How many runs of the plan are made where nobody says how many.
 #[must_use]
-pub fn preflight(plan: &Plan, rate: f64) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (number, step) in plan.steps.iter().enumerate() {
-        let share = rate * f64::from(step.weight.basis_points()) / f64::from(Weight::WHOLE);
-        let rest = rate - share;
-        let path = format!("plan.steps.{number}");
-        if let Bake::Requests(wanted) = step.bake {
-            let seconds = wanted as f64 / share;
-            if !seconds.is_finite() || seconds > crate::rollout::MAX_EXPOSURE.as_secs_f64() {
-                let message = format!(
-                    "step {} waits for {wanted} requests of the candidate, and {} come at {rate:.2} requests a second",
-                    number + 1,
-                    per_time(share)
-                );
-                problems.push(Problem::error(path.clone(), message).help("ask for fewer, or for a larger weight"));
-            }
-        }
-        let Bake::Time(bake) = step.bake else { continue };
-        for gate in plan.gates_at(step) {
-            let Some((needs, who)) = needed(gate, step.weight) else { continue };
-            let patience = match gate.on_insufficient {
-                OnInsufficient::Pass => continue,
-                OnInsufficient::Wait => bake + gate.timeout,
-                OnInsufficient::Fail => bake,
-            };
-            let slower = if who == "stable" { rest } else { share };
-            let comes = slower * patience.as_secs_f64();
-            if comes < needs as f64 {
-                let message = format!(
-                    "step {}: the gate `{}` needs {needs} requests of {who}, and about {comes:.0} come in {} at {rate:.2} \
-                     requests a second",
-                    number + 1,
-                    gate.check.name(),
-                    show_duration(patience)
-                );
-                let needed = Duration::from_secs_f64((needs as f64 / slower.max(1e-9)).min(1e9).ceil());
-                let help = format!(
-                    "a bake of {} would do, or a larger weight, or `on_insufficient: pass`",
-                    show_duration(needed)
-                );
-                problems.push(Problem::error(path.clone(), message).help(help));
-            }
-        }
-    }
-    problems
+pub fn default_runs(plan: &Plan) -> u32 {
+    RUNS.min(possible_runs(plan))
 }
 
-fn per_time(rate: f64) -> String {
-    if rate <= 0.0 { "none".to_owned() } else { format!("{:.1} a day", rate * 86_400.0) }
+/// How many runs of the plan are within bounds; at least one.
+fn possible_runs(plan: &Plan) -> u32 {
+    let runs = MAX_LOOKS / (2 * looks_of(&measured(plan))).max(1);
+    u32::try_from(runs).unwrap_or(MAX_RUNS).clamp(1, MAX_RUNS)
 }
 
-/// Requests that a gate needs before it can answer, and whose.
-fn needed(gate: &Gate, weight: Weight) -> Option<(u64, &'static str)> {
-    match gate.check {
-        Check::ErrorRate { min_requests, .. } | Check::Latency { min_requests, .. } => {
-            Some((min_requests, "the candidate"))
-        }
-        Check::NoWorse => no_worse_needs(weight).map(|needs| (needs, "the candidate")),
-        Check::Approval { .. } | Check::Window(_) | Check::Prometheus(_) => None,
-    }
+/// The plan without what says yes at once.
+fn measured(plan: &Plan) -> Plan {
+    let mut plan = Plan { hooks: Hooks::default(), ..plan.clone() };
+    let measures = |gate: &Gate| matches!(gate.check, Check::NoWorse | Check::ErrorRate { .. } | Check::Latency { .. });
+    plan.gates.retain(measures);
+    plan.steps.iter_mut().for_each(|step| step.gates.retain(measures));
+    plan
 }
 
-/// About how many requests of the candidate show that it is no worse, where one of a hundred fails.
-fn no_worse_needs(weight: Weight) -> Option<u64> {
-    let mut watch = Watch::new(crate::model::Margin::default(), false);
-    let side = |requests: u64| {
-        let mut side = Side::default();
-        side.counts.classes[Class::Success as usize] = requests - requests / 100;
-        side.counts.classes[Class::ServerError as usize] = requests / 100;
-        side
+/// The most looks of one run.
+fn looks_of(plan: &Plan) -> u64 {
+    let each = plan.steps.iter().map(|step| {
+        let bake = match step.bake {
+            Bake::Time(time) => time,
+            Bake::Requests(_) => MAX_EXPOSURE,
+            Bake::Hold => HOLD,
+        };
+        let waits = plan.gates_at(step).filter(|gate| gate.on_insufficient == OnInsufficient::Wait);
+        looks(bake) + looks(waits.map(|gate| gate.timeout).max().unwrap_or(Duration::ZERO))
+    });
+    each.sum()
+}
+
+/// Of the run that got furthest.
+fn timeline(runs: &[Run]) -> Vec<Due> {
+    let furthest = runs.iter().max_by_key(|run| (run.outcome != Some(Outcome::RolledBack), run.weights.len()));
+    let due = |(at, weight): &(Duration, Weight)| Due {
+        seconds: at.as_secs_f64(),
+        weight: f64::from(weight.basis_points()) / 100.0,
     };
-    let share = u64::from(weight.basis_points());
-    let (stable, candidate) = (side(u64::from(Weight::WHOLE) - share), side(share));
-    watch.observe(&Batch { stable: &stable, candidate: &candidate, weight });
-    match watch.verdict() {
-        Verdict::NotYet(needed) => needed.more.map(|more| more + share),
-        _ => None,
-    }
+    furthest.into_iter().flat_map(|run| &run.weights).map(due).collect()
 }
 
-/// One run.
-struct World {
-    assumed: Assumed,
-    random: Random,
-    rollout: Rollout,
-    watch: Watch,
-    time: Duration,
-    timeline: Vec<(Duration, Weight)>,
-    exposure: f64,
-    /// Since the step's weight went live.
-    step: (Counts, Counts),
-    /// Parts of requests that have not come yet.
-    owed: (f64, f64),
-}
-
-impl World {
-    fn new(plan: &Arc<Plan>, assumed: Assumed, random: Random) -> Self {
-        let member = Member {
-            function: "function".parse().expect("a name"),
-            alias: "alias".parse().expect("a name"),
-            stable: VersionId::number(1),
-            candidate: NonZeroU32::MIN.saturating_add(1),
-            salt: None,
-            shield: plan.guard.shield,
-        };
-        let rollout = Rollout {
-            id: RolloutId(1),
-            members: vec![member],
-            plan: Arc::clone(plan),
-            plan_name: None,
-            by: String::new(),
-            why: None,
-            began: Duration::ZERO,
-            weight: Weight::ZERO,
-            phase: Phase::Ready { goal: Goal::Step(0), asked: true, until: Duration::ZERO },
-            held: None,
-            approved: None,
-            runs: 0,
-            alerted: false,
-            seen: Duration::ZERO,
-            evidence: serde_json::Value::Null,
-        };
-        let watch = Watch::new(plan.guard.margin, plan.guard.client_errors);
-        let mut world = Self {
-            assumed,
-            random,
-            rollout,
-            watch,
-            time: Duration::ZERO,
-            timeline: Vec::new(),
-            exposure: 0.0,
-            step: Default::default(),
-            owed: (0.0, 0.0),
-        };
-        world.take(&Event::Tick);
-        world
-    }
-
-    fn run(&mut self) {
-        while !self.rollout.is_over() && self.time < LONGEST {
-            match self.rollout.phase.clone() {
-                Phase::Baking { step, .. } if self.rollout.plan.steps[step].bake == Bake::Hold => {
-                    // Long enough to see what the verdict makes of it.
-                    if !self.watch_for(Duration::from_secs(3600)) {
-                        return;
-                    }
-                }
-                Phase::Baking { until, .. } | Phase::Deciding { until, .. } => {
-                    let left = until.saturating_sub(self.time);
-                    if !self.watch_for(left) && !self.rollout.is_over() && self.time >= until {
-                        let seen = self.observation();
-                        self.take(&Event::Observed(seen));
-                    }
-                }
-                Phase::Asking { point, index, run, .. } => {
-                    let result = Ok(serde_json::Value::Null);
-                    self.take(&Event::HookEnded { point, index, run, result });
-                }
-                Phase::Ready { until, .. } => {
-                    self.time = self.time.max(until);
-                    self.take(&Event::Tick);
-                }
-                Phase::Over { .. } => return,
-            }
-        }
-    }
-
-    /// Lets requests come for so long, or until the rollout moves; answers whether it did.
-    fn watch_for(&mut self, time: Duration) -> bool {
-        let tick = (time / LOOKS).clamp(Duration::from_millis(100), Duration::from_secs(600));
-        let end = self.time + time;
-        while self.time < end {
-            let tick = tick.min(end - self.time);
-            self.time += tick;
-            self.traffic(tick);
-            let seen = self.observation();
-            let before = self.rollout.phase.clone();
-            if self.rollout.approved.is_none() {
-                let speaker = Speaker { who: String::new(), why: None };
-                self.take(&Event::Said { word: Word::Approve, speaker, step: None });
-            }
-            self.take(&Event::Observed(seen));
-            if self.rollout.phase != before {
-                return true;
-            }
-        }
-        false
-    }
-
-    fn traffic(&mut self, tick: Duration) {
-        let comes = self.assumed.rate * tick.as_secs_f64();
-        let share = f64::from(self.rollout.weight.basis_points()) / f64::from(Weight::WHOLE);
-        self.owed.0 += comes * (1.0 - share);
-        self.owed.1 += comes * share;
-        let (stable, candidate) = (self.owed.0.floor(), self.owed.1.floor());
-        self.owed = (self.owed.0 - stable, self.owed.1 - candidate);
-        self.exposure += candidate;
-        let stable = self.side(stable as u64, self.assumed.stable_failures, self.assumed.latency);
-        let candidate = self.side(candidate as u64, self.assumed.candidate_failures, self.assumed.candidate_latency);
-        self.step.0.add(&stable.counts);
-        self.step.1.add(&candidate.counts);
-        self.watch.observe(&Batch { stable: &stable, candidate: &candidate, weight: self.rollout.weight });
-    }
-
-    fn side(&mut self, requests: u64, failures: f64, latency: Duration) -> Side {
-        let failed = self.random.hits(requests, failures);
-        let mut side = Side { drawn: requests, ..Side::default() };
-        side.counts.classes[Class::Success as usize] = requests - failed;
-        side.counts.classes[Class::ServerError as usize] = failed;
-        side.counts.latencies[latency_bucket(latency)] = requests;
-        side
-    }
-
-    fn observation(&self) -> Observation {
-        let verdict = self.watch.verdict();
-        let client_errors = self.rollout.plan.guard.client_errors;
-        let seen = Seen { stable: &self.step.0, candidate: &self.step.1, verdict: &verdict, client_errors };
-        let Some(step) = self.rollout.step() else { return Observation::default() };
-        let answers = self.rollout.gates(step).map(|gate| match gate.check {
-            Check::Prometheus(_) => Answer::Pass,
-            _ => gate.answer(&seen),
-        });
-        Observation {
-            answers: answers.collect(),
-            worse: matches!(verdict, Verdict::Worse(_)).then(|| verdict.to_string()),
-            requests: self.step.1.ended(),
-            evidence: serde_json::Value::Null,
-        }
-    }
-
-    fn take(&mut self, event: &Event) {
-        let now = Now { time: self.time, frozen: false };
-        // A word that does not fit here says nothing.
-        let Ok(Some(transition)) = self.rollout.on(event, now) else { return };
-        self.rollout = transition.rollout;
-        for effect in &transition.effects {
-            if let Effect::Traffic(_) = effect {
-                self.timeline.push((self.time, self.rollout.weight));
-                self.step = Default::default();
-            }
+impl Forecast {
+    fn of(runs: &[Run]) -> Self {
+        let count = |is: &dyn Fn(&&Run) -> bool| runs.iter().filter(is).count() as u32;
+        let spread = |of: &dyn Fn(&Run) -> f64| Spread::of(runs.iter().map(of).collect());
+        let found = runs.iter().filter_map(|run| run.found).map(|time| time.as_secs_f64());
+        let mut back: Vec<&Run> = runs.iter().filter(|run| run.outcome == Some(Outcome::RolledBack)).collect();
+        back.sort_by_key(|run| run.time);
+        let nothing = Spread { median: 0.0, p95: 0.0 };
+        Self {
+            promoted: count(&|run| run.outcome == Some(Outcome::Promoted)),
+            rolled_back: count(&|run| run.outcome == Some(Outcome::RolledBack)),
+            held: count(&|run| run.outcome.is_none()),
+            alerted: count(&|run| run.found.is_some() && run.outcome != Some(Outcome::RolledBack)),
+            seconds: spread(&|run| run.time.as_secs_f64()).unwrap_or(nothing),
+            found_seconds: Spread::of(found.collect()),
+            requests: spread(&|run| run.requests as f64).unwrap_or(nothing),
+            share: spread(&Run::share).unwrap_or(nothing).median,
+            failed: spread(&|run| run.failed as f64).unwrap_or(nothing),
+            why: back.get(back.len() / 2).map(|run| run.why.clone()),
         }
     }
 }
 
-/// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// How many of `tries` happen with this chance: the gaps between them are geometric (Devroye, 1986, section X.4).
-    fn hits(&mut self, tries: u64, chance: f64) -> u64 {
-        if chance <= 0.0 {
-            return 0;
-        }
-        if chance >= 1.0 {
-            return tries;
-        }
-        let scale = (1.0 - chance).ln();
-        let (mut at, mut hits) = (0.0, 0);
-        loop {
-            let uniform = ((self.next() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-            at += (uniform.ln() / scale).floor() + 1.0;
-            if at > tries as f64 {
-                return hits;
-            }
-            hits += 1;
-        }
+impl Spread {
+    /// `None` of nothing.
+    fn of(mut numbers: Vec<f64>) -> Option<Self> {
+        numbers.sort_by(f64::total_cmp);
+        let at = |percent: usize| numbers.get((numbers.len() * percent).div_ceil(100).max(1) - 1).copied();
+        Some(Self { median: at(50)?, p95: at(95)? })
     }
 }
 
@@ -376,60 +220,115 @@ mod tests {
     use super::*;
     use crate::parse::parse_plan;
 
-    fn plan(text: &str) -> Arc<Plan> {
-        Arc::new(parse_plan(text, &|_| None).unwrap())
+    fn plan(text: &str) -> Plan {
+        parse_plan(text, &|_| None).unwrap()
     }
 
-    fn assumed(candidate_failures: f64) -> Assumed {
+    fn assumed(defect: &str) -> Assumed {
         Assumed {
-            rate: 200.0,
-            stable_failures: 0.01,
-            candidate_failures,
-            latency: Duration::from_millis(20),
-            candidate_latency: Duration::from_millis(20),
+            rate: "200".parse().unwrap(),
+            base: "1%".parse().unwrap(),
+            defect: defect.parse().unwrap(),
             runs: 50,
             seed: 1,
         }
     }
 
+    fn report(text: &str, defect: &str) -> Report {
+        simulate(&plan(text), None, assumed(defect)).unwrap()
+    }
+
     #[test]
-    fn a_good_candidate_takes_the_steps_of_its_plan() {
-        let forecast = simulate(&plan("linearStep: {weight: 25, interval: 2m}"), &assumed(0.01));
-        let weights: Vec<(u64, u16)> =
-            forecast.timeline.iter().map(|(at, weight)| (at.as_secs(), weight.basis_points())).collect();
-        assert_eq!(weights, [(0, 2_500), (120, 5_000), (240, 7_500), (360, 10_000)]);
-        assert!(forecast.promoted >= 49, "{forecast:?}");
+    fn a_sound_candidate_takes_the_steps_of_its_plan() {
+        let report = report("linearStep: {weight: 25, interval: 2m}", "+5%");
+        let weights: Vec<(f64, f64)> = report.timeline.iter().map(|due| (due.seconds, due.weight)).collect();
+        assert_eq!(weights, [(0.0, 25.0), (120.0, 50.0), (240.0, 75.0), (360.0, 100.0)]);
+        let Forecast { promoted, rolled_back, seconds, requests, share, .. } = report.sound;
+        assert!(promoted >= 49 && promoted + rolled_back == 50, "{promoted} {rolled_back}");
+        assert_eq!((seconds.median, requests.median, share), (360.0, 36_000.0, 50.0));
     }
 
     #[test]
     fn a_bad_candidate_goes_back_and_a_worse_one_sooner() {
-        let canary = plan("canaryStep: {weight: 10, interval: 30m}");
-        let median = |failures| {
-            let forecast = simulate(&canary, &assumed(failures));
-            assert_eq!(forecast.rolled_back.len(), 50, "{failures}: {:?}", forecast.promoted);
-            forecast.rolled_back[25]
+        let found = |defect| {
+            let defective = report("canaryStep: {weight: 10, interval: 30m}", defect).defective;
+            assert_eq!(defective.rolled_back, 50, "{defect}");
+            assert!(defective.why.as_ref().unwrap().starts_with("worse: "), "{:?}", defective.why);
+            assert!(defective.failed.median <= defective.requests.median && defective.failed.median > 0.0);
+            defective.found_seconds.unwrap()
         };
-        let (all, tenth) = (median(1.0), median(0.1));
-        assert!(all < Duration::from_secs(20) && all < tenth && tenth < Duration::from_secs(300), "{all:?} {tenth:?}");
+        let (all, tenth) = (found("+99%"), found("+9%"));
+        assert!(all.median < 2.0 && all.median < tenth.median && tenth.median < 60.0, "{all:?} {tenth:?}");
+        assert!(tenth.median <= tenth.p95, "{tenth:?}");
     }
 
     #[test]
-    fn equal_seeds_give_equal_forecasts() {
-        let canary = plan("canaryStep: {weight: 10, interval: 30m}");
-        assert_eq!(simulate(&canary, &assumed(0.05)), simulate(&canary, &assumed(0.05)));
+    fn a_plan_without_guard_tells_and_holds() {
+        let report = report("canaryWeight: 10", "+20%");
+        assert_eq!((report.sound.held, report.sound.alerted), (50, 0));
+        assert_eq!((report.defective.held, report.defective.alerted, report.defective.rolled_back), (50, 50, 0));
+        assert!(report.defective.found_seconds.unwrap().median < 60.0);
+        assert_eq!(report.defective.seconds.median, 3600.0);
     }
 
     #[test]
-    fn a_plan_that_cannot_reach_an_answer_is_told_so() {
-        let text = "{canaryStep: {weight: 5, interval: 10m}, gates: [{error_rate: {max: 1%, min_requests: 1000, on_insufficient: fail}}]}";
-        let problems = preflight(&plan(text), 1.0);
-        assert_eq!(problems.len(), 1);
-        let told = problems[0].to_string();
-        assert!(told.contains("needs 1000 requests") && told.contains("about 30 come in 10m"), "{told}");
-        assert!(problems[0].help.as_ref().unwrap().contains("a bake of"), "{:?}", problems[0].help);
-        assert_eq!(preflight(&plan(text), 1_000.0), []);
-        assert_eq!(preflight(&plan("linearStep: {weight: 10}"), 0.0), [], "the guard alone waits for nothing");
-        let exposure = plan("steps: [{weight: 5, requests: 1000000}, {weight: 100}]");
-        assert!(preflight(&exposure, 1.0)[0].to_string().contains("requests of the candidate"));
+    fn everything_at_once_finds_nothing() {
+        let report = report("full", "+20%");
+        assert_eq!((report.defective.promoted, report.defective.found_seconds), (50, None));
+        assert_eq!(report.timeline, [Due { seconds: 0.0, weight: 100.0 }]);
+    }
+
+    #[test]
+    fn whoever_is_asked_says_yes() {
+        let text = "{canaryStep: {weight: 10, interval: 1m}, gates: [approval, {window: \"09:00-17:00\"}], \
+                    hooks: {before: ['http://127.0.0.1:1/']}}";
+        assert_eq!(report(text, "+5%").sound.seconds.median, 60.0);
+    }
+
+    #[test]
+    fn a_gate_that_never_has_its_requests_shows_in_the_runs_and_as_a_shortfall() {
+        let text = "{canaryStep: {weight: 10, interval: 1m}, gates: [{error_rate: {max: 50%, min_requests: 10000, timeout: 1m}}]}";
+        let report = report(text, "+5%");
+        assert_eq!((report.sound.rolled_back, report.shortfalls.len()), (50, 1));
+        assert!(report.sound.why.unwrap().contains("error_rate"));
+        assert_eq!(report.sound.found_seconds.unwrap().median, 120.0);
+    }
+
+    #[test]
+    fn a_bake_by_requests_lasts_as_long_as_they_take() {
+        let report = report("steps: [{weight: 10, requests: 2000}]", "+5%");
+        assert!((report.sound.seconds.median - 100.0).abs() < 3.0, "{:?}", report.sound);
+    }
+
+    #[test]
+    fn equal_seeds_give_equal_reports_and_others_do_not() {
+        let canary = "canaryStep: {weight: 10, interval: 30m}";
+        assert_eq!(report(canary, "+5%"), report(canary, "+5%"));
+        let other = simulate(&plan(canary), None, Assumed { seed: 2, ..assumed("+5%") }).unwrap();
+        assert_ne!(report(canary, "+5%").defective, other.defective);
+    }
+
+    #[test]
+    fn what_makes_no_sense_or_takes_too_long_is_refused() {
+        let told = |text: &str, assumed| simulate(&plan(text), None, assumed).unwrap_err().to_string();
+        assert!(
+            told("full", assumed("+100%")).contains("defect: 1% and +100% more are more than all (at most `+99%`)")
+        );
+        for runs in [0, 1_001] {
+            assert!(told("full", Assumed { runs, ..assumed("+5%") }).contains("1 to 1000 runs"));
+        }
+        let long = "linearStep: {weight: 1, interval: 1d}";
+        let possible = default_runs(&plan(long));
+        assert!((1..RUNS).contains(&possible), "{possible}");
+        let refused = told(long, Assumed { runs: possible + 1, ..assumed("+5%") });
+        assert!(refused.contains(&format!("at most {possible} are possible")), "{refused}");
+        assert_eq!((default_runs(&plan("full")), default_runs(&plan("linearStep: {weight: 10}"))), (RUNS, RUNS));
+    }
+
+    #[test]
+    fn a_report_is_the_same_after_its_way_through_json() {
+        let report = report("canaryStep: {weight: 10, interval: 10m}", "+5%");
+        let json = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
     }
 }

@@ -149,6 +149,16 @@ impl Watch {
         }
     }
 
+    /// About how many requests of the candidate show that it is no worse, at this weight and where this part of requests fails
+    /// on both sides, 0 to 1; `None` where none ever would.
+    #[must_use]
+    pub fn needs(margin: Margin, weight: Weight, failures: f64) -> Option<u64> {
+        let mut watch = Self::new(margin, false);
+        watch.weight = weight.basis_points();
+        watch.base = Tally { requests: 10_000, failures: (failures * 10_000.0).round() as u64 };
+        watch.more()
+    }
+
     /// Takes in what happened since the last look.
     ///
     /// Looks may come at any time, also because something failed. Batches at one weight are joined until there are some 20 requests,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::decimal::{Decimal, parse_parts};
+use crate::decimal::{Decimal, PERCENTAGE, parse_percentage};
 use crate::model::{
     Bake, Check, Decision, Gate, Limit, OnInsufficient, Plan, PrometheusCheck, QUANTILES, Step, Window,
 };
@@ -243,15 +243,13 @@ const LATENCIES: [(&str, Read<Limit>); 3] = [
     ("more", |place, r| milliseconds(place, r).map(Limit::Points)),
 ];
 
-/// `1%`, `0.25%` in parts per million.
+/// In parts per million.
 fn percentage(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Limit> {
-    let what = "a percentage from `0%` to `100%` with at most 4 decimals, such as `0.5%`";
-    let text = place.text(r, what)?;
-    let parts = text.strip_suffix('%').and_then(|number| parse_parts(number, 4)).filter(|parts| *parts <= 1_000_000);
+    let parts = parse_percentage(place.text(r, PERCENTAGE)?);
     if parts.is_none() {
-        r.problems.push(place.expected(what));
+        r.problems.push(place.expected(PERCENTAGE));
     }
-    parts.map(Limit::Max)
+    parts.map(|parts| Limit::Max(parts.into()))
 }
 
 /// So many times what stable does, in thousandths.
