@@ -4,6 +4,7 @@
 //! `control`. What it can do is one table of operations ([`operation`]), from which routes and documentation are made.
 
 mod aliases;
+mod asked;
 mod auth;
 mod backup;
 mod call;
@@ -20,11 +21,13 @@ mod links;
 mod listen;
 mod named;
 mod node;
+mod observed;
 mod openapi;
 mod operation;
 mod patch;
 mod receive;
 mod rollouts;
+mod simulate;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -45,7 +48,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::control::{Control, Environment};
 use crate::hook::Hooks;
@@ -114,6 +117,8 @@ struct Server {
     admin: Admin,
     gate: Gate,
     window: Arc<Window>,
+    /// Whose turn it is to simulate.
+    simulating: Arc<Semaphore>,
 }
 
 impl std::ops::Deref for Server {
@@ -137,7 +142,7 @@ fn router(admin: Admin) -> Router {
     let gate = Gate::new(admin.control.clone(), Arc::clone(&admin.metrics));
     let window = Arc::new(Window::new());
     tokio::spawn(Window::follow(Arc::downgrade(&window), Arc::clone(&admin.metrics)));
-    let server = Arc::new(Server { admin, gate, window });
+    let server = Arc::new(Server { admin, gate, window, simulating: Arc::new(Semaphore::new(1)) });
     let mut router = Router::new();
     for operation in operation::all() {
         let filter = match operation.verb {

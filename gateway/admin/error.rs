@@ -36,6 +36,7 @@ pub(super) const CODES: &[(u16, &str)] = &[
     (409, "Referenced"),
     (409, "VersionUnchanged"),
     (409, "RolloutState"),
+    (409, "PlanUnanswerable"),
     (412, "PreconditionFailed"),
     (413, "TooLarge"),
     (415, "UnsupportedMediaType"),
@@ -80,6 +81,11 @@ impl Failure {
             problems => format!("{} problems; nothing was changed", problems.len()),
         };
         Self { problems, ..Self::new(code, message) }
+    }
+
+    /// The same with these problems.
+    pub(super) fn with(self, problems: Vec<Problem>) -> Self {
+        Self { problems, ..self }
     }
 
     /// In one sentence.

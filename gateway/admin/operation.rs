@@ -8,7 +8,7 @@ use axum::response::Response;
 use super::auth::Access;
 use super::call::Call;
 use super::error::Failure;
-use super::{aliases, backup, drafts, freeze, health, links, rollouts};
+use super::{aliases, backup, drafts, freeze, health, links, rollouts, simulate};
 use super::{configuration, events, functions, journal, named, node, status, tokens, versions};
 use crate::control::tokens::Role;
 
@@ -27,6 +27,7 @@ pub(super) fn all() -> Vec<Operation> {
         aliases::operations(),
         named::operations(),
         rollouts::operations(),
+        simulate::operations(),
         freeze::operations(),
         links::operations(),
         configuration::operations(),

@@ -1,6 +1,7 @@
 //! Rollouts: begun, read, and told what a person wants.
 
 mod ask;
+mod preflight;
 mod shown;
 
 use axum::Json;
@@ -9,11 +10,11 @@ use axum::response::IntoResponse;
 use config::name::{AliasName, FunctionName};
 use config::rollout::{Event, Rollout, RolloutId, Speaker, Word};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Server;
-use super::call::{Call, page, tried_out};
-use super::error::Failure;
+use super::call::{Call, REVISION, changes, page};
+use super::error::{Failure, problem};
 use super::operation::{Answer, Content, Operation, Run, Verb, run};
 use crate::control::{Author, Done, Refused};
 
@@ -117,17 +118,26 @@ async fn get(call: Call) -> Answer {
 }
 
 async fn begin(mut call: Call) -> Answer {
-    let ask = ask::read(&mut call)?;
+    let (ask, is_checked) = ask::read(&mut call)?;
     let dry_run = call.dry_run()?;
+    let config = call.live().config;
+    let warnings = if is_checked { preflight::warnings(&call.server, &config, &ask)? } else { Vec::new() };
+    let warned = |mut answer: Value| {
+        if !warnings.is_empty() {
+            answer["warnings"] = warnings.iter().map(problem).collect();
+        }
+        Json(answer)
+    };
     let done = call.server.control.release(call.author.clone(), ask, dry_run).await.map_err(unfit)?;
     if dry_run {
-        return Ok(tried_out(&done));
+        let changes = json!({ "changes": changes(&done.before, &done.after) });
+        return Ok(([(REVISION, HeaderValue::from(done.revision))], warned(changes)).into_response());
     }
     let id = RolloutId(done.revision);
     call.done(done, |_| {
         let location = HeaderValue::try_from(format!("{ALL}/{id}")).expect("a path of letters and digits is a header");
         let rollout = find(&call.server, id)?;
-        Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(rollout)).into_response())
+        Ok((StatusCode::CREATED, [(header::LOCATION, location)], warned(rollout)).into_response())
     })
 }
 

@@ -66,7 +66,7 @@ impl Window {
     }
 
     /// Everything of the window until now, and how long that was.
-    fn read(&self, metrics: &Metrics) -> (HashMap<Counted, Counts>, Duration) {
+    pub(super) fn read(&self, metrics: &Metrics) -> (HashMap<Counted, Counts>, Duration) {
         let steps = self.lock();
         let mut sum = HashMap::<Counted, Counts>::new();
         for (key, counts) in steps.steps.iter().flat_map(|(_, step)| step) {

@@ -5,4 +5,5 @@ mod doors;
 mod reads;
 mod refusals;
 mod rollouts;
+mod simulate;
 mod support;

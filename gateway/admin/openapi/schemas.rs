@@ -177,7 +177,12 @@ fn answers() -> Schemas {
         ("problem", problem),
         ("error", error),
         ("change", change),
-        ("changes", json!({ "type": "object", "required": ["changes"], "properties": { "changes": changes } })),
+        (
+            "changes",
+            json!({ "type": "object", "required": ["changes"], "properties": {
+                "changes": changes, "warnings": rollouts::warnings(),
+            } }),
+        ),
         ("applied", applied),
         ("explanation", json!({ "type": "object", "description": "Each step from the request to a version." })),
         ("document", json!({ "type": "object", "description": "OpenAPI 3.1." })),

@@ -30,6 +30,8 @@ pub(super) fn all() -> Schemas {
             "members": { "type": "array", "items": member, "description": "Instead of one alias: several that step together." },
             "plan": plan,
             "supersede": { "type": "boolean", "description": "Whether rollouts that run on these aliases end for this one." },
+            "preflight": { "type": "boolean", "description": "Whether a plan is refused that cannot reach an answer with the \
+                requests that come (`PlanUnanswerable`). Default true." },
             "adopt": { "type": "boolean", "description": "Whether an alias that is split already goes on from there." },
             "reason": reason(),
         })),
@@ -54,12 +56,71 @@ pub(super) fn all() -> Schemas {
     );
     vec![
         ("rollout", rollout()),
+        ("simulation", simulation(&plan)),
+        ("forecast", forecast()),
         ("release", release),
         ("said", object(&[], json!({ "reason": reason() }))),
         ("freeze", freeze),
         ("freezing", freezing),
         ("hookAnswer", answer),
     ]
+}
+
+fn simulation(plan: &Value) -> Value {
+    let null_or = |schema: Value, what: &str| json!({ "anyOf": [schema, { "type": "null" }], "description": what });
+    let number = || json!({ "type": ["number", "string"] });
+    object(
+        &[],
+        json!({
+            "function": null_or(string(""), "With `alias`: what is left out is as this alias had it within the last minute."),
+            "alias": null_or(string(""), "With `function`."),
+            "plan": { "anyOf": [plan, { "type": "null" }] },
+            "rate": null_or(number(), "Requests per second, 0.001 to 1000000. Without an alias it must be said."),
+            "base": null_or(string(""), "How many fail on stable: `1%`, which is the default without an alias."),
+            "defect": null_or(string(""), "How many more of a hundred fail on the candidate: `+5%`, which is the default."),
+            "runs": null_or(json!({ "type": "integer", "minimum": 1, "maximum": 1000 }), "With each candidate. Default 200, or fewer of a plan of very many steps."),
+            "seed": null_or(json!({ "type": "integer", "minimum": 0 }), "Equal seeds give equal answers. Default 1."),
+        }),
+    )
+}
+
+fn forecast() -> Value {
+    let null_or = |kind: &str, what: &str| json!({ "type": [kind, "null"], "description": what });
+    let number = |what: &str| json!({ "type": "number", "description": what });
+    let spread = |what: &str| {
+        json!({ "type": "object", "description": what, "properties": {
+            "median": number("Half of the runs are at most here."), "p95": number("95 of 100 are."),
+        } })
+    };
+    let found = "Until the candidate was found to be worse, or sent back for something else; null where no run did.";
+    let runs = |what: &str| {
+        json!({ "type": "object", "description": what, "properties": {
+            "promoted": integer("Runs."), "rolled_back": integer("Runs."),
+            "held": integer("Runs that wait for somebody."),
+            "alerted": integer("Runs that told of a worse candidate and went on: the plan is not guarded."),
+            "seconds": spread("Until it was over."),
+            "found_seconds": { "anyOf": [spread(found), { "type": "null" }] },
+            "requests": spread("That the candidate got."), "share": number("Of all requests, in percent: the median."),
+            "failed": spread("Requests of the candidate, until it was found."),
+            "why": null_or("string", "The median run that went back did."),
+        } })
+    };
+    let assumed = json!({ "type": "object", "properties": {
+        "rate": string("Requests per second."), "base": string("Of stable."), "defect": string("Of the candidate."),
+        "runs": integer(""), "seed": integer(""),
+    } });
+    let due = json!({ "type": "object", "properties": { "seconds": number("Since the beginning."), "weight": number("Percent.") } });
+    let shortfall =
+        json!({ "type": "object", "properties": { "path": string(""), "message": string(""), "hint": string("") } });
+    let observed = json!({ "type": ["object", "null"], "description": "Of the alias; null without requests.", "properties": {
+        "requests": integer(""), "seconds": number("Within which they came."),
+    } });
+    json!({ "type": "object", "required": ["assumed", "timeline", "sound", "defective", "shortfalls"], "properties": {
+        "plan": null_or("string", "Its name."), "assumed": assumed, "observed": observed,
+        "timeline": { "type": "array", "items": due },
+        "sound": runs("With a candidate that fails as often as stable."), "defective": runs("With one that has the defect."),
+        "shortfalls": { "type": "array", "items": shortfall, "description": "What the plan waits for that does not come." },
+    } })
 }
 
 fn rollout() -> Value {
@@ -108,7 +169,14 @@ fn rollout() -> Value {
         "ended": null_or("string", "RFC 3339."),
         "waits_for": null_or("string", "What it waits for but the end of its bake."),
         "seen": seen,
+        "warnings": warnings(),
     } })
+}
+
+/// Of an answer to a release.
+pub(super) fn warnings() -> Value {
+    let what = "Why the plan of a release may not reach an answer with the requests that come; absent without any.";
+    json!({ "type": "array", "items": reference("problem"), "description": what })
 }
 
 fn reason() -> Value {
