@@ -19,6 +19,7 @@ mod remote;
 mod resource;
 mod rollout;
 mod say;
+mod simulate;
 mod status;
 mod table;
 mod target;
@@ -96,6 +97,8 @@ enum Command {
     Status(Asking<status::Show>),
     /// Set the weights of an alias by hand, live at once
     Shift(Asking<alias::Shift>),
+    /// Tell what a plan would do with a candidate that is sound, and with one that is not
+    Simulate(simulate::Simulate),
     /// Begin a rollout: give an alias another version, step by step as a plan says
     Release(Asking<release::Release>),
     /// Publish the draft of a function if it says something new, and release it
@@ -241,6 +244,7 @@ pub fn run() -> ExitCode {
         Command::Explain(explain) => explain.run(),
         Command::Status(status) => status.run(),
         Command::Shift(shift) => shift.run(),
+        Command::Simulate(simulate) => simulate.run(),
         Command::Release(release) => release.run(),
         Command::Deploy(deploy) => deploy.run(),
         Command::Watch(watch) => watch.run(),

@@ -56,6 +56,9 @@ impl Failure {
             "Forbidden" => Some("`weir token create NAME --role ROLE` makes a token with another role"),
             "NotFound" => Some("`weir functions list` shows the functions that there are"),
             "AlreadyExists" => Some("change what is there with `update`, `edit` or `set`"),
+            "PlanUnanswerable" => {
+                Some("`weir simulate` tells what the plan would do; `--no-preflight` begins it all the same")
+            }
             "RolloutState" => Some("`weir rollouts` and `weir watch` show how things stand"),
             "StoreUnavailable" => Some("requests are still served, and `weir rollback` works all the same"),
             "Unknown" => Some("it is not known whether the change was stored: read before you try again"),
@@ -67,7 +70,7 @@ impl Failure {
         // What one refusal is about is in its message; of a value that is wrong, the path says more.
         if let [only] = &mut *problems
             && only.message == message
-            && code != "InvalidConfig"
+            && !matches!(code, "InvalidConfig" | "PlanUnanswerable")
         {
             hint = only.help.take().or(hint);
             problems.clear();

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::Exit;
 use super::ask::{Ask, Change, Form, Why, at};
-use super::failure::Failure;
+use super::failure::{Failure, problems};
 use super::local::print;
 use super::remote::{Answer, Call, Remote};
 use super::rollout::{PATH, read};
@@ -35,12 +35,37 @@ pub(super) struct Release {
     /// End the rollout that runs on the alias for this one
     #[arg(long)]
     supersede: bool,
+    #[command(flatten)]
+    preflight: Preflight,
     /// Show the rollout live until it is over, or holds; the exit code is its outcome: 0 promoted, 1 aborted or superseded,
     /// 5 rolled back
     #[arg(long, conflicts_with = "dry_run")]
     wait: bool,
     #[command(flatten)]
     change: Change,
+}
+
+/// Flag of a command that begins a rollout.
+#[derive(Debug, clap::Args)]
+struct Preflight {
+    /// Begin also when the plan cannot reach an answer with the requests that come
+    #[arg(long)]
+    no_preflight: bool,
+}
+
+impl Preflight {
+    fn ask(&self, body: &mut Value) {
+        if self.no_preflight {
+            body["preflight"] = false.into();
+        }
+    }
+}
+
+/// What a release may lack, on stderr.
+fn warn(answer: &Answer) {
+    for problem in problems(&answer.json["warnings"]) {
+        eprintln!("{problem}");
+    }
 }
 
 impl Ask for Release {
@@ -54,11 +79,13 @@ impl Ask for Release {
                 body[name] = true.into();
             }
         }
+        self.preflight.ask(&mut body);
         let sent = self.change.send(remote, Call::new(Method::POST, PATH).json(&body));
         let answer = sent.map_err(|failure| match &self.plan {
             Some(plan) if failure.is_placed() => failure.in_text("--plan", plan),
             _ => failure,
         })?;
+        warn(&answer);
         if self.wait {
             return wait(remote, &answer, &self.change.form);
         }
@@ -134,6 +161,8 @@ pub(super) struct Deploy {
     /// End the rollout that runs on the alias for this one
     #[arg(long)]
     supersede: bool,
+    #[command(flatten)]
+    preflight: Preflight,
     /// As of `weir release`
     #[arg(long)]
     wait: bool,
@@ -184,7 +213,9 @@ impl Ask for Deploy {
         if self.supersede {
             body["supersede"] = true.into();
         }
+        self.preflight.ask(&mut body);
         let answer = remote.call(Call::new(Method::POST, PATH).json(&body).why(self.why.why.as_deref()))?;
+        warn(&answer);
         if self.wait {
             return wait(remote, &answer, &self.form);
         }

@@ -295,6 +295,34 @@ async fn a_deploy_publishes_the_draft_and_releases_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_cannot_reach_an_answer_is_refused_unless_somebody_insists() {
+    let (weir, _endpoints) = three().await;
+    let plan = "{canaryStep: {weight: 10, interval: 10m}, \
+                gates: [{error_rate: {max: 50%, min_requests: 10000000, on_insufficient: fail}}]}";
+    let release = ["release", "shop:prod", "2", "--plan", plan];
+    let tried = [&release[..], &["--dry-run"]].concat();
+    let told = ends(&weir, &tried, 0).await;
+    assert!(told.contains("warning: ") && told.contains("too few were seen"), "nothing is known yet: {told}");
+    let load = Load::start(weir.http, HOST, 1, 200_000);
+    let known = async || Some(weir.cli(&tried).await).filter(|(code, ..)| *code == Some(5));
+    let (_, _, told) = eventually("the rate is known", known).await;
+    for part in
+        ["`shop:prod`: the gate `error_rate` of step 1 needs 10000000 requests", "requests a second", "--no-preflight"]
+    {
+        assert!(told.contains(part), "{part} is missing:\n{told}");
+    }
+    ends(&weir, &release, 5).await;
+    assert_eq!(newest(&weir).await, Value::Null);
+    let report = json(&weir, &["simulate", "shop:prod", "--plan", plan, "--runs", "3"]).await;
+    assert!(report["observed"]["requests"].as_u64().unwrap() > 0, "{report}");
+    assert_eq!((&report["sound"]["rolled_back"], &report["assumed"]["base"]), (&json!(3), &json!("0%")), "{report}");
+    assert!(report["shortfalls"][0]["message"].as_str().unwrap().contains("error_rate"), "{report}");
+    let told = ends(&weir, &[&release[..], &["--no-preflight"]].concat(), 0).await;
+    assert!(told.contains("baking, step 1 of 2, 10 %") && !told.contains("warning"), "{told}");
+    load.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_release_lacks_is_said_before_anything_moves() {
     let (weir, _endpoints) = three().await;
     let told = ends(&weir, &["release", "shop:prod", "2"], 3).await;

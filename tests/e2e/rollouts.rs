@@ -76,6 +76,15 @@ async fn release() {
         "message": "expected a whole percentage from 1 to 100, found `0`"}]);
     terminal.fails(ROLLOUTS, 422, "InvalidConfig", "the plan is wrong", &problems);
     terminal.run(&["release", "shop:prod", "2", "--plan", "linearStep: {weight: 0, interval: 1s}"]).await;
+    let problems = json!([{"severity": "error", "path": "plan.steps[0]",
+        "message": "`shop:prod`: the gate `error_rate` of step 1 needs 1000 requests of the candidate, and about 30 come",
+        "hint": "that many take about 6h at this weight"}]);
+    let message = "the plan cannot reach an answer with the requests that come; nothing was changed";
+    terminal.fails(ROLLOUTS, 409, "PlanUnanswerable", message, &problems);
+    terminal.run(&["release", "shop:prod", "2"]).await;
+    let warning = json!([{"severity": "warning", "path": "plan.steps[0]", "message": "too few were seen", "hint": "simulate it"}]);
+    terminal.on(ROLLOUTS, 201, &rollout(&json!({"warnings": warning})));
+    terminal.run(&["release", "shop:prod", "2", "--no-preflight"]).await;
     for wrong in [
         &["release", "shop:prod"][..],
         &["release", "shop:prod", "$LATEST"],
@@ -86,6 +95,69 @@ async fn release() {
         terminal.run(wrong).await;
     }
     terminal.expect("release");
+}
+
+#[tokio::test]
+async fn simulate() {
+    let mut terminal = Terminal::new().await;
+    let linear = "linearStep: {weight: 10, interval: 1m}";
+    terminal.run(&["simulate", "--plan", linear, "--rate", "200"]).await;
+    terminal
+        .run(&[
+            "simulate",
+            "--plan",
+            "canaryWeight: 5",
+            "--rate",
+            "50",
+            "--base",
+            "0%",
+            "--defect",
+            "+2%",
+            "--runs",
+            "20",
+        ])
+        .await;
+    let file = std::fs::read_to_string(terminal.folder.path().join("weir.yaml")).unwrap();
+    let plans = "plans:\n  careful: {canaryStep: {weight: 5, interval: 10m}, gates: [{error_rate: {max: 3%, min_requests: 1000, timeout: 10m}}]}\n";
+    terminal.write("weir.yaml", &format!("{file}{plans}"));
+    terminal.run(&["simulate", "--plan", "careful", "--rate", "0.5", "--runs", "10", "--seed", "3"]).await;
+    terminal.run(&["simulate", "--plan", "careful", "--rate", "100", "--runs", "2", "--json"]).await;
+    let (spread, shortfalls) = (json!({"median": 9.0, "p95": 24.5}), json!([]));
+    let runs = json!({"promoted": 0, "rolled_back": 200, "held": 0, "alerted": 0, "seconds": spread, "found_seconds": spread,
+        "requests": spread, "share": 10.0, "failed": spread, "why": "worse: 9 of 9 failures\u{1b}[2J"});
+    let due = json!({"seconds": 0.0, "weight": 10.0});
+    let assumed = json!({"rate": "200", "base": "1%", "defect": "+5%", "runs": 200, "seed": 1});
+    let answer = json!({"plan": "careful", "assumed": assumed, "observed": {"requests": 12_000, "seconds": 60.0},
+        "timeline": [due], "sound": runs, "defective": runs, "shortfalls": shortfalls});
+    terminal.on("/v1/simulate", 200, &answer);
+    terminal.run(&["simulate", "shop:prod"]).await;
+    terminal
+        .run(&["simulate", "shop:prod", "--plan", linear, "--rate", "200", "--base", "0.5%", "--defect", "+3%"])
+        .await;
+    let problems = json!([{"severity": "error", "path": "rate", "message": "`shop:prod` had no request within the last minute",
+        "hint": "say how many requests come in a second: `rate: 200`"}]);
+    terminal.fails(
+        "/v1/simulate",
+        422,
+        "InvalidConfig",
+        "`shop:prod` had no request within the last minute",
+        &problems,
+    );
+    terminal.run(&["simulate", "shop:prod", "--plan", linear]).await;
+    for wrong in [
+        &["simulate", "--plan", "carefull", "--rate", "1"][..],
+        &["simulate", "--plan", "canaryStep: {weight: 0}", "--rate", "1"],
+        &["simulate", "--plan", linear, "--rate", "1", "--defect", "+100%"],
+        &["simulate", "--plan", "linearStep: {weight: 1, interval: 1d}", "--rate", "1", "--runs", "1000"],
+        &["simulate", "--plan", linear],
+        &["simulate", "--plan", linear, "--rate", "200/s"],
+        &["simulate", "--plan", linear, "--rate", "200", "--base", "1"],
+        &["simulate", "--plan", linear, "--rate", "200", "--defect", "5%"],
+        &["simulate", "--plan", linear, "--rate", "200", "--runs", "0"],
+    ] {
+        terminal.run(wrong).await;
+    }
+    terminal.expect("simulate");
 }
 
 #[tokio::test]
