@@ -186,7 +186,7 @@ impl World {
         let part = (BATCH / (requests + of_stable) as f64).min(1.0);
         let [stable, candidate] = sides.map(|(requests, failed)| {
             let [requests, failed] = [requests, failed].map(|count| (count as f64 * part) as u64);
-            Side { counts: counts(requests, failed), drawn: requests }
+            Side { counts: counts(requests, failed), drawn: requests, repeated: 0 }
         });
         self.watch.observe(&Batch { stable: &stable, candidate: &candidate, weight: self.rollout.weight });
     }

@@ -10,6 +10,7 @@ use crate::HOST;
 use crate::kit::api::Api;
 use crate::kit::client::get;
 use crate::kit::endpoint::{Answer, Endpoint};
+use crate::kit::eventually;
 use crate::kit::load::Load;
 use crate::kit::rollout::{becomes, ends, link, newest, shares, three, with};
 use crate::kit::within;
@@ -313,7 +314,7 @@ async fn a_plan_that_cannot_reach_an_answer_is_refused_unless_somebody_insists()
     }
     ends(&weir, &release, 5).await;
     assert_eq!(newest(&weir).await, Value::Null);
-    let report = json(&weir, &["simulate", "shop:prod", "--plan", plan, "--runs", "3"]).await;
+    let report = weir.json(&["simulate", "shop:prod", "--plan", plan, "--runs", "3"]).await;
     assert!(report["observed"]["requests"].as_u64().unwrap() > 0, "{report}");
     assert_eq!((&report["sound"]["rolled_back"], &report["assumed"]["base"]), (&json!(3), &json!("0%")), "{report}");
     assert!(report["shortfalls"][0]["message"].as_str().unwrap().contains("error_rate"), "{report}");
