@@ -369,7 +369,7 @@ pub enum Traffic {
     Promoted,
     /// All to stable.
     Back,
-    /// As somebody else has set it: the rollout only puts back what it lent the alias.
+    /// As somebody else has set it: the rollout only puts back what it lent the alias. All to stable where nobody did.
     Theirs,
 }
 

@@ -16,6 +16,9 @@ pub fn edits(rollout: &Rollout, traffic: Traffic, config: &Config) -> Vec<Edit> 
 
 fn edit(rollout: &Rollout, member: &Member, traffic: Traffic, config: &Config) -> Option<Edit> {
     let alias = config.functions.get(&member.function)?.aliases.get(&member.alias);
+    // A split that nobody touched, as that of another member of a train, is watched by nobody any more.
+    let is_left = traffic == Traffic::Theirs && alias.is_some_and(|alias| is_as_left(rollout, member, alias));
+    let traffic = if is_left { Traffic::Back } else { traffic };
     let edit = match (alias, traffic) {
         (Some(alias), Traffic::Theirs) => {
             FunctionEdit::PatchAlias(member.alias.clone(), returned(rollout, member, alias))
@@ -43,6 +46,11 @@ fn split(member: &Member, traffic: Traffic) -> Option<(Split, Option<VersionId>)
         (Traffic::Back, stable) => stable.map(|stable| (Split::whole(stable), Some(stable))),
         (Traffic::Theirs, _) => None,
     }
+}
+
+/// Whether the alias still has the split that the rollout gave it.
+fn is_as_left(rollout: &Rollout, member: &Member, alias: &Alias) -> bool {
+    split(member, Traffic::Share(rollout.weight)).is_some_and(|(split, _)| split == alias.split)
 }
 
 /// While the candidate shares, the alias has the plan's shield, and in a train the cohort's salt; then its own again.

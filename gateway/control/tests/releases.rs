@@ -297,6 +297,23 @@ async fn whoever_supersedes_a_rollout_gets_the_alias_as_it_was_but_for_the_split
 }
 
 #[tokio::test]
+async fn whoever_takes_one_alias_from_a_train_sends_the_others_back_to_stable() {
+    let node = Node::with(&file("shop", "1, beta: 1", "")).await;
+    let mut train = ask("canaryStep: {weight: 20, interval: 10m}");
+    train.members.push(Asked { alias: "beta".parse().unwrap(), ..train.members[0].clone() });
+    let done = node.control.release(Author::of("token:ann"), train, false).await.unwrap();
+    let beta = || {
+        let snapshot = node.live.load_full();
+        let alias = &snapshot.table.config().functions["shop"].aliases["beta"];
+        (alias.split.to_string(), alias.salt.clone())
+    };
+    assert_eq!(beta().0, "1: 80, 2: 20");
+    node.shift("{1: 60, 2: 40}").await.unwrap();
+    assert_eq!(node.over(RolloutId(done.revision)).await.0, "superseded");
+    assert_eq!((node.split(), beta()), ("1: 60, 2: 40".to_owned(), ("1: 100".to_owned(), None)));
+}
+
+#[tokio::test]
 async fn a_word_about_a_step_that_is_over_counts_for_no_other() {
     let node = Node::shop().await;
     let plan =
