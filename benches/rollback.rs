@@ -11,7 +11,7 @@ use config::model::{Alias, Config};
 use config::name::{FunctionName, VersionId};
 use config::outcome::Class;
 use config::parse::parse_plan;
-use config::rollout::{Ask, Asked, Speaker};
+use config::rollout::{Ask, Asked, RolloutId, Speaker};
 use criterion::measurement::{Measurement, WallTime};
 use gateway::clock;
 use gateway::control::{Author, Control};
@@ -46,7 +46,9 @@ fn main() {
         sizes = SIZES.into();
     }
     let rows: Vec<String> = sizes.into_iter().map(row).collect();
-    println!("\n| domains | failures to live, median ms | 99 of 100, ms | mean ms detected | stored | live |");
+    println!(
+        "\n| domains | failures to live, median ms | 99 of 100, ms | mean: detected, ms | stored, ms | live, us |"
+    );
     println!("|---|---|---|---|---|---|");
     rows.iter().for_each(|row| println!("{row}"));
 }
@@ -68,9 +70,10 @@ fn row(domains: usize) -> String {
     let [detected, stored, live] =
         metrics.rollback.each_ref().map(|part| part.get_sample_sum() / part.get_sample_count() as f64 * 1e3);
     format!(
-        "| {domains} | {:.2} | {:.2} | {detected:.2} | {stored:.2} | {live:.2} |",
+        "| {domains} | {:.2} | {:.2} | {detected:.2} | {stored:.2} | {:.0} |",
         ms(times[ROLLOUTS / 2]),
         ms(times[ROLLOUTS * 99 / 100]),
+        live * 1e3,
     )
 }
 
@@ -110,7 +113,11 @@ fn begin(runtime: &Runtime, plane: &Plane, function: &FunctionName) {
         supersede: false,
         adopt: false,
     };
-    runtime.block_on(plane.control.release(Author::of("bench"), ask, false)).expect("a rollout");
+    let begun = runtime.block_on(plane.control.release(Author::of("bench"), ask, false)).expect("a rollout");
+    // What came before the first look is not the rollout's.
+    let id = RolloutId(begun.revision);
+    let mut sights = plane.control.sights();
+    runtime.block_on(sights.wait_for(|sights| sights.contains_key(&id))).expect("the gateway runs");
 }
 
 /// Requests that the split drew for a version, with what came of them.
