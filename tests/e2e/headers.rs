@@ -2,6 +2,7 @@
 
 use crate::kit::client::Client;
 use crate::kit::endpoint::{Answer, Endpoint};
+use crate::kit::rollout::ends;
 use crate::kit::weir::{PROCESS, Weir, folder};
 use crate::{HOST, one, shop};
 
@@ -20,6 +21,54 @@ async fn endpoints_get_the_context_and_forgeries_are_stripped() {
     assert_eq!(head.field("x-weir-anything"), None);
     assert_eq!(head.field("x-other"), Some("kept"));
     assert_eq!(head.field("host"), Some(HOST));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_context_says_how_the_version_was_named_and_which_it_is() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let live = format!(
+        "functions:
+  shop:
+    draft: {{endpoints: ['{0}']}}
+    versions: {{1: 'http://{0}', 2: 'http://{1}'}}
+    aliases: {{prod: 1}}
+domains:
+  {HOST}:
+    routes:
+      - {{path: /none, to: shop}}
+      - {{path: /latest, to: 'shop:$LATEST'}}
+      - {{path: /number, to: 'shop:2'}}
+      - {{path: /*, to: 'shop:prod'}}
+",
+        one.address, two.address
+    );
+    let weir = Weir::start(&live).await;
+    let mut client = Client::connect(weir.http).await;
+    let mut context = async |path: &str, endpoint: &Endpoint| {
+        client.get(HOST, path).await;
+        let head = endpoint.saw(path).await.head;
+        let field = |name: &str| head.field(name).expect("it is always there").to_owned();
+        (field("x-weir-qualifier"), field("x-weir-version"))
+    };
+    let said = |qualifier: &str, version: &str| (qualifier.to_owned(), version.to_owned());
+    assert_eq!(context("/none", &one).await, said("$DEFAULT", "$LATEST"));
+    assert_eq!(context("/latest", &one).await, said("$LATEST", "$LATEST"));
+    assert_eq!(context("/number", &two).await, said("2", "2"));
+    assert_eq!(context("/alias", &one).await, said("prod", "1"));
+    ends(&weir, &["release", "shop:prod", "2", "--plan", "canaryWeight: 50"], 0).await;
+    let mut client = Client::connect(weir.http).await;
+    for n in 0..4 {
+        client.get(HOST, &format!("/mid-rollout/{n}")).await;
+    }
+    for (endpoint, version) in [(&one, "1"), (&two, "2")] {
+        let seen = endpoint.seen();
+        let mut seen = seen.iter().filter(|seen| seen.target().starts_with("/mid-rollout/")).peekable();
+        assert!(seen.peek().is_some(), "half of four requests");
+        for seen in seen {
+            assert_eq!(seen.head.field("x-weir-qualifier"), Some("prod"));
+            assert_eq!(seen.head.field("x-weir-version"), Some(version));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

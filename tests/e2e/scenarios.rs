@@ -233,6 +233,14 @@ async fn a_number_is_for_one_content_and_for_ever() {
     weir.told(&["shift", "shop:prod", "6"]).await;
     get(weir.http, HOST, "/colour").await;
     assert_eq!(endpoints[0].saw("/colour").await.head.field("x-color"), Some("green"));
+
+    for number in [1, 2] {
+        weir.told(&["functions", "create", "tool"]).await;
+        weir.told(&["draft", "set", "tool", "--endpoint", &endpoints[number].address.to_string()]).await;
+        let told = weir.told(&["publish", "tool"]).await;
+        assert!(told.starts_with(&format!("tool:{number} is published")), "not even by another of that name: {told}");
+        weir.told(&["functions", "delete", "tool"]).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,6 +91,21 @@ async fn rules_win_over_weights() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_range_takes_the_whole_numbers_within_it() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let alias = "{split: {1: 100, 2: 0}, rules: [{when: 'invoke.headers.User range [1,50]', version: 2}]}";
+    let weir = Weir::start(&shop(&[&one, &two], alias)).await;
+    let mut client = Client::connect(weir.http).await;
+    for (user, version) in
+        [("1", "2"), ("30", "2"), ("50", "2"), ("0", "1"), ("51", "1"), ("-1", "1"), ("30.5", "1"), ("abc", "1")]
+    {
+        let answer = client.get_with(HOST, "/", &format!("user: {user}\r\n")).await;
+        assert_eq!(answer.version(), version, "{user}");
+    }
+    assert_eq!(client.get(HOST, "/").await.version(), "1", "without the header");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_routing_key_stays_with_its_version() {
     let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
     let alias = "{split: {1: 50, 2: 50}, key: [{header: x-user-id}, {cookie: uid}]}";
