@@ -11,6 +11,7 @@
 //! The one exception: a rollback that the store cannot take goes live at once and is written as soon as it can be
 //! ([`Done::unsaved`]).
 
+pub mod aside;
 pub mod backup;
 pub mod certificates;
 pub mod conduct;
@@ -34,7 +35,7 @@ use std::time::Duration;
 use config::edit::Edit;
 use config::model::{Config, Retention};
 use config::problem::Problem;
-use config::rollout::{Ask, Event, RolloutId};
+use config::rollout::{Ask, Event, RolloutId, Speaker, Word};
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -45,6 +46,7 @@ use crate::metrics::Metrics;
 use crate::outcomes::Wake;
 use crate::store::{PutError, Store, StoreError};
 use crate::upstreams::Upstreams;
+use aside::Aside;
 use conduct::{Ballots, Calls, Conductor, Shared, Sights};
 use rollouts::Rollouts;
 use tokens::{Role, Secret, Tokens};
@@ -206,6 +208,8 @@ pub struct Ground {
     pub wake: Arc<Wake>,
     /// How rollouts call out.
     pub calls: Calls,
+    /// Where it is noted what the store cannot take.
+    pub aside: Aside,
 }
 
 impl Control {
@@ -215,7 +219,7 @@ impl Control {
     /// # Errors
     /// When the store cannot be read, or holds what this version cannot read.
     pub async fn start(ground: Ground, upstreams: Upstreams) -> Result<Self, Refused> {
-        let (store, conducted) = (Arc::clone(&ground.store), ground.clone());
+        let (store, conducted, aside) = (Arc::clone(&ground.store), ground.clone(), ground.aside.clone());
         let ahead = publish::start(ground.clone(), upstreams)
             .map_err(|error| Refused::Unavailable(format!("the control plane needs a thread: {error}")))?;
         let tokens = tokens::follow(Arc::clone(&store)).await;
@@ -229,7 +233,29 @@ impl Control {
         let (weak, told) = (commands.downgrade(), rollouts.clone());
         let conductor = Conductor::new(conducted, weak, told, moves, Arc::clone(&shared), clock);
         tokio::spawn(conductor.run());
-        Ok(Self { commands, store, tokens, rollouts, shared })
+        let control = Self { commands, store, tokens, rollouts, shared };
+        control.go_back_again(&aside).await;
+        Ok(control)
+    }
+
+    /// What went back to stable before a crash, and was not stored, goes back before anybody is served.
+    async fn go_back_again(&self, aside: &Aside) {
+        let mut is_stored = true;
+        for id in aside.rollouts() {
+            if !self.rollouts.borrow().all.get(&id).is_some_and(|rollout| !rollout.is_over()) {
+                continue;
+            }
+            let why = "it went back to stable before the restart, which could not be stored then";
+            let speaker = Speaker { who: "start".to_owned(), why: Some(why.to_owned()) };
+            let event = Event::Said { word: Word::Abort, speaker, step: None };
+            match self.tell(Author::of("start"), id, event).await {
+                Ok(done) => is_stored &= !done.unsaved,
+                Err(refused) => tracing::error!("rollout {id} went back before the restart, and now cannot: {refused}"),
+            }
+        }
+        if is_stored {
+            aside.note(&[]).await;
+        }
     }
 
     /// Applies edits; answers when they are live.

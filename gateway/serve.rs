@@ -21,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use crate::admin::{self, About, Admin, LastReload};
 use crate::cli::Exit;
 use crate::clock;
+use crate::control::aside::Aside;
 use crate::control::backup::ImportError;
 use crate::control::conduct::Calls;
 use crate::control::file::{ConfigFile, Reload};
@@ -168,6 +169,7 @@ impl Started {
             workers: workers::count(process),
             wake: Arc::new(Wake::new(clock::now())),
             calls: calls.clone(),
+            aside: aside(process, keep),
         };
         let upstreams = Upstreams::new(runtime.handle().clone(), Arc::new(Told(Arc::clone(&metrics))));
         let control = runtime.block_on(Control::start(ground, upstreams))?;
@@ -235,6 +237,16 @@ impl Started {
             about: self.about.clone(),
         }
     }
+}
+
+/// Where rollouts are noted that the store cannot take. A gateway without it serves all the same.
+fn aside(process: &Process, keep: Keep) -> Aside {
+    let path = process.store.with_extension("aside");
+    let opened = if keep == Keep::Stored { Aside::open(&path) } else { Ok(Aside::default()) };
+    opened.unwrap_or_else(|error| {
+        tracing::warn!("a rollback that the store cannot take will not outlive a crash: {}: {error}", path.display());
+        Aside::default()
+    })
 }
 
 fn report(reload: &Reload, metrics: &Metrics, reloads: &watch::Sender<LastReload>) {

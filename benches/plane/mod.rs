@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use config::model::Process;
 use gateway::clock;
+use gateway::control::aside::Aside;
 use gateway::control::conduct::Calls;
 use gateway::control::{Control, Environment, Ground};
 use gateway::edge::tls::LiveCertificates;
@@ -37,6 +38,7 @@ pub(crate) fn start(runtime: &Runtime, store: Arc<dyn Store>, metrics: Arc<Metri
         live: Arc::clone(&live),
         certificates: Arc::new(LiveCertificates::default()),
         calls,
+        aside: Aside::default(),
         metrics,
         environment,
         retention: Process::default().journal,

@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 
 use super::conduct::Calls;
 use super::{Author, Control, Ground, Outcome, Refused, Wish};
+use crate::control::aside::Aside;
 use crate::edge::tls::LiveCertificates;
 use crate::live::Live;
 use crate::metrics::{Labels, Metrics};
@@ -60,6 +61,7 @@ impl Node {
             live: Arc::clone(&live),
             certificates: Arc::new(LiveCertificates::default()),
             calls,
+            aside: Aside::default(),
             metrics: Arc::clone(&metrics),
             environment: Arc::new(|_| None),
             retention,

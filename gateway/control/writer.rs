@@ -384,6 +384,7 @@ impl Writer {
         unsaved.edits.extend(back);
         unsaved.moves.extend(&moves);
         let edits = unsaved.edits.clone();
+        let unsaved_rollouts: Vec<RolloutId> = unsaved.moves.transitions.iter().map(|moved| moved.rollout.id).collect();
         self.unsaved = Some(unsaved);
         let after = edit::apply(&before, &edits).map_err(Refused::Problems)?;
         tracing::error!(
@@ -394,6 +395,7 @@ impl Writer {
         self.ahead.show(edits).await?;
         self.known.rollouts.moved(&moves);
         self.announce(moves, began, Duration::ZERO);
+        self.ground.aside.note(&unsaved_rollouts).await;
         Ok(Done { unsaved: true, ..self.done(before, after) })
     }
 
@@ -413,6 +415,7 @@ impl Writer {
             }
         }
         self.unsaved = None;
+        self.ground.aside.note(&[]).await;
         self.ground.metrics.unsaved_rollback.set(0);
         // What is stored is all there is to show; if that fails, the gateway is stopping.
         let _ = self.ahead.show(Vec::new()).await;

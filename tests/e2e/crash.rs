@@ -267,3 +267,36 @@ async fn a_full_disk_stops_edits_and_neither_requests_nor_a_rollback() {
     let (code, verdict, stderr) = command(&weir, &["verify"]).await;
     assert_eq!(code, Some(0), "{verdict}{stderr}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_that_no_disk_could_take_outlives_a_kill() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let live = shop(&[&one, &two], "1");
+    let folder = folder();
+    let disk = Disk::new(folder.path()).await;
+    let weir = disk.start(folder, &live).await;
+    let token = disk.token();
+    let command = async |weir: &Weir, arguments: &[&str]| {
+        let (code, stdout, stderr) = weir.cli_with(arguments, &[("WEIR_TOKEN", &token)]).await;
+        assert_eq!(code, Some(0), "{stdout}{stderr}");
+        stdout
+    };
+    command(&weir, &["release", "shop:prod", "2", "--plan", "canaryWeight: 50"]).await;
+    disk.fill(&weir).await;
+    command(&weir, &["abort", "shop:prod"]).await;
+    assert_eq!(ten(&weir).await, ["v1"; 10]);
+    assert_eq!(weir.metric("weir_unsaved_rollback", &[]).await, Some(1.0));
+
+    let weir = disk.start(weir.killed().await, &live).await;
+    assert_eq!(ten(&weir).await, ["v1"; 10], "from the first request on, and the disk is still full");
+    disk.free();
+    let saved = async || weir.metric("weir_unsaved_rollback", &[]).await.filter(|value| *value == 0.0);
+    eventually("the abort is written", saved).await;
+    let told = command(&weir, &["rollouts"]).await;
+    assert!(told.contains("aborted"), "{told}");
+
+    command(&weir, &["release", "shop:prod", "2", "--plan", "canaryWeight: 50"]).await;
+    let weir = disk.start(weir.killed().await, &live).await;
+    let seconds = ten(&weir).await.iter().filter(|version| *version == "v2").count();
+    assert_eq!(seconds, 5, "what is noted is forgotten once it is stored");
+}
