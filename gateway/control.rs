@@ -241,10 +241,8 @@ impl Control {
     /// What went back to stable before a crash, and was not stored, goes back before anybody is served.
     async fn go_back_again(&self, aside: &Aside) {
         let mut is_stored = true;
-        for id in aside.rollouts() {
-            if !self.rollouts.borrow().all.get(&id).is_some_and(|rollout| !rollout.is_over()) {
-                continue;
-            }
+        let is_running = |id: &RolloutId| self.rollouts.borrow().running().any(|rollout| rollout.id == *id);
+        for id in aside.rollouts().into_iter().filter(is_running) {
             let why = "it went back to stable before the restart, which could not be stored then";
             let speaker = Speaker { who: "start".to_owned(), why: Some(why.to_owned()) };
             let event = Event::Said { word: Word::Abort, speaker, step: None };
