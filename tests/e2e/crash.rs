@@ -203,6 +203,16 @@ impl Disk {
     }
 }
 
+/// A gateway before two versions, with its store on a disk; what its file says.
+async fn on_a_disk() -> (Disk, Weir, String, [Endpoint; 2]) {
+    let endpoints = [Endpoint::start("v1").await, Endpoint::start("v2").await];
+    let live = shop(&[&endpoints[0], &endpoints[1]], "1");
+    let folder = folder();
+    let disk = Disk::new(folder.path()).await;
+    let weir = disk.start(folder, &live).await;
+    (disk, weir, live, endpoints)
+}
+
 /// The versions of ten requests.
 async fn ten(weir: &Weir) -> Vec<String> {
     let mut client = Client::connect(weir.http).await;
@@ -215,11 +225,7 @@ async fn ten(weir: &Weir) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_stops_edits_and_neither_requests_nor_a_rollback() {
-    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
-    let live = shop(&[&one, &two], "1");
-    let folder = folder();
-    let disk = Disk::new(folder.path()).await;
-    let weir = disk.start(folder, &live).await;
+    let (disk, weir, live, _endpoints) = on_a_disk().await;
     let token = disk.token();
     let command = async |weir: &Weir, arguments: &[&str]| weir.cli_with(arguments, &[("WEIR_TOKEN", &token)]).await;
     let load = Load::start(weir.http, HOST, 2, 200_000);
@@ -270,11 +276,7 @@ async fn a_full_disk_stops_edits_and_neither_requests_nor_a_rollback() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abort_that_no_disk_could_take_outlives_a_kill() {
-    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
-    let live = shop(&[&one, &two], "1");
-    let folder = folder();
-    let disk = Disk::new(folder.path()).await;
-    let weir = disk.start(folder, &live).await;
+    let (disk, weir, live, _endpoints) = on_a_disk().await;
     let token = disk.token();
     let command = async |weir: &Weir, arguments: &[&str]| {
         let (code, stdout, stderr) = weir.cli_with(arguments, &[("WEIR_TOKEN", &token)]).await;
