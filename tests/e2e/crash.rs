@@ -93,7 +93,7 @@ impl Past {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_gateway_has_every_edit_that_it_acknowledged() {
-    const KILLS: usize = 30;
+    const KILLS: usize = 200;
     let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
     let live = format!("{}stages:\n  mark: {{alias: prod, variables: {{n: '0'}}}}\n", shop(&[&one, &two], "1"));
     let mut weir = Weir::start(&live).await;
