@@ -13,12 +13,18 @@ use crate::kit::endpoint::{Answer, Endpoint};
 use crate::kit::eventually;
 use crate::kit::load::Load;
 use crate::kit::rollout::{becomes, ends, link, newest, shares, three, with};
+use crate::kit::weir::Weir;
 use crate::kit::within;
 
 /// A plan that ends by itself, and not before somebody looked.
 const SHORT: &str = "canaryStep: {weight: 20, interval: 1s}";
 /// A plan that stays where it is.
 const HELD: &str = "canaryWeight: 10";
+
+/// Of the newest rollout: by it, one that is over before the command is there can be watched too.
+async fn number(weir: &Weir) -> String {
+    newest(weir).await["id"].as_str().expect("a rollout has its number").to_owned()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_step_is_watched_to_its_promotion_and_the_next_release_starts_from_there() {
@@ -70,7 +76,7 @@ async fn a_linear_plan_of_forty_has_three_steps() {
 async fn an_abort_gives_stable_everything_and_says_when_there_is_nothing_to_abort() {
     let (weir, _endpoints) = three().await;
     ends(&weir, &["release", "shop:prod", "2", "--plan", HELD], 0).await;
-    let id = newest(&weir).await["id"].as_str().unwrap().to_owned();
+    let id = number(&weir).await;
     let watch = ["watch", &*id];
     let (watched, told) = tokio::join!(weir.cli(&watch), async {
         let status = weir.told(&["status"]).await;
@@ -93,7 +99,9 @@ async fn a_pause_holds_the_bake_until_somebody_resumes_it() {
     ends(&weir, &["release", "shop:prod", "2", "--plan", "linearStep: {weight: 50, interval: 1s}"], 0).await;
     let told = ends(&weir, &["pause", "shop:prod"], 0).await;
     assert!(told.contains("held by token:admin"), "{told}");
-    let (watched, ()) = tokio::join!(weir.cli(&["watch"]), async {
+    let id = number(&weir).await;
+    let watch = ["watch", &*id];
+    let (watched, ()) = tokio::join!(weir.cli(&watch), async {
         // Longer than the bake.
         tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
         shares(&weir, [50, 50, 0]).await;
@@ -176,14 +184,16 @@ async fn a_first_release_gets_everything_and_says_why() {
 async fn one_rollout_runs_on_an_alias_unless_it_is_superseded() {
     let (weir, _endpoints) = three().await;
     ends(&weir, &["release", "shop:prod", "2", "--plan", HELD], 0).await;
-    let first = newest(&weir).await["id"].as_str().unwrap().to_owned();
+    let first = number(&weir).await;
     let told = ends(&weir, &["release", "shop:prod", "3", "--plan", HELD], 5).await;
     assert!(told.contains(&format!("rollout {first} is running")) && told.contains("--supersede"), "{told}");
     ends(&weir, &["release", "shop:prod", "3", "--plan", HELD, "--supersede"], 0).await;
     shares(&weir, [90, 0, 10]).await;
     assert!(ends(&weir, &["watch", &first], 1).await.contains("superseded"));
     // The operator's word is live at once, by whichever command it is said.
-    let (watched, ()) = tokio::join!(weir.cli(&["watch"]), async {
+    let id = number(&weir).await;
+    let watch = ["watch", &*id];
+    let (watched, ()) = tokio::join!(weir.cli(&watch), async {
         weir.told(&["shift", "shop:prod", "1=70", "2=30"]).await;
     });
     assert!(watched.0 == Some(1) && watched.1.contains("superseded: token:admin set the split"), "{watched:?}");
@@ -211,7 +221,9 @@ async fn a_freeze_lets_nothing_but_going_back_happen() {
     assert!(ends(&weir, &["promote", "shop:prod"], 5).await.contains("freeze"));
     let status = weir.told(&["status"]).await;
     assert!(status.contains("freeze  by token:admin until") && status.contains("(the big sale)"), "{status}");
-    let (watched, ()) = tokio::join!(weir.cli(&["watch"]), async {
+    let id = number(&weir).await;
+    let watch = ["watch", &*id];
+    let (watched, ()) = tokio::join!(weir.cli(&watch), async {
         ends(&weir, &["unfreeze"], 0).await;
     });
     assert_eq!(watched.0, Some(0), "{watched:?}");
