@@ -79,8 +79,8 @@ pub(super) struct Conductor {
     /// Hooks that were asked: what they answered, with where it belongs.
     answers: JoinSet<HookEnded>,
     asked: BTreeMap<(RolloutId, u32), AbortHandle>,
-    /// The event that was sent last, and when that happened which led to it.
-    sent: Option<(RolloutId, Instant)>,
+    /// Of each rollout the event that was sent last: when that happened which led to it, and when it was answered.
+    sent: BTreeMap<RolloutId, (Instant, Instant)>,
     /// Before this moment no event is sent: the writer could not take the last one.
     not_before: Option<Moment>,
 }
@@ -110,7 +110,7 @@ impl Conductor {
             servers: servers::Servers::default(),
             answers: JoinSet::new(),
             asked: BTreeMap::new(),
-            sent: None,
+            sent: BTreeMap::new(),
             not_before: None,
         }
     }
@@ -184,8 +184,8 @@ impl Conductor {
         for rollout in rollouts.running() {
             let frozen = rollouts.now(now).frozen;
             if let Some(event) = self.event(rollout, now, frozen) {
-                self.sent = Some((rollout.id, because));
                 self.send(rollout.id, event).await;
+                self.sent.insert(rollout.id, (because, clock::now()));
             }
         }
         self.shared.sights.send_if_modified(|sights| {
@@ -255,8 +255,10 @@ impl Conductor {
         for transition in &moved.moves.transitions {
             let rollout = &transition.rollout;
             let is_moved = |effect: &Effect| matches!(effect, Effect::Traffic(traffic) if *traffic != Traffic::Theirs);
+            // What was decided after the answer is somebody's word.
+            let sent = self.sent.remove(&rollout.id).filter(|(_, answered)| moved.decided <= *answered);
             if transition.effects.iter().any(is_moved) {
-                self.measure(rollout, moved);
+                self.measure(rollout, moved, sent.map(|(because, _)| because));
             }
             for effect in &transition.effects {
                 match effect {
@@ -309,10 +311,9 @@ impl Conductor {
         self.ground.metrics.set_rollouts(standings.collect());
     }
 
-    /// How long it took from what was seen to what is live.
-    fn measure(&mut self, rollout: &Rollout, moved: &Moved) {
-        let sent = self.sent.take_if(|(id, _)| *id == rollout.id);
-        let detected = sent.map(|(_, because)| moved.decided.saturating_duration_since(because));
+    /// How long it took from what was seen, if that was the reason, to what is live.
+    fn measure(&self, rollout: &Rollout, moved: &Moved, because: Option<Instant>) {
+        let detected = because.map(|because| moved.decided.saturating_duration_since(because));
         tracing::info!(
             rollout = %rollout.id,
             weight = %rollout.weight,

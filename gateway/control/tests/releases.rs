@@ -281,6 +281,23 @@ async fn metrics_show_where_a_rollout_stands_and_what_was_found() {
 }
 
 #[tokio::test]
+async fn a_rollback_that_somebody_asked_for_was_not_detected() {
+    let node = Node::shop().await;
+    let id = node.release("{canaryStep: {weight: 20, interval: 1s}, gates: [approval]}").await;
+    node.until(id, |rollout| matches!(rollout.phase, Phase::Deciding { .. })).await;
+    node.say(id, Word::Reject).await.unwrap();
+    assert_eq!(node.over(id).await.0, "rolled back");
+    let shown = async {
+        while node.metrics.render().contains("weir_rollout_step{") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, shown).await.expect("the metrics hear that it is over");
+    let metrics = node.metrics.render();
+    assert!(metrics.contains("weir_rollback_seconds_count{part=\"detected\"} 0\n"), "{metrics}");
+}
+
+#[tokio::test]
 async fn whoever_supersedes_a_rollout_gets_the_alias_as_it_was_but_for_the_split() {
     let node = Node::with(&file("shop", "{split: 1, shield: any-5xx}", "")).await;
     let shield = || node.alias("shop").1.model.shield;
