@@ -41,11 +41,7 @@ const WATCHED: Duration = Duration::from_secs(3);
 const STARTS: usize = 3;
 
 fn main() {
-    let mut sizes: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
-    if sizes.is_empty() {
-        sizes = SIZES.into();
-    }
-    let rows: Vec<String> = sizes.into_iter().map(row).collect();
+    let rows: Vec<String> = plane::sizes(&SIZES).into_iter().map(row).collect();
     println!(
         "\n| domains | changes per second | median, ms | 99 of 100, ms | bare fsync, ms | store, MiB | start to ready, s \
          | resident, MiB | at most, MiB |"

@@ -41,11 +41,7 @@ const ROLLOUTS: usize = 200;
 const BURST: u32 = 50;
 
 fn main() {
-    let mut sizes: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
-    if sizes.is_empty() {
-        sizes = SIZES.into();
-    }
-    let rows: Vec<String> = sizes.into_iter().map(row).collect();
+    let rows: Vec<String> = plane::sizes(&SIZES).into_iter().map(row).collect();
     println!(
         "\n| domains | failures to live, median ms | 99 of 100, ms | mean: detected, ms | stored, ms | live, us |"
     );

@@ -45,11 +45,7 @@ fn main() {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_secs(1));
-    let mut sizes: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
-    if sizes.is_empty() {
-        sizes = SIZES.into();
-    }
-    let rows: Vec<String> = sizes.into_iter().map(|domains| swap(&mut criterion, domains)).collect();
+    let rows: Vec<String> = plane::sizes(&SIZES).into_iter().map(|domains| swap(&mut criterion, domains)).collect();
     criterion.final_summary();
     println!("\n| domains | edit to live, median us | best | worst | resolves per second | during changes |");
     println!("|---|---|---|---|---|---|");

@@ -15,6 +15,12 @@ use gateway::store::Store;
 use gateway::upstreams::{Event, Observer, UpstreamKey, Upstreams};
 use tokio::runtime::Runtime;
 
+/// The numbers of domains that the command line names, or these.
+pub(crate) fn sizes(otherwise: &[usize]) -> Vec<usize> {
+    let sizes: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    if sizes.is_empty() { otherwise.to_vec() } else { sizes }
+}
+
 /// One thread for all of it, as `weir serve` gives it.
 pub(crate) fn runtime() -> Runtime {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
