@@ -5,7 +5,8 @@
 //! crate computes.
 //!
 //! Reading order:
-//! - [`name`], [`host`], [`path`], [`weight`], [`decimal`], [`template`], [`rule`]: small values, parsed once, never wrong
+//! - [`name`], [`host`], [`path`], [`target`], [`weight`], [`decimal`], [`template`], [`rule`]: small values, parsed once, never
+//!   wrong
 //! - [`model`]: a configuration that cannot be wrong
 //! - [`problem`], [`parse`], [`check`], [`format`](mod@format), [`schema`]: text to model and back
 //! - [`digest`], [`edit`], [`diff`], [`texts`]: one model to the next, and to a store
@@ -38,6 +39,7 @@ pub mod schema;
 pub mod simulate;
 pub mod slot;
 pub mod table;
+pub mod target;
 pub mod template;
 pub mod texts;
 pub mod verdict;
