@@ -4,17 +4,26 @@
 //! Sources: RFC 9112 sections 2.2 (line ends), 3 (request line), 5 (fields), 6 (framing), and the list of what pingora 0.9.1
 //! lets pass: bare LF, no `Host`, `Transfer-Encoding` beside `Content-Length`, repeated `Content-Length`, `chunked, chunked`.
 
+use std::ops::Range;
+
 use config::model::Limits;
+use config::target::RequestTarget;
 
 use super::Refusal;
 
 /// A whole head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Bytes from the start of the buffer to the end of the empty line.
     pub len: usize,
     /// What follows it.
     pub body: Body,
+    /// The method, in the buffer.
+    pub method: Range<usize>,
+    /// The request target, in the buffer.
+    pub target: Range<usize>,
+    /// The value of `Host`, in the buffer; `None` where HTTP/1.0 has none.
+    pub host: Option<Range<usize>>,
 }
 
 /// What follows a head.
@@ -35,12 +44,20 @@ pub struct Scan {
     line: usize,
     /// Bytes in which no line end is left to be found.
     searched: usize,
-    request_line: Option<Version>,
+    request_line: Option<RequestLine>,
     fields: usize,
-    hosts: usize,
+    host: Option<Range<usize>>,
     length: Option<u64>,
     chunked: bool,
     upgrade: bool,
+}
+
+/// The first line of a head, without its line end.
+#[derive(Debug)]
+struct RequestLine {
+    version: Version,
+    method: Range<usize>,
+    target: Range<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,14 +77,13 @@ impl Scan {
     pub fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<Head>, Refusal> {
         while let Some(found) = memchr::memchr(b'\n', &bytes[self.searched..]) {
             let end = self.searched + found;
-            let line = &bytes[self.line..end];
-            self.line = end + 1;
+            let start = std::mem::replace(&mut self.line, end + 1);
             self.searched = end + 1;
             if self.line > limits.head_bytes {
-                return Err(self.too_large(line.len(), limits));
+                return Err(self.too_large(end - start, limits));
             }
-            if self.take_line(line, limits)? {
-                return self.finish().map(Some);
+            if self.take_line(start, &bytes[start..end], limits)? {
+                return self.finish(bytes).map(Some);
             }
         }
         self.searched = bytes.len();
@@ -86,8 +102,8 @@ impl Scan {
         }
     }
 
-    /// Takes one line without its LF; true at the empty line that ends the head.
-    fn take_line(&mut self, line: &[u8], limits: &Limits) -> Result<bool, Refusal> {
+    /// Takes the line from `start` on, without its LF; true at the empty line that ends the head.
+    fn take_line(&mut self, start: usize, line: &[u8], limits: &Limits) -> Result<bool, Refusal> {
         let Some((b'\r', line)) = line.split_last() else { return Err(Refusal::MalformedHead) };
         if has_control(line) {
             return Err(Refusal::MalformedHead);
@@ -97,7 +113,7 @@ impl Scan {
             if line.is_empty() {
                 return if self.line == 2 { Ok(false) } else { Err(Refusal::MalformedHead) };
             }
-            self.request_line = Some(request_line(line, limits)?);
+            self.request_line = Some(RequestLine::parse(start, line, limits)?);
             return Ok(false);
         }
         if line.is_empty() {
@@ -107,11 +123,11 @@ impl Scan {
         if self.fields > limits.headers {
             return Err(Refusal::TooManyFields);
         }
-        self.field(line)?;
+        self.field(start, line)?;
         Ok(false)
     }
 
-    fn field(&mut self, line: &[u8]) -> Result<(), Refusal> {
+    fn field(&mut self, start: usize, line: &[u8]) -> Result<(), Refusal> {
         let colon = memchr::memchr(b':', line).ok_or(Refusal::MalformedHead)?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         // A folded line or a space before the colon is no token.
@@ -119,7 +135,11 @@ impl Scan {
             return Err(Refusal::MalformedHead);
         }
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.hosts += 1,
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                let from = start + colon + 1 + leading_blanks(&line[colon + 1..]);
+                let before = self.host.replace(from..from + value.len());
+                before.map_or(Ok(()), |_| Err(Refusal::MalformedHead))?;
+            }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 let before = self.length.replace(decimal(value).ok_or(Refusal::MalformedHead)?);
@@ -135,41 +155,90 @@ impl Scan {
     }
 
     /// What holds for the head as a whole.
-    fn finish(&self) -> Result<Head, Refusal> {
-        let version = self.request_line.expect("the empty line that ends a head comes after the request line");
-        if self.hosts == 0 && version == Version::Http11 {
+    fn finish(&mut self, bytes: &[u8]) -> Result<Head, Refusal> {
+        let line = self.request_line.take().expect("the empty line that ends a head comes after the request line");
+        let RequestLine { version, method, target } = line;
+        if self.host.is_none() && version == Version::Http11 {
             return Err(Refusal::MissingHost);
         }
-        if self.hosts > 1 || (self.chunked && (self.length.is_some() || version == Version::Http10)) {
+        if self.chunked && (self.length.is_some() || version == Version::Http10) {
             return Err(Refusal::MalformedHead);
+        }
+        if bytes[target.start] != b'/'
+            && let Ok(RequestTarget::Absolute(absolute)) =
+                RequestTarget::parse(&bytes[method.clone()], &bytes[target.clone()])
+            && let Some(host) = &self.host
+            && !absolute.agrees_with(&bytes[host.clone()])
+        {
+            return Err(Refusal::ContradictoryHost);
         }
         let body = match (self.chunked, self.length) {
             (true, _) => Body::Chunked,
             (false, None) if self.upgrade => Body::Upgrade,
             (false, length) => Body::Length(length.unwrap_or(0)),
         };
-        Ok(Head { len: self.line, body })
+        Ok(Head { len: self.line, body, method, target, host: self.host.take() })
     }
 }
 
-fn request_line(line: &[u8], limits: &Limits) -> Result<Version, Refusal> {
-    let first = memchr::memchr(b' ', line).ok_or(Refusal::MalformedHead)?;
-    let last = memchr::memrchr(b' ', line).ok_or(Refusal::MalformedHead)?;
-    let method = &line[..first];
-    let Some(target) = line.get(first + 1..last) else { return Err(Refusal::MalformedHead) };
-    if target.len() > limits.target_bytes {
-        return Err(Refusal::TargetTooLong);
+impl RequestLine {
+    /// Reads the line, which begins at `start` of the buffer.
+    fn parse(start: usize, line: &[u8], limits: &Limits) -> Result<Self, Refusal> {
+        let first = memchr::memchr(b' ', line).ok_or(Refusal::MalformedHead)?;
+        let last = memchr::memrchr(b' ', line).ok_or(Refusal::MalformedHead)?;
+        let method = &line[..first];
+        let Some(target) = line.get(first + 1..last) else { return Err(Refusal::MalformedHead) };
+        if target.len() > limits.target_bytes {
+            return Err(Refusal::TargetTooLong);
+        }
+        let version = match &line[last + 1..] {
+            b"HTTP/1.1" => Version::Http11,
+            b"HTTP/1.0" => Version::Http10,
+            _ => return Err(Refusal::MalformedHead),
+        };
+        let blank = |&byte: &u8| byte == b' ' || byte == b'\t';
+        if !is_token(method) || method.len() >= METHOD_BYTES || target.is_empty() || target.iter().any(blank) {
+            return Err(Refusal::MalformedHead);
+        }
+        if method == b"CONNECT" {
+            return Err(Refusal::Connect);
+        }
+        RequestTarget::parse(method, target).map_err(|_| Refusal::MalformedTarget)?;
+        Ok(Self { version, method: start..start + first, target: start + first + 1..start + last })
     }
-    let version = match &line[last + 1..] {
-        b"HTTP/1.1" => Version::Http11,
-        b"HTTP/1.0" => Version::Http10,
-        _ => return Err(Refusal::MalformedHead),
+}
+
+/// A head in absolute-form turned into origin-form (RFC 9112, section 3.2.1), with `Host` added where HTTP/1.0 left it
+/// out; `None` for a head that is in origin-form already. `bytes` is the buffer that `head` was found in.
+#[must_use]
+pub fn to_origin_form(bytes: &[u8], head: &Head) -> Option<(Vec<u8>, Head)> {
+    let (method, target) = (&bytes[head.method.clone()], &bytes[head.target.clone()]);
+    if target.first() == Some(&b'/') {
+        return None;
+    }
+    let Ok(RequestTarget::Absolute(absolute)) = RequestTarget::parse(method, target) else { return None };
+    let target = absolute.to_origin_form(method);
+    let line_end = head.target.end + b" HTTP/1.1\r\n".len();
+    let added = if head.host.is_none() { format!("host: {}\r\n", absolute.authority) } else { String::new() };
+    let line = [&bytes[..head.target.start], target.as_bytes(), &bytes[head.target.end..line_end]].concat();
+    let rewritten = [&line, added.as_bytes(), &bytes[line_end..head.len]].concat();
+    let host = match &head.host {
+        Some(host) => host.start - line_end + line.len()..host.end - line_end + line.len(),
+        None => line.len() + b"host: ".len()..line.len() + added.len() - b"\r\n".len(),
     };
-    let blank = |&byte: &u8| byte == b' ' || byte == b'\t';
-    if !is_token(method) || method.len() >= METHOD_BYTES || target.is_empty() || target.iter().any(blank) {
-        return Err(Refusal::MalformedHead);
-    }
-    if method == b"CONNECT" { Err(Refusal::Connect) } else { Ok(version) }
+    let head = Head {
+        len: rewritten.len(),
+        body: head.body,
+        method: head.method.clone(),
+        target: head.target.start..head.target.start + target.len(),
+        host: Some(host),
+    };
+    Some((rewritten, head))
+}
+
+/// Bytes before the value of a field.
+fn leading_blanks(value: &[u8]) -> usize {
+    value.len() - value.trim_ascii_start().len()
 }
 
 /// A control character other than a tab. Without an early exit, so that it runs many bytes at a time.
@@ -218,6 +287,11 @@ mod tests {
         Scan::default().advance(text, &Limits::default())
     }
 
+    /// Where the head ends and what follows it.
+    fn framing(scanned: Result<Option<Head>, Refusal>) -> Result<Option<(usize, Body)>, Refusal> {
+        scanned.map(|head| head.map(|head| (head.len, head.body)))
+    }
+
     /// The answer when the bytes come one at a time; it must be the same.
     fn scan_slowly(text: &[u8], limits: &Limits) -> Result<Option<Head>, Refusal> {
         let mut scan = Scan::default();
@@ -244,18 +318,59 @@ mod tests {
             ("OPTIONS * HTTP/1.1\r\nHost: a\r\nx-tab: a\tb\r\n\r\n", Body::Length(0)),
         ];
         for (text, body) in table {
-            let head = Head { len: text.len(), body };
-            assert_eq!(scan(text.as_bytes()), Ok(Some(head)), "{text:?}");
+            let expected = Ok(Some((text.len(), body)));
+            assert_eq!(framing(scan(text.as_bytes())), expected, "{text:?}");
             let with_more = format!("{text}more\n\n");
-            assert_eq!(scan(with_more.as_bytes()), Ok(Some(head)), "{text:?}");
-            assert_eq!(scan_slowly(text.as_bytes(), &Limits::default()), Ok(Some(head)), "{text:?}");
+            assert_eq!(framing(scan(with_more.as_bytes())), expected, "{text:?}");
+            assert_eq!(scan_slowly(text.as_bytes(), &Limits::default()), scan(text.as_bytes()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn method_target_and_host_are_found() {
+        for (text, method, target, host) in [
+            ("GET /a?b HTTP/1.1\r\nhost: a\r\n\r\n", "GET", "/a?b", Some("a")),
+            ("\r\nPUT http://a/b HTTP/1.1\r\nx: y\r\nHost:\t a \r\n\r\n", "PUT", "http://a/b", Some("a")),
+            ("OPTIONS * HTTP/1.0\r\n\r\n", "OPTIONS", "*", None),
+            ("GET / HTTP/1.1\r\nhost:\r\n\r\n", "GET", "/", Some("")),
+        ] {
+            let head = scan(text.as_bytes()).unwrap().unwrap();
+            assert_eq!((&text[head.method], &text[head.target]), (method, target), "{text:?}");
+            assert_eq!(head.host.map(|host| &text[host]), host, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn absolute_form_becomes_origin_form() {
+        for (text, expected) in [
+            ("GET /a HTTP/1.1\r\nhost: a\r\n\r\n", None),
+            ("OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n", None),
+            (
+                "GET http://A/b?c HTTP/1.1\r\nhost: a\r\nx: y\r\n\r\nbody",
+                Some("GET /b?c HTTP/1.1\r\nhost: a\r\nx: y\r\n\r\n"),
+            ),
+            ("GET https://a?c HTTP/1.0\r\n\r\n", Some("GET /?c HTTP/1.0\r\nhost: a\r\n\r\n")),
+            ("OPTIONS http://a HTTP/1.1\r\nhost: a\r\n\r\n", Some("OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n")),
+        ] {
+            let head = scan(text.as_bytes()).unwrap().unwrap();
+            let rewritten = to_origin_form(text.as_bytes(), &head);
+            assert_eq!(rewritten.as_ref().map(|(bytes, _)| &**bytes), expected.map(str::as_bytes), "{text:?}");
+            if let Some((bytes, head)) = rewritten {
+                assert_eq!(scan(&bytes), Ok(Some(head)), "{text:?}");
+            }
         }
     }
 
     #[test]
     fn heads_that_are_refused() {
-        use Refusal::{Connect, MalformedHead, MissingHost};
-        let table: [(&[u8], Refusal); 25] = [
+        use Refusal::{Connect, ContradictoryHost, MalformedHead, MalformedTarget, MissingHost};
+        let table: [(&[u8], Refusal); 31] = [
+            (b"GET admin/x HTTP/1.1\r\nhost: a\r\n\r\n", MalformedTarget),
+            (b"GET a:80 HTTP/1.1\r\nhost: a\r\n\r\n", MalformedTarget),
+            (b"GET * HTTP/1.1\r\nhost: a\r\n\r\n", MalformedTarget),
+            (b"GET /a#b HTTP/1.1\r\nhost: a\r\n\r\n", MalformedTarget),
+            (b"GET /a\xff HTTP/1.1\r\nhost: a\r\n\r\n", MalformedTarget),
+            (b"GET http://b/ HTTP/1.1\r\nhost: a\r\n\r\n", ContradictoryHost),
             (b"GET / HTTP/1.1\nhost: a\r\n\r\n", MalformedHead),
             (b"GET / HTTP/1.1\r\nhost: a\n\r\n", MalformedHead),
             (b"GET / HTTP/1.1\r\nhost: a\r\n\n", MalformedHead),
@@ -317,7 +432,7 @@ mod tests {
     }
 
     /// Where the end is and what comes after it, read the slow way.
-    fn oracle(text: &[u8]) -> Option<Head> {
+    fn oracle(text: &[u8]) -> Option<(usize, Body)> {
         let end = text.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
         let head = std::str::from_utf8(&text[..end]).ok()?;
         let mut body = Body::Length(0);
@@ -329,13 +444,13 @@ mod tests {
                 _ => {}
             }
         }
-        Some(Head { len: end, body })
+        Some((end, body))
     }
 
     proptest! {
         #[test]
         fn any_well_formed_head_ends_where_the_oracle_says(
-            method in "[A-Z]{1,10}", target in "/[!-~]{0,60}",
+            method in "[A-Z]{1,10}", target in "/[!$-;=@-_a-z|~]{0,60}",
             fields in prop::collection::vec(("x-[a-z]{1,12}", "[ -~\t]{0,40}"), 0..20),
             length in prop::option::of(0u64..100_000), tail in prop::collection::vec(any::<u8>(), 0..40),
         ) {
@@ -351,8 +466,8 @@ mod tests {
             text.extend(tail);
             let expected = oracle(&text);
             prop_assert!(expected.is_some());
-            prop_assert_eq!(scan(&text), Ok(expected));
-            prop_assert_eq!(scan_slowly(&text, &Limits::default()), Ok(expected));
+            prop_assert_eq!(framing(scan(&text)), Ok(expected));
+            prop_assert_eq!(scan_slowly(&text, &Limits::default()), scan(&text));
         }
 
         #[test]

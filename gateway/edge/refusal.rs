@@ -13,8 +13,12 @@ pub enum Refusal {
     TargetTooLong,
     /// Not HTTP/1, or something that can be read in two ways.
     MalformedHead,
+    /// A request target that is neither a path nor an `http` or `https` URL, or has characters that must be encoded.
+    MalformedTarget,
     /// HTTP/1.1 without `Host`.
     MissingHost,
+    /// `Host` names another host than the request target.
+    ContradictoryHost,
     /// `CONNECT`: Weir is no forward proxy.
     Connect,
     /// Too many connections in all.
@@ -37,13 +41,15 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, in the order of the type.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::HeadTimeout,
         Self::HeadTooLarge,
         Self::TooManyFields,
         Self::TargetTooLong,
         Self::MalformedHead,
+        Self::MalformedTarget,
         Self::MissingHost,
+        Self::ContradictoryHost,
         Self::Connect,
         Self::Connections,
         Self::ConnectionsPerAddress,
@@ -64,7 +70,9 @@ impl Refusal {
             Self::TooManyFields => "too_many_fields",
             Self::TargetTooLong => "target_too_long",
             Self::MalformedHead => "malformed_head",
+            Self::MalformedTarget => "malformed_target",
             Self::MissingHost => "missing_host",
+            Self::ContradictoryHost => "contradictory_host",
             Self::Connect => "connect",
             Self::Connections => "connections",
             Self::ConnectionsPerAddress => "connections_per_address",
@@ -85,7 +93,11 @@ impl Refusal {
             Self::TooManyFields => ("431 Request Header Fields Too Large", "the request has too many header fields"),
             Self::TargetTooLong => ("414 URI Too Long", "the request target is too long"),
             Self::MalformedHead => ("400 Bad Request", "the request head is malformed"),
+            Self::MalformedTarget => {
+                ("400 Bad Request", "the request target is neither a path that starts with `/` nor an http URL")
+            }
             Self::MissingHost => ("400 Bad Request", "the request has no Host"),
+            Self::ContradictoryHost => ("400 Bad Request", "Host names another host than the request target"),
             Self::Connect => ("405 Method Not Allowed", "CONNECT is not served here"),
             Self::Connections | Self::ConnectionsPerAddress => ("503 Service Unavailable", "too many connections"),
             Self::ProxyProtocol
