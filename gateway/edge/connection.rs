@@ -65,6 +65,8 @@ pub struct Connection {
     pub(super) deadlines: Deadlines,
     shutdown: ShutdownWatch,
     handed: Mutex<Option<Box<dyn Any + Send>>>,
+    /// The target of the request at hand as it was received, where lanes see another form of it.
+    target: Mutex<Option<Box<[u8]>>>,
     remains: Mutex<Option<Remains>>,
 }
 
@@ -92,6 +94,7 @@ impl Connection {
             deadlines: Deadlines::default(),
             shutdown,
             handed: Mutex::default(),
+            target: Mutex::default(),
             remains: Mutex::default(),
         }
     }
@@ -123,6 +126,16 @@ impl Connection {
     pub fn take_handed<T: 'static>(&self) -> Option<T> {
         let mut handed = lock(&self.handed);
         if handed.as_ref()?.is::<T>() { handed.take()?.downcast().ok().map(|value| *value) } else { None }
+    }
+
+    pub(super) fn keep_target(&self, received: &[u8]) {
+        *lock(&self.target) = Some(received.into());
+    }
+
+    /// Takes the target of the request at hand as it was received; `None` when it is the one that the lane sees.
+    #[must_use]
+    pub fn take_received_target(&self) -> Option<Box<[u8]>> {
+        lock(&self.target).take()
     }
 
     pub(super) fn leave_remains(&self, remains: Remains) {

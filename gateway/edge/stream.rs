@@ -26,7 +26,7 @@ use pingora_http::ResponseHeader;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::head::{Body, Head, Scan};
+use super::head::{self, Body, Head, Scan};
 use super::transport::{Remains, Transport};
 use super::writer::Writer;
 use super::{ClientProtocol, Connection, Edge, Refusal};
@@ -95,7 +95,8 @@ impl EdgeStream {
     pub async fn next_head(&mut self, shutdown: &mut ShutdownWatch) -> Result<Head, End> {
         debug_assert_eq!(self.readable, Readable::Bytes(0), "the request before was read to its end");
         match self.await_head(shutdown).await {
-            Ok(head) => {
+            Ok(mut head) => {
+                self.take_absolute_form(&mut head);
                 self.readable = match head.body {
                     Body::Length(length) => Readable::Bytes((head.len as u64).saturating_add(length)),
                     Body::Chunked => Readable::Chunks,
@@ -170,6 +171,16 @@ impl EdgeStream {
                 Err(_) => return Err(End::Refused(Refusal::HeadTimeout)),
             }
         }
+    }
+
+    /// Puts a target in absolute-form into origin-form, the only one that lanes and endpoints see.
+    fn take_absolute_form(&mut self, head: &mut Head) {
+        let Some((bytes, rewritten)) = head::to_origin_form(&self.unread, head) else { return };
+        self.connection.keep_target(&self.unread[head.target.clone()]);
+        let behind = self.unread.split_off(head.len);
+        self.unread = BytesMut::from(bytes.as_slice());
+        self.unread.unsplit(behind);
+        *head = rewritten;
     }
 
     async fn await_first_bytes(&mut self, shutdown: &mut ShutdownWatch) -> Result<(), End> {

@@ -7,6 +7,7 @@ use config::head::RequestHead;
 use config::model::Protocol;
 use config::resolve::{Reason, Unresolved, allowed};
 use config::table::Answers;
+use config::target::RequestTarget;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST};
 use http::{HeaderMap, Version};
 use pingora::http::RequestHeader;
@@ -87,6 +88,11 @@ impl Proxy {
 
     /// What is refused wherever it would go.
     fn refuse(&self, request: &RequestHeader) -> Option<Answer<'static>> {
+        // HTTP/1 targets were read by the edge; an HTTP/2 `:path` may still be `?query` or `*`.
+        let target = RequestTarget::parse(request.method.as_str().as_bytes(), request.raw_path());
+        if !matches!(target, Ok(RequestTarget::Origin(_) | RequestTarget::Asterisk)) {
+            return Some(Answer::of(EndReason::BadRequest));
+        }
         // TRACE would show a caller the headers that proxies add (RFC 9110, 9.3.8).
         if request.method == http::Method::TRACE {
             return Some(Answer::no_method(METHODS));

@@ -85,7 +85,8 @@ pub(super) fn write_head(session: &Session, head: &mut RequestHeader, ctx: &Ctx)
     let path = client.uri.path();
     let inner = served.rewritten.as_deref().unwrap_or_else(|| served.resolution.path(path));
     let target = target::target(original, &rendered.path_prefix, inner);
-    if *target != *original {
+    // Compared with the bytes that would go out, not with what they were read as: an endpoint gets what was routed.
+    if target.as_bytes() != head.raw_path() {
         head.set_raw_path(target.as_bytes())?;
     }
     join_cookies(head)?;

@@ -47,6 +47,11 @@ impl Proxy {
         let endpoint = ctx.attempt.pick.as_ref().map(|pick| pick.address().to_string());
         let tls = ctx.connection.as_ref().and_then(|connection| connection.tls.as_ref());
         let served = ctx.served.as_ref();
+        let received = ctx.connection.as_ref().and_then(|connection| connection.take_received_target());
+        let (path, query) = match &received {
+            Some(target) => split_query(target),
+            None => (head.uri.path().as_bytes(), head.uri.query().map(str::as_bytes)),
+        };
         self.access.write(&AccessLine {
             time: clock::unix().saturating_sub(duration),
             duration,
@@ -55,8 +60,8 @@ impl Proxy {
             upstream_time: ctx.attempt.answer,
             method: head.method.as_str().as_bytes(),
             host: admit::host(head).as_bytes(),
-            path: head.uri.path().as_bytes(),
-            query: head.uri.query().map(str::as_bytes),
+            path,
+            query,
             protocol: match received_by(head) {
                 "2" => "HTTP/2",
                 "1.0" => "HTTP/1.0",
@@ -89,5 +94,13 @@ impl Proxy {
             referer: field("referer"),
             end,
         });
+    }
+}
+
+/// A request target without its query, and the query.
+fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match target.iter().position(|byte| *byte == b'?') {
+        Some(mark) => (&target[..mark], Some(&target[mark + 1..])),
+        None => (target, None),
     }
 }

@@ -24,6 +24,7 @@ mod split;
 mod stop;
 mod storm;
 mod streams;
+mod target;
 mod timeouts;
 mod upstream_h2;
 
