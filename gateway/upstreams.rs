@@ -12,6 +12,7 @@ mod names;
 mod peer;
 mod pick;
 mod state;
+mod trust;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,14 +28,14 @@ use tokio::sync::Semaphore;
 
 pub use budget::RetryBudget;
 pub use config::table::UpstreamKey;
-pub use peer::{TrustError, check_authorities};
 pub use pick::{Failure, Pick, Tried};
 pub use state::{EndpointView, UpstreamState};
+pub use trust::{TrustError, check_authorities};
 
 use crate::clock;
 use endpoint::Millis;
 use names::Lookup;
-use peer::Trust;
+use trust::Trust;
 
 /// Checks that run at the same time, over all upstreams.
 const CHECKS_AT_ONCE: usize = 64;

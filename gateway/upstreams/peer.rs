@@ -4,10 +4,8 @@
 //! peer carries a `group_key` over all that makes one connection unlike another (function, version, stage, protocol,
 //! trust), and connections never cross versions or trust settings.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,18 +18,13 @@ use pingora_core::connectors::L4Connect;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
-use pingora_core::protocols::tls::CaType;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use pingora_core::{Error, OkOrErr};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Rendered, UpstreamKey};
+use super::Rendered;
+use super::trust::Trust;
 
 /// Streams at a time on one HTTP/2 connection (pingora's default of 1 is slower than HTTP/1.1).
 const H2_STREAMS: usize = 100;
@@ -41,70 +34,6 @@ const H2_PING: Duration = Duration::from_secs(10);
 const UPGRADE_SALT: u64 = 0x5745_4953_4f43_4b45;
 /// Keeps connections of checks out of every pool.
 const CHECK_SALT: u64 = 0x6865_616c_7468_2121;
-
-/// The certificate authorities of an upstream cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TrustError {
-    /// The file cannot be read.
-    #[error("{}: cannot read the certificate authorities: {error}; a PEM file is needed", path.display())]
-    Unreadable { path: PathBuf, error: io::Error },
-    /// It is not PEM, or one of its certificates cannot be one of an authority.
-    #[error("{}: certificate {number} cannot be used: {error}", path.display())]
-    Certificate { path: PathBuf, number: usize, error: String },
-    /// It has no certificate.
-    #[error("{}: holds no certificate; a PEM file with `-----BEGIN CERTIFICATE-----` is needed", path.display())]
-    Empty { path: PathBuf },
-}
-
-/// What all peers of an upstream share: the authorities, and the group key.
-#[derive(Debug, Clone)]
-pub(super) struct Trust {
-    pub(super) group_key: u64,
-    authorities: Option<Arc<CaType>>,
-}
-
-impl Trust {
-    /// Reads the authorities. Blocks on the file: for the control plane only.
-    pub(super) fn load(key: &UpstreamKey, spec: &Rendered) -> Result<Self, TrustError> {
-        let mut hasher = DefaultHasher::new();
-        (&key.function, key.version, &key.stage).hash(&mut hasher);
-        std::mem::discriminant(&spec.protocol).hash(&mut hasher);
-        let mut authorities = None;
-        if let Some(tls) = &spec.tls {
-            (tls.verify, tls.sni.as_ref().map(|sni| sni.as_str())).hash(&mut hasher);
-            if let Some(path) = &tls.ca {
-                let certificates = read_authorities(path)?;
-                certificates.hash(&mut hasher);
-                let wrapped = certificates.into_iter().map(|der| WrappedX509::new(der, parse_x509));
-                authorities = Some(wrapped.collect::<Vec<_>>().into());
-            }
-        }
-        Ok(Self { group_key: hasher.finish(), authorities })
-    }
-}
-
-/// Whether the certificate authorities of this PEM file can be used. Blocks on the file.
-///
-/// # Errors
-/// Why not.
-pub fn check_authorities(path: &PathBuf) -> Result<(), TrustError> {
-    read_authorities(path).map(|_| ())
-}
-
-/// The DER certificates of a PEM file, each one usable as a trust anchor.
-fn read_authorities(path: &PathBuf) -> Result<Vec<Vec<u8>>, TrustError> {
-    let pem = std::fs::read(path).map_err(|error| TrustError::Unreadable { path: path.clone(), error })?;
-    let mut found = Vec::new();
-    for (index, certificate) in CertificateDer::pem_slice_iter(&pem).enumerate() {
-        let refuse = |error: String| TrustError::Certificate { path: path.clone(), number: index + 1, error };
-        let certificate = certificate.map_err(|error| refuse(error.to_string()))?;
-        // Both readers must take it: rustls verifies with it, and pingora's own reader panics on what it cannot read.
-        RootCertStore::empty().add(certificate.clone()).map_err(|error| refuse(error.to_string()))?;
-        X509Certificate::from_der(&certificate).map_err(|error| refuse(error.to_string()))?;
-        found.push(certificate.to_vec());
-    }
-    if found.is_empty() { Err(TrustError::Empty { path: path.clone() }) } else { Ok(found) }
-}
 
 /// The peer of one endpoint.
 pub(super) fn of_endpoint(spec: &Rendered, trust: &Trust, host: &str, address: SocketAddr) -> HttpPeer {
@@ -225,10 +154,12 @@ impl VirtualSocket for YieldingSocket {
 mod tests {
     use std::collections::BTreeSet;
     use std::fs;
+    use std::path::PathBuf;
 
     use config::model::Timeouts;
     use pingora_core::upstreams::peer::{ALPN, Peer};
 
+    use super::super::UpstreamKey;
     use super::super::tests::{key, spec};
     use super::*;
 

@@ -10,8 +10,8 @@ use arc_swap::ArcSwap;
 use tokio::task::AbortHandle;
 
 use super::endpoint::Endpoint;
-use super::peer::Trust;
 use super::pick::Member;
+use super::trust::Trust;
 use super::{Event, Rendered, Reporter, RetryBudget, Shared, UpstreamKey, health, names};
 
 /// One upstream at run time: its endpoints, their health, its retry budget.
