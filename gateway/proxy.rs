@@ -5,15 +5,20 @@
 //!
 //! - [`admit`]: the request's head -> where it goes, or an answer of our own
 //! - [`attempt`]: one attempt at an endpoint, and whether another one follows
+//! - [`peer`], [`fault`]: an endpoint as pingora wants it, and whose fault an error is
 //! - [`charge`]: which version a request's outcome counts for, and whether another one answers instead
 //! - [`respond`]: heads of answers, and answers of our own
 //! - [`record`]: metrics and the access log
 //! - [`ctx`]: what a request carries from hook to hook
+//! - [`check`]: active checks over this lane's connections
 
 mod admit;
 mod attempt;
 mod charge;
+mod check;
 mod ctx;
+mod fault;
+mod peer;
 mod record;
 mod respond;
 #[cfg(test)]
@@ -43,6 +48,9 @@ use crate::policy::answer::Answer;
 use admit::Admission;
 use ctx::Ctx;
 
+pub use check::LaneChecker;
+pub use peer::Peers;
+
 /// Connections to endpoints that one worker keeps for reuse. Too few cost a new connection for almost every request.
 const POOL: usize = 4096;
 
@@ -61,6 +69,8 @@ pub struct Proxy {
     pub ports: Arc<[u16]>,
     /// Port of the first TLS listener, for redirects to https.
     pub https_port: u16,
+    /// Endpoints as pingora wants them.
+    pub peers: Arc<Peers>,
     /// Which of the workers this is, from 0.
     pub worker: usize,
 }
@@ -100,7 +110,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        attempt::begin(session, ctx)
+        attempt::begin(session, ctx, &self.peers)
     }
 
     async fn connected_to_upstream(

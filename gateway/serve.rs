@@ -32,6 +32,7 @@ use crate::live::Live;
 use crate::log::{AccessLog, AccessThread};
 use crate::metrics::{Labels, Metrics};
 use crate::outcomes::Wake;
+use crate::proxy::LaneChecker;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
 use crate::store::{Store, StoreError};
@@ -171,7 +172,11 @@ impl Started {
             calls: calls.clone(),
             aside: aside(process, keep),
         };
-        let upstreams = Upstreams::new(runtime.handle().clone(), Arc::new(Told(Arc::clone(&metrics))));
+        let upstreams = Upstreams::new(
+            runtime.handle().clone(),
+            Arc::new(Told(Arc::clone(&metrics))),
+            Arc::new(LaneChecker::default()),
+        );
         let control = runtime.block_on(Control::start(ground, upstreams))?;
         let starts_empty = live.load().revision == 0;
         metrics.store_started_empty.set(starts_empty.into());

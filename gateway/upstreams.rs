@@ -9,7 +9,6 @@ mod budget;
 mod endpoint;
 mod health;
 mod names;
-mod peer;
 mod pick;
 mod state;
 mod trust;
@@ -17,25 +16,24 @@ mod trust;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use config::table::Rendered;
-use pingora_core::connectors::http::Connector;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 pub use budget::RetryBudget;
 pub use config::table::UpstreamKey;
-pub use pick::{Failure, Pick, Tried};
+pub use health::Checker;
+pub use pick::{Failure, Member, Pick, Tried};
 pub use state::{EndpointView, UpstreamState};
-pub use trust::{TrustError, check_authorities};
+pub use trust::{Authorities, Trust, TrustError, check_authorities};
 
 use crate::clock;
 use endpoint::Millis;
 use names::Lookup;
-use trust::Trust;
 
 /// Checks that run at the same time, over all upstreams.
 const CHECKS_AT_ONCE: usize = 64;
@@ -90,18 +88,17 @@ struct Shared {
     lookup: Lookup,
     lookups: Arc<Semaphore>,
     checks: Semaphore,
-    /// Made for the first check: it reads the system's certificate authorities.
-    connector: OnceLock<Connector>,
+    checker: Arc<dyn Checker>,
 }
 
 impl Upstreams {
     /// None yet. `runtime` is the control plane's: lookups and checks run there.
     #[must_use]
-    pub fn new(runtime: Handle, observer: Arc<dyn Observer>) -> Self {
-        Self::with_lookup(runtime, observer, Lookup::system())
+    pub fn new(runtime: Handle, observer: Arc<dyn Observer>, checker: Arc<dyn Checker>) -> Self {
+        Self::with_lookup(runtime, observer, checker, Lookup::system())
     }
 
-    fn with_lookup(runtime: Handle, observer: Arc<dyn Observer>, lookup: Lookup) -> Self {
+    fn with_lookup(runtime: Handle, observer: Arc<dyn Observer>, checker: Arc<dyn Checker>, lookup: Lookup) -> Self {
         let shared = Shared {
             observer,
             start: clock::now(),
@@ -110,7 +107,7 @@ impl Upstreams {
             lookup,
             lookups: Arc::new(Semaphore::new(LOOKUPS_AT_ONCE)),
             checks: Semaphore::new(CHECKS_AT_ONCE),
-            connector: OnceLock::new(),
+            checker,
         };
         Self { shared: Arc::new(shared), states: HashMap::new() }
     }
@@ -140,7 +137,8 @@ impl Upstreams {
 
     fn start(&mut self, key: UpstreamKey, spec: Arc<Rendered>, trust: Trust) -> Arc<UpstreamState> {
         let old = self.states.get(&key);
-        let same = |old: &UpstreamState| is_alike(old.spec(), &spec) && old.common.trust.group_key == trust.group_key;
+        let same =
+            |old: &UpstreamState| is_alike(old.spec(), &spec) && old.common.trust.group_key() == trust.group_key();
         if let Some(old) = old.filter(|old| same(old)) {
             return Arc::clone(old);
         }
@@ -223,4 +221,4 @@ impl fmt::Display for Event<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

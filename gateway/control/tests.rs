@@ -6,6 +6,7 @@ mod releases;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use config::edit::Edit;
 use config::model::{Process, Retention};
@@ -22,7 +23,7 @@ use crate::metrics::{Labels, Metrics};
 use crate::outcomes::Wake;
 use crate::store::Store;
 use crate::store::memory::Memory;
-use crate::upstreams::{Event, Observer, UpstreamKey, Upstreams};
+use crate::upstreams::{Checker, Event, Member, Observer, UpstreamKey, Upstreams};
 
 /// A node on the memory store.
 pub(crate) struct Node {
@@ -35,6 +36,13 @@ struct Deaf;
 
 impl Observer for Deaf {
     fn observe(&self, _: &UpstreamKey, _: &Event<'_>) {}
+}
+
+#[async_trait::async_trait]
+impl Checker for Deaf {
+    async fn get(&self, _: &Member, _: &str, _: Duration) -> Result<u16, String> {
+        Ok(200)
+    }
 }
 
 impl Node {
@@ -68,7 +76,7 @@ impl Node {
             workers: 1,
             wake: Arc::new(Wake::new(crate::clock::now())),
         };
-        let upstreams = Upstreams::new(Handle::current(), Arc::new(Deaf));
+        let upstreams = Upstreams::new(Handle::current(), Arc::new(Deaf), Arc::new(Deaf));
         let control = Control::start(ground, upstreams).await.unwrap();
         Self { live, metrics, control }
     }

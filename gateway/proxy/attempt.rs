@@ -9,9 +9,10 @@ use pingora::prelude::HttpPeer;
 use pingora::proxy::Session;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 
-use super::charge;
 use super::ctx::{Attempt, Ctx};
+use super::peer::Peers;
 use super::respond::apply;
+use super::{charge, fault};
 use crate::clock;
 use crate::edge::{Cut, HeadWait};
 use crate::log::EndReason;
@@ -25,7 +26,7 @@ use crate::upstreams::Failure;
 pub(super) const MAX_ATTEMPTS: usize = 16;
 
 /// Picks an endpoint that this request has not tried.
-pub(super) fn begin(session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+pub(super) fn begin(session: &mut Session, ctx: &mut Ctx, peers: &Peers) -> Result<Box<HttpPeer>> {
     let served = ctx.served.as_ref().expect("request_filter let it pass");
     let state = served.destination.state.as_ref().expect("a fixed response is answered in request_filter");
     if ctx.attempts == 0 {
@@ -39,9 +40,9 @@ pub(super) fn begin(session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer
     };
     let peer = if session.is_upgrade_req() {
         session.set_read_timeout(Some(state.spec().timeouts.idle));
-        pick.peer_for_upgrade()
+        peers.for_upgrade_of(&pick)
     } else {
-        pick.peer()
+        peers.of_pick(&pick)
     };
     // Nothing has awaited anything but the client before the first attempt.
     let began = if ctx.attempts == 0 { ctx.started } else { clock::now() };
@@ -91,13 +92,9 @@ pub(super) fn write_head(session: &Session, head: &mut RequestHeader, ctx: &Ctx)
     }
     join_cookies(head)?;
     let pick = ctx.attempt.pick.as_ref().expect("an attempt has its endpoint");
-    let own;
     let upstream_host = match &rendered.host {
         RenderedHost::Keep => None,
-        RenderedHost::Endpoint => {
-            own = authority(pick.host(), pick.port());
-            Some(&*own)
-        }
+        RenderedHost::Endpoint => Some(pick.authority()),
         RenderedHost::Set(host) => Some(host.as_str()),
     };
     let RenderedEdits { remove, set, add } = &rendered.headers;
@@ -128,11 +125,6 @@ fn join_cookies(head: &mut RequestHeader) -> Result<()> {
     }
     let cookies: Vec<&[u8]> = head.headers.get_all(COOKIE).iter().map(http::HeaderValue::as_bytes).collect();
     head.insert_header("cookie", cookies.join(&b"; "[..]))
-}
-
-/// Host and port as `Host` writes them: an IPv6 address in brackets (RFC 3986, 3.2.2).
-fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// The endpoint sent a head. A status that the version wants tried again becomes an error that says so.
@@ -169,7 +161,7 @@ pub(super) fn failed(session: &Session, ctx: &mut Ctx, mut error: Box<Error>, re
         error = Error::explain(ErrorType::ReadTimedout, "no response head within timeouts.response");
         error.as_up();
     }
-    if let (Some(pick), Some(failure)) = (&ctx.attempt.pick, Failure::of(&error, reused)) {
+    if let (Some(pick), Some(failure)) = (&ctx.attempt.pick, fault::of(&error, reused)) {
         pick.failed(failure);
     }
     let retry =
@@ -183,7 +175,7 @@ fn kind(error: &Error) -> Option<retry::Failure> {
     if *error.esource() != ErrorSource::Upstream {
         return None;
     }
-    Some(match Failure::of(error, false)? {
+    Some(match fault::of(error, false)? {
         Failure::Connect => retry::Failure::Unsent,
         Failure::Reset => retry::Failure::Reset,
         Failure::Timeout => retry::Failure::Timeout,

@@ -23,6 +23,8 @@ use crate::edge::{self, Edge, EdgeStream, Entrance, Lane};
 use crate::live::Live;
 use crate::log::AccessLog;
 
+mod peers;
+
 const HOST: &str = "shop.example.com";
 
 /// Answers every connection's requests with its name.
@@ -149,6 +151,7 @@ impl Gateway {
             limits: Limits::default(),
             ports: Arc::new([0]),
             https_port: 443,
+            peers: Arc::default(),
             worker: 0,
         };
         let edge = Arc::new(Edge::new(Limits::default(), Arc::new(())));

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::{Failure, Started};
 use crate::edge::proxied::ProxiedLane;
 use crate::edge::{self, Entrance};
-use crate::proxy::{self, Proxy};
+use crate::proxy::{self, Peers, Proxy};
 
 /// Open listening sockets: per listener its entrance, its address, and one socket for each worker.
 pub(super) struct Doors {
@@ -85,6 +85,7 @@ pub(super) fn start(
         limits: started.edge.limits.clone(),
         https_port: doors.https_port(),
         ports: doors.ports().into(),
+        peers: Arc::new(Peers::default()),
         worker: 0,
     };
     let mut by_worker: Vec<Vec<_>> = (0..doors.workers).map(|_| Vec::new()).collect();

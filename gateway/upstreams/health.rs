@@ -3,23 +3,25 @@
 //! A new endpoint counts as healthy until `fall` checks in a row were bad; it is unhealthy until `rise` in a row were
 //! good. Checks run on the control plane's runtime and stop with the upstream.
 
-use std::net::Ipv6Addr;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use config::model::HealthCheck;
-use config::table::RenderedHost;
-use http::Uri;
-use pingora::http::RequestHeader;
-use pingora_core::connectors::ConnectorOptions;
-use pingora_core::connectors::http::Connector;
-use pingora_core::protocols::http::client::HttpSession;
-use pingora_core::{ErrorType, OkOrErr, OrErr, Result as PeerResult};
 use rand::RngExt;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at};
 
+use super::UpstreamState;
 use super::pick::Member;
-use super::{UpstreamState, peer};
+
+/// Asks endpoints in place of a client. A lane does it, so that a check speaks and trusts as the lane's requests do.
+#[async_trait]
+pub trait Checker: Send + Sync {
+    /// The status of `GET path`, asked on a connection of its own; what went wrong where there is none. `timeout` bounds
+    /// each step; who calls bounds the whole.
+    async fn get(&self, member: &Member, path: &str, timeout: Duration) -> Result<u16, String>;
+}
 
 /// Checks all endpoints of an upstream every `every`, until it is dropped or retired. The start is spread over one
 /// period, so that a restart does not check everything at once.
@@ -54,54 +56,13 @@ async fn check_all(state: &Arc<UpstreamState>) {
     checks.join_all().await;
 }
 
-/// One check, on a connection of its own. Says what was wrong.
+/// One check. Says what was wrong.
 async fn ask(state: &UpstreamState, member: &Member, check: &HealthCheck) -> Result<(), String> {
-    let connector = state.shared.connector.get_or_init(|| Connector::new(Some(ConnectorOptions::new(1))));
-    let host = match &state.spec().host {
-        RenderedHost::Set(host) => host.clone(),
-        RenderedHost::Keep | RenderedHost::Endpoint => authority(&member.endpoint.host, member.port),
-    };
-    let peer = peer::for_check(member.peer(), check.timeout);
-    let status = async {
-        let (mut session, _) = connector.get_http_session(&peer).await?;
-        let scheme = if peer.is_tls() { "https" } else { "http" };
-        let head = request(&session, scheme, &host, &check.path)?;
-        exchange(&mut session, head).await
-    };
-    let status = status.await.map_err(|error| error.to_string())?;
+    let status = state.shared.checker.get(member, &check.path, check.timeout).await?;
     let (lowest, highest) = check.status;
     if (lowest..=highest).contains(&status) {
         Ok(())
     } else {
         Err(format!("GET {} answered {status}, healthy is {lowest} to {highest}", check.path))
     }
-}
-
-/// Sends the request and reads the head of the answer. The connection ends with the session.
-async fn exchange(session: &mut HttpSession, head: RequestHeader) -> PeerResult<u16> {
-    session.write_request_header(Box::new(head)).await?;
-    session.finish_request_body().await?;
-    session.read_response_header().await?;
-    let head = session.response_header().or_err(ErrorType::InvalidHTTPHeader, "no response head")?;
-    Ok(head.status.as_u16())
-}
-
-/// `GET path`, as HTTP/1.1 or HTTP/2 wants it.
-fn request(session: &HttpSession, scheme: &str, host: &str, path: &str) -> PeerResult<RequestHeader> {
-    let mut head = RequestHeader::build("GET", path.as_bytes(), None)?;
-    head.insert_header("user-agent", "weir-check")?;
-    if session.as_http2().is_some() {
-        let uri = Uri::builder().scheme(scheme).authority(host).path_and_query(path).build();
-        head.set_uri(uri.or_err(ErrorType::InvalidHTTPHeader, "the check has no valid URI")?);
-        head.set_version(http::Version::HTTP_2);
-    } else {
-        head.insert_header("host", host)?;
-        head.insert_header("connection", "close")?;
-    }
-    Ok(head)
-}
-
-/// Host and port as in a `Host` header: IPv6 addresses in brackets.
-fn authority(host: &str, port: u16) -> String {
-    if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -5,16 +5,15 @@
 //! request that probes them. When nothing else is left an ejected endpoint is picked all the same: passive health alone
 //! never makes a version unhealthy, only active checks (and names that have no address) do. No lock, no allocation.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::ops::Deref;
 use std::sync::Arc;
 
-use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorSource, ErrorType};
 use rand::Rng;
 
 use super::endpoint::{Endpoint, Millis, Standing};
 use super::state::Common;
-use super::{Event, UpstreamState, peer};
+use super::{Event, Rendered, Trust, UpstreamState};
 
 /// The most attempts of one request that are remembered.
 const MAX_TRIED: usize = 8;
@@ -49,32 +48,12 @@ pub enum Failure {
     Timeout,
 }
 
-impl Failure {
-    /// What an error of pingora says about the endpoint. `None` when it is not the endpoint's fault: the client's or
-    /// our own error, or a `reused` connection that the endpoint closed while it was idle.
-    #[must_use]
-    pub fn of(error: &Error, reused: bool) -> Option<Self> {
-        use ErrorType::*;
-        if error.esource() != &ErrorSource::Upstream {
-            return None;
-        }
-        match error.etype() {
-            ConnectTimedout | ConnectRefused | ConnectNoRoute | ConnectError | SocketError | ConnectProxyFailure
-            | TLSHandshakeFailure | TLSHandshakeTimedout | InvalidCert | HandshakeError => Some(Self::Connect),
-            ReadTimedout | WriteTimedout => Some(Self::Timeout),
-            ReadError | WriteError | ConnectionClosed | H2Error | H2Downgrade | InvalidH2 | InvalidHTTPHeader => {
-                (!reused).then_some(Self::Reset)
-            }
-            _ => None,
-        }
-    }
-}
-
 /// One endpoint of one upstream.
 #[derive(Debug)]
-pub(super) struct Member {
+pub struct Member {
     pub(super) endpoint: Arc<Endpoint>,
-    pub(super) port: u16,
+    port: u16,
+    authority: Box<str>,
     pub(super) common: Arc<Common>,
 }
 
@@ -91,36 +70,10 @@ impl Pick {
         Self { member: Arc::clone(member), probe }
     }
 
-    /// Where the endpoint listens.
+    /// The endpoint.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.member.endpoint.address
-    }
-
-    /// The endpoint's host as configured: a name, or an IP address without brackets.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        &self.member.endpoint.host
-    }
-
-    /// The endpoint's port.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.member.port
-    }
-
-    /// The peer for this attempt. Its read timeout bounds each read of head and body alike, so it is the longer one of
-    /// `timeouts.response` and `timeouts.idle`; who sends the request keeps the limit on the head.
-    #[must_use]
-    pub fn peer(&self) -> Box<HttpPeer> {
-        Box::new(self.member.peer())
-    }
-
-    /// The peer for a request that wants an upgrade: HTTP/1.1, its own connection, `timeouts.idle` for each read of the
-    /// tunnel, and the way around pingora's lost tunnels (issue 946), which holds while no request body filter awaits.
-    #[must_use]
-    pub fn peer_for_upgrade(&self) -> Box<HttpPeer> {
-        peer::for_upgrade(self.member.peer())
+    pub fn member(&self) -> &Member {
+        &self.member
     }
 
     /// The attempt was answered, with whatever status.
@@ -146,11 +99,61 @@ impl Drop for Pick {
     }
 }
 
+/// Everything about the endpoint.
+impl Deref for Pick {
+    type Target = Member;
+
+    fn deref(&self) -> &Member {
+        &self.member
+    }
+}
+
 impl Member {
-    /// The peer of one attempt.
-    pub(super) fn peer(&self) -> HttpPeer {
-        let Common { spec, trust, .. } = &*self.common;
-        peer::of_endpoint(spec, trust, &self.endpoint.host, self.endpoint.address)
+    pub(super) fn new(endpoint: Arc<Endpoint>, port: u16, common: Arc<Common>) -> Self {
+        let authority = authority(&endpoint.host, port).into();
+        Self { endpoint, port, authority, common }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.endpoint.address
+    }
+
+    /// Its host as configured: a name, or an IP address without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.endpoint.host
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Host and port as a `Host` field writes them.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// A number that no other endpoint of the process has or had.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.endpoint.id
+    }
+
+    /// How the endpoints of its upstream are spoken to.
+    #[must_use]
+    pub fn spec(&self) -> &Rendered {
+        &self.common.spec
+    }
+
+    /// Whom a connection to it trusts.
+    #[must_use]
+    pub fn trust(&self) -> &Trust {
+        &self.common.trust
     }
 
     /// Whether an ejection would leave the upstream without a usable endpoint.
@@ -241,6 +244,11 @@ impl Member {
     fn claims(&self, millis: impl Fn() -> Millis) -> bool {
         !self.endpoint.in_good_standing() && self.endpoint.claim_probe(millis())
     }
+}
+
+/// Host and port as in a `Host` field: IPv6 addresses in brackets (RFC 3986, 3.2.2).
+fn authority(host: &str, port: u16) -> String {
+    if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn less_loaded<'a>(first: &'a Arc<Member>, second: &'a Arc<Member>) -> &'a Arc<Member> {

@@ -83,7 +83,7 @@ impl UpstreamState {
             .iter()
             .map(|member| EndpointView {
                 host: Arc::clone(&member.endpoint.host),
-                port: member.port,
+                port: member.port(),
                 address: member.endpoint.address,
                 up: member.endpoint.is_up(),
                 ejected: !member.endpoint.in_good_standing(),
@@ -193,7 +193,7 @@ impl UpstreamState {
                         Arc::new(Endpoint::new(id, host.as_str().into(), address))
                     }
                 };
-                members.push(Arc::new(Member { endpoint, port: *port, common: Arc::clone(&self.common) }));
+                members.push(Arc::new(Member::new(endpoint, *port, Arc::clone(&self.common))));
             }
         }
         self.members.store(Arc::new(members.into_boxed_slice()));

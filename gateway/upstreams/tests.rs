@@ -10,26 +10,24 @@ use std::time::Duration;
 use config::model::{HealthCheck, Protocol, Retries, Timeouts, UpstreamTls};
 use config::name::VersionId;
 use config::table::{RenderedEdits, RenderedHost};
-use pingora_core::connectors::http::Connector;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 
 use super::names::Lookup;
 use super::*;
-
-mod peers;
+use crate::proxy::LaneChecker;
 
 // --- shared by the tests of the other files --------------------------------------------------------------------------
 
-pub(super) fn key(version: u32) -> UpstreamKey {
+pub(crate) fn key(version: u32) -> UpstreamKey {
     let version = VersionId::number(version).expect("not 0");
     UpstreamKey { function: "shop".parse().expect("a name"), version, stage: None }
 }
 
-pub(super) fn spec(endpoints: &[(&str, u16)]) -> Rendered {
+pub(crate) fn spec(endpoints: &[(&str, u16)]) -> Rendered {
     Rendered {
         endpoints: endpoints.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect(),
         protocol: Protocol::Http1,
@@ -44,18 +42,18 @@ pub(super) fn spec(endpoints: &[(&str, u16)]) -> Rendered {
 }
 
 /// Endpoints 10.0.0.1 to 10.0.0.`count`, which are never dialled.
-pub(super) fn paper_spec(count: usize) -> Rendered {
+pub(crate) fn paper_spec(count: usize) -> Rendered {
     let hosts: Vec<String> = (1..=count).map(|n| format!("10.0.0.{n}")).collect();
     spec(&hosts.iter().map(|host| (host.as_str(), 80)).collect::<Vec<_>>())
 }
 
-pub(super) fn rng() -> SmallRng {
+pub(crate) fn rng() -> SmallRng {
     SmallRng::seed_from_u64(7)
 }
 
 /// Writes down what it is told.
 #[derive(Default)]
-pub(super) struct Notes(Mutex<Vec<String>>);
+pub(crate) struct Notes(Mutex<Vec<String>>);
 
 impl Observer for Notes {
     fn observe(&self, key: &UpstreamKey, event: &Event<'_>) {
@@ -64,22 +62,23 @@ impl Observer for Notes {
 }
 
 impl Notes {
-    pub(super) fn count(&self, part: &str) -> usize {
+    pub(crate) fn count(&self, part: &str) -> usize {
         self.0.lock().unwrap().iter().filter(|note| note.contains(part)).count()
     }
 }
 
-pub(super) fn upstreams() -> (Upstreams, Arc<Notes>) {
+pub(crate) fn upstreams() -> (Upstreams, Arc<Notes>) {
     let notes = Arc::new(Notes::default());
-    (Upstreams::new(Handle::current(), Arc::clone(&notes) as Arc<dyn Observer>), notes)
+    let observer = Arc::clone(&notes) as Arc<dyn Observer>;
+    (Upstreams::new(Handle::current(), observer, Arc::new(LaneChecker::default())), notes)
 }
 
-pub(super) fn reconcile(upstreams: &mut Upstreams, key: UpstreamKey, spec: Rendered) -> Arc<UpstreamState> {
+pub(crate) fn reconcile(upstreams: &mut Upstreams, key: UpstreamKey, spec: Rendered) -> Arc<UpstreamState> {
     upstreams.reconcile(vec![(key, Arc::new(spec))]).unwrap().remove(0)
 }
 
 /// Waits for a condition; the test fails when it does not come true in ten seconds.
-pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     let waiting = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -89,7 +88,7 @@ pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// Reads a request head; `None` when the client is gone.
-pub(super) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+pub(crate) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -98,14 +97,14 @@ pub(super) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<S
 }
 
 /// An HTTP/1.1 server that answers each connection once, with a status that the test sets.
-pub(super) struct Scripted {
-    pub(super) port: u16,
-    pub(super) status: Arc<AtomicU16>,
-    pub(super) heads: Arc<Mutex<Vec<String>>>,
+pub(crate) struct Scripted {
+    pub(crate) port: u16,
+    pub(crate) status: Arc<AtomicU16>,
+    pub(crate) heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Scripted {
-    pub(super) async fn start(status: u16) -> Self {
+    pub(crate) async fn start(status: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = Self { port, status: Arc::new(AtomicU16::new(status)), heads: Arc::default() };
@@ -118,12 +117,12 @@ impl Scripted {
         server
     }
 
-    pub(super) fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.heads.lock().unwrap().len()
     }
 }
 
-pub(super) async fn answer_once(
+pub(crate) async fn answer_once(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     status: &AtomicU16,
     heads: &Mutex<Vec<String>>,
@@ -138,22 +137,16 @@ pub(super) async fn answer_once(
 
 // --- health ----------------------------------------------------------------------------------------------------------
 
-/// One attempt over pingora's connector, reported as the data path does.
-async fn attempt(connector: &Connector, state: &UpstreamState, rng: &mut SmallRng) -> Option<bool> {
+/// One attempt, which ends with the connection, reported as the data path does.
+async fn attempt(state: &UpstreamState, rng: &mut SmallRng) -> Option<bool> {
     let pick = state.pick(&Tried::default(), rng)?;
-    let peer = *pick.peer();
-    match connector.get_http_session(&peer).await {
-        Ok((_, reused)) => {
-            assert!(!reused);
-            pick.succeeded();
-            Some(true)
-        }
-        Err(mut error) => {
-            error.as_up();
-            pick.failed(Failure::of(&error, false).expect("a refused connection is the endpoint's fault"));
-            Some(false)
-        }
+    let connected = TcpStream::connect(pick.address()).await.is_ok();
+    if connected {
+        pick.succeeded();
+    } else {
+        pick.failed(Failure::Connect);
     }
+    Some(connected)
 }
 
 #[tokio::test]
@@ -163,22 +156,22 @@ async fn a_dead_endpoint_is_ejected_and_comes_back() {
     let (mut upstreams, notes) = upstreams();
     let endpoints = [("127.0.0.1", alive.port), ("127.0.0.1", dead.port())];
     let state = reconcile(&mut upstreams, key(1), spec(&endpoints));
-    let (connector, mut rng) = (Connector::new(None), rng());
+    let mut rng = rng();
 
     let mut failed = 0;
     while notes.count("ejected for 1s") == 0 {
-        failed += usize::from(attempt(&connector, &state, &mut rng).await == Some(false));
+        failed += usize::from(attempt(&state, &mut rng).await == Some(false));
     }
     assert_eq!(failed, 5);
     assert!(state.endpoints().iter().any(|endpoint| endpoint.ejected && endpoint.address == dead));
     for _ in 0..50 {
-        assert_eq!(attempt(&connector, &state, &mut rng).await, Some(true), "the other one answers");
+        assert_eq!(attempt(&state, &mut rng).await, Some(true), "the other one answers");
     }
     assert!(state.healthy());
 
     let _revived = TcpListener::bind(dead).await.unwrap();
     while notes.count("answers again") == 0 {
-        assert_eq!(attempt(&connector, &state, &mut rng).await, Some(true));
+        assert_eq!(attempt(&state, &mut rng).await, Some(true));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(state.endpoints().iter().all(|endpoint| !endpoint.ejected && endpoint.in_flight == 0));
@@ -189,9 +182,9 @@ async fn the_only_endpoint_is_never_ejected() {
     let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let (mut upstreams, notes) = upstreams();
     let state = reconcile(&mut upstreams, key(1), spec(&[("127.0.0.1", dead.port())]));
-    let (connector, mut rng) = (Connector::new(None), rng());
+    let mut rng = rng();
     for _ in 0..20 {
-        assert_eq!(attempt(&connector, &state, &mut rng).await, Some(false));
+        assert_eq!(attempt(&state, &mut rng).await, Some(false));
     }
     assert!(state.healthy());
     assert_eq!(notes.count("ejected"), 0);
@@ -325,7 +318,8 @@ fn scripted_names(answers: &Answer) -> (Upstreams, Arc<Notes>) {
     let answers = Arc::clone(answers);
     let answer = move |_: &str, _: u16| answers.lock().unwrap().clone().map_err(io::Error::from);
     let lookup = Lookup { answer: Arc::new(answer), every: Duration::from_millis(5) };
-    (Upstreams::with_lookup(Handle::current(), Arc::clone(&notes) as Arc<dyn Observer>, lookup), notes)
+    let observer = Arc::clone(&notes) as Arc<dyn Observer>;
+    (Upstreams::with_lookup(Handle::current(), observer, Arc::new(LaneChecker::default()), lookup), notes)
 }
 
 fn addresses(state: &UpstreamState) -> BTreeSet<SocketAddr> {

@@ -6,8 +6,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pingora_core::protocols::tls::CaType;
-use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -29,16 +27,19 @@ pub enum TrustError {
     Empty { path: PathBuf },
 }
 
-/// What all peers of an upstream share: the authorities, and the group key.
+/// The certificate authorities that endpoints of an upstream are checked against, and the key of its connections.
 #[derive(Debug, Clone)]
-pub(super) struct Trust {
-    pub(super) group_key: u64,
-    pub(super) authorities: Option<Arc<CaType>>,
+pub struct Trust {
+    group_key: u64,
+    authorities: Option<Arc<Authorities>>,
 }
+
+/// DER certificates, each one usable as a trust anchor.
+pub type Authorities = [CertificateDer<'static>];
 
 impl Trust {
     /// Reads the authorities. Blocks on the file: for the control plane only.
-    pub(super) fn load(key: &UpstreamKey, spec: &Rendered) -> Result<Self, TrustError> {
+    pub(crate) fn load(key: &UpstreamKey, spec: &Rendered) -> Result<Self, TrustError> {
         let mut hasher = DefaultHasher::new();
         (&key.function, key.version, &key.stage).hash(&mut hasher);
         std::mem::discriminant(&spec.protocol).hash(&mut hasher);
@@ -47,12 +48,24 @@ impl Trust {
             (tls.verify, tls.sni.as_ref().map(|sni| sni.as_str())).hash(&mut hasher);
             if let Some(path) = &tls.ca {
                 let certificates = read_authorities(path)?;
-                certificates.hash(&mut hasher);
-                let wrapped = certificates.into_iter().map(|der| WrappedX509::new(der, parse_x509));
-                authorities = Some(wrapped.collect::<Vec<_>>().into());
+                certificates.iter().for_each(|certificate| certificate.hash(&mut hasher));
+                authorities = Some(certificates.into());
             }
         }
         Ok(Self { group_key: hasher.finish(), authorities })
+    }
+
+    /// A key over all that makes one connection unlike another: function, version, stage, protocol, trust. Connections
+    /// with different keys must not stand in for each other.
+    #[must_use]
+    pub fn group_key(&self) -> u64 {
+        self.group_key
+    }
+
+    /// The authorities of the upstream's own file; `None` where the system's are trusted.
+    #[must_use]
+    pub fn authorities(&self) -> Option<&Arc<Authorities>> {
+        self.authorities.as_ref()
     }
 }
 
@@ -65,16 +78,44 @@ pub fn check_authorities(path: &PathBuf) -> Result<(), TrustError> {
 }
 
 /// The DER certificates of a PEM file, each one usable as a trust anchor.
-fn read_authorities(path: &PathBuf) -> Result<Vec<Vec<u8>>, TrustError> {
+fn read_authorities(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let pem = std::fs::read(path).map_err(|error| TrustError::Unreadable { path: path.clone(), error })?;
     let mut found = Vec::new();
     for (index, certificate) in CertificateDer::pem_slice_iter(&pem).enumerate() {
         let refuse = |error: String| TrustError::Certificate { path: path.clone(), number: index + 1, error };
         let certificate = certificate.map_err(|error| refuse(error.to_string()))?;
-        // Both readers must take it: rustls verifies with it, and pingora's own reader panics on what it cannot read.
+        // Both readers must take it: rustls verifies with it, and a lane may look into it with x509-parser.
         RootCertStore::empty().add(certificate.clone()).map_err(|error| refuse(error.to_string()))?;
         X509Certificate::from_der(&certificate).map_err(|error| refuse(error.to_string()))?;
-        found.push(certificate.to_vec());
+        found.push(certificate);
     }
     if found.is_empty() { Err(TrustError::Empty { path: path.clone() }) } else { Ok(found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use config::model::UpstreamTls;
+
+    use super::super::tests::{key, spec};
+    use super::*;
+
+    #[test]
+    fn bad_authorities_are_named() {
+        let authority = || rcgen::generate_simple_self_signed(["authority.test".to_owned()]).unwrap().cert.pem();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("authority.pem");
+        let tls = UpstreamTls { ca: Some(path.clone()), sni: None, verify: true };
+        let load = || Trust::load(&key(1), &Rendered { tls: Some(tls.clone()), ..spec(&[]) });
+        let message = || load().unwrap_err().to_string();
+        assert!(message().contains("authority.pem: cannot read the certificate authorities"), "{}", message());
+        fs::write(&path, "not PEM").unwrap();
+        assert!(message().contains("holds no certificate"), "{}", message());
+        let garbage = "-----BEGIN CERTIFICATE-----\nbm8gY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n";
+        fs::write(&path, authority() + garbage).unwrap();
+        assert!(message().contains("certificate 2 cannot be used"), "{}", message());
+        fs::write(&path, authority() + &authority()).unwrap();
+        assert_eq!(load().unwrap().authorities().unwrap().len(), 2);
+    }
 }

@@ -1,19 +1,28 @@
 //! Peers at work: upgrades through a small pingora proxy, and TLS with own authorities.
 
+use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use config::model::UpstreamTls;
+use config::table::Rendered;
 use pingora::proxy::{ProxyHttp, Session, http_proxy};
 use pingora_core::apps::ServerApp;
+use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::upstreams::peer::HttpPeer;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::*;
+use super::super::fault;
+use super::super::peer::Peers;
+use crate::upstreams::tests::{key, read_head, reconcile, rng, spec, until, upstreams};
+use crate::upstreams::{Failure, Pick, Tried, UpstreamState};
 
 const HANDSHAKE: &[u8] = b"GET /chat HTTP/1.1\r\nhost: shop.test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
     sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -23,6 +32,7 @@ const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\
 /// Sends every request to one upstream.
 struct Proxy {
     state: Arc<UpstreamState>,
+    peers: Peers,
     /// Whether upgrades get their own peer, as they must.
     upgrades_apart: bool,
 }
@@ -37,7 +47,12 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_peer(&self, session: &mut Session, held: &mut Self::CTX) -> pingora_core::Result<Box<HttpPeer>> {
         let pick = held.insert(self.state.pick(&Tried::default(), &mut rng()).expect("the upstream is healthy"));
-        Ok(if self.upgrades_apart && session.is_upgrade_req() { pick.peer_for_upgrade() } else { pick.peer() })
+        let peers = &self.peers;
+        Ok(if self.upgrades_apart && session.is_upgrade_req() {
+            peers.for_upgrade_of(pick)
+        } else {
+            peers.of_pick(pick)
+        })
     }
 }
 
@@ -112,7 +127,7 @@ fn state(spec: Rendered) -> Arc<UpstreamState> {
 async fn no_upgrade_is_lost() {
     let port = echo_server(None).await;
     let state = state(spec(&[("127.0.0.1", port)]));
-    let gateway = gateway(Proxy { state: Arc::clone(&state), upgrades_apart: true }).await;
+    let gateway = gateway(Proxy { state: Arc::clone(&state), peers: Peers::default(), upgrades_apart: true }).await;
     for number in 0..400 {
         handshake(gateway).await.unwrap_or_else(|error| panic!("handshake {number}: {error}"));
     }
@@ -120,12 +135,12 @@ async fn no_upgrade_is_lost() {
 }
 
 /// Ends with the first upgrade that pingora loses. When this fails, pingora has fixed its issue 946, and
-/// `peer_for_upgrade` may become as simple as `peer`.
+/// `for_upgrade_of` may become as simple as `of_pick`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pingora_still_loses_upgrades_by_itself() {
     let port = echo_server(None).await;
     let state = state(spec(&[("127.0.0.1", port)]));
-    let gateway = gateway(Proxy { state, upgrades_apart: false }).await;
+    let gateway = gateway(Proxy { state, peers: Peers::default(), upgrades_apart: false }).await;
     for _ in 0..2_000 {
         if handshake(gateway).await.is_err() {
             return;
@@ -163,7 +178,7 @@ async fn upgrades_over_tls_are_not_lost_either() {
     let (acceptor, ca) = certificate(&dir, "shop.test");
     let port = echo_server(Some(acceptor)).await;
     let state = state(https(port, Some(ca), Some("shop.test"), true));
-    let gateway = gateway(Proxy { state, upgrades_apart: true }).await;
+    let gateway = gateway(Proxy { state, peers: Peers::default(), upgrades_apart: true }).await;
     for number in 0..100 {
         handshake(gateway).await.unwrap_or_else(|error| panic!("handshake {number}: {error}"));
     }
@@ -183,15 +198,15 @@ async fn only_the_right_authority_and_name_are_trusted() {
         (https(port, None, Some("shop.test"), true), false),
         (https(port, None, None, false), true),
     ];
-    let connector = Connector::new(None);
+    let (connector, peers) = (Connector::new(None), Peers::default());
     for (spec, trusted) in cases {
         let tls = spec.tls.clone();
         let pick = state(spec).pick(&Tried::default(), &mut rng()).unwrap();
-        let connected = connector.get_http_session(&*pick.peer()).await;
+        let connected = connector.get_http_session(&*peers.of_pick(&pick)).await;
         assert_eq!(connected.is_ok(), trusted, "{tls:?}");
         if let Err(mut error) = connected.map(drop) {
             error.as_up();
-            assert_eq!(Failure::of(&error, false), Some(Failure::Connect), "{error}");
+            assert_eq!(fault::of(&error, false), Some(Failure::Connect), "{error}");
         }
     }
 }

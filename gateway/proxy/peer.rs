@@ -4,27 +4,31 @@
 //! peer carries a `group_key` over all that makes one connection unlike another (function, version, stage, protocol,
 //! trust), and connections never cross versions or trust settings.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use config::model::{Protocol, UpstreamTls};
+use config::table::Rendered;
 use pingora_core::ErrorType::{ConnectError, ConnectRefused};
 use pingora_core::connectors::L4Connect;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
+use pingora_core::protocols::tls::CaType;
 use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use pingora_core::{Error, OkOrErr};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::Rendered;
-use super::trust::Trust;
+use crate::upstreams::{Authorities, Member, Pick, Trust};
 
 /// Streams at a time on one HTTP/2 connection (pingora's default of 1 is slower than HTTP/1.1).
 const H2_STREAMS: usize = 100;
@@ -35,14 +39,76 @@ const UPGRADE_SALT: u64 = 0x5745_4953_4f43_4b45;
 /// Keeps connections of checks out of every pool.
 const CHECK_SALT: u64 = 0x6865_616c_7468_2121;
 
+/// Makes peers, and remembers what pingora makes of an upstream's authorities.
+#[derive(Debug, Default)]
+pub struct Peers {
+    /// By group key. Changed by the first attempt at a new upstream, read by all others.
+    known: ArcSwap<HashMap<u64, KnownAuthorities>>,
+}
+
+/// Authorities as pingora wants them, for as long as an upstream has them.
+#[derive(Debug, Clone)]
+struct KnownAuthorities {
+    of: Weak<Authorities>,
+    parsed: Arc<CaType>,
+}
+
+impl Peers {
+    /// The peer for an attempt. Its read timeout bounds each read of head and body alike, so it is the longer one of
+    /// `timeouts.response` and `timeouts.idle`; who sends the request keeps the limit on the head.
+    pub(super) fn of_pick(&self, pick: &Pick) -> Box<HttpPeer> {
+        Box::new(self.of_member(pick.member()))
+    }
+
+    /// The peer for a request that wants an upgrade: HTTP/1.1, its own connection, `timeouts.idle` for each read of the
+    /// tunnel, and the way around pingora's lost tunnels (issue 946), which holds while no request body filter awaits.
+    pub(super) fn for_upgrade_of(&self, pick: &Pick) -> Box<HttpPeer> {
+        for_upgrade(self.of_member(pick.member()))
+    }
+
+    /// The peer for a check: its own connection each time, never one that requests use.
+    pub(super) fn for_check_of(&self, member: &Member, timeout: Duration) -> HttpPeer {
+        for_check(self.of_member(member), timeout)
+    }
+
+    fn of_member(&self, member: &Member) -> HttpPeer {
+        let authorities = self.authorities(member.trust());
+        of_endpoint(member.spec(), member.trust(), authorities, member.host(), member.address())
+    }
+
+    /// The authorities of the upstream's own file. Parsed at its first attempt.
+    fn authorities(&self, trust: &Trust) -> Option<Arc<CaType>> {
+        let own = trust.authorities()?;
+        if let Some(known) = self.known.load().get(&trust.group_key()) {
+            return Some(Arc::clone(&known.parsed));
+        }
+        let parsed = own.iter().map(|der| WrappedX509::new(der.to_vec(), parse_x509));
+        let new = KnownAuthorities { of: Arc::downgrade(own), parsed: parsed.collect::<Vec<_>>().into() };
+        self.known.rcu(|known| {
+            // Forgets upstreams that are gone.
+            let alive = known.iter().filter(|(_, authorities)| authorities.of.strong_count() > 0);
+            let mut next: HashMap<_, _> = alive.map(|(key, authorities)| (*key, authorities.clone())).collect();
+            next.insert(trust.group_key(), new.clone());
+            next
+        });
+        Some(new.parsed)
+    }
+}
+
 /// The peer of one endpoint.
-pub(super) fn of_endpoint(spec: &Rendered, trust: &Trust, host: &str, address: SocketAddr) -> HttpPeer {
+fn of_endpoint(
+    spec: &Rendered,
+    trust: &Trust,
+    authorities: Option<Arc<CaType>>,
+    host: &str,
+    address: SocketAddr,
+) -> HttpPeer {
     // An empty SNI would switch verification off in pingora; an endpoint's host is never empty.
     let sni = spec.tls.as_ref().map_or(String::new(), |tls| server_name(tls, host));
     let mut peer = HttpPeer::new(address, spec.tls.is_some(), sni);
-    peer.group_key = trust.group_key;
+    peer.group_key = trust.group_key();
     let options = &mut peer.options;
-    options.ca = trust.authorities.clone();
+    options.ca = authorities;
     options.verify_cert = spec.tls.as_ref().is_none_or(|tls| tls.verify);
     options.verify_hostname = options.verify_cert;
     options.connection_timeout = Some(spec.timeouts.connect);
@@ -65,7 +131,7 @@ fn server_name(tls: &UpstreamTls, host: &str) -> String {
 
 /// The peer of a request that wants an upgrade. Upgrades exist in HTTP/1.1 alone, so it speaks that even when the
 /// upstream is configured for HTTP/2; the tunnel's idle limit holds.
-pub(super) fn for_upgrade(peer: HttpPeer) -> Box<HttpPeer> {
+fn for_upgrade(peer: HttpPeer) -> Box<HttpPeer> {
     let mut peer = Box::new(peer);
     peer.group_key ^= UPGRADE_SALT;
     peer.options.set_http_version(1, 1);
@@ -76,7 +142,7 @@ pub(super) fn for_upgrade(peer: HttpPeer) -> Box<HttpPeer> {
 }
 
 /// The peer of a check: its own connection each time, never one that requests use.
-pub(super) fn for_check(mut peer: HttpPeer, timeout: Duration) -> HttpPeer {
+fn for_check(mut peer: HttpPeer, timeout: Duration) -> HttpPeer {
     peer.group_key ^= CHECK_SALT;
     peer.options.max_h2_streams = 1;
     peer.options.connection_timeout = Some(timeout);
@@ -159,9 +225,9 @@ mod tests {
     use config::model::Timeouts;
     use pingora_core::upstreams::peer::{ALPN, Peer};
 
-    use super::super::UpstreamKey;
-    use super::super::tests::{key, spec};
     use super::*;
+    use crate::upstreams::UpstreamKey;
+    use crate::upstreams::tests::{key, spec};
 
     const CA: &str = "authority.pem";
 
@@ -175,7 +241,9 @@ mod tests {
     }
 
     fn finished(spec: &Rendered, host: &str) -> HttpPeer {
-        of_endpoint(spec, &Trust::load(&key(1), spec).unwrap(), host, SocketAddr::from(([127, 0, 0, 1], 443)))
+        let trust = Trust::load(&key(1), spec).unwrap();
+        let authorities = Peers::default().authorities(&trust);
+        of_endpoint(spec, &trust, authorities, host, SocketAddr::from(([127, 0, 0, 1], 443)))
     }
 
     #[test]
@@ -220,8 +288,8 @@ mod tests {
             let stage = UpstreamKey { stage: Some("dev".parse().unwrap()), ..key(1) };
             for key in [key(1), key(2), stage] {
                 let trust = Trust::load(&key, spec).unwrap();
-                assert_eq!(trust.group_key, Trust::load(&key, spec).unwrap().group_key, "the same is the same");
-                let peer = of_endpoint(spec, &trust, "shop.test", SocketAddr::from(([127, 0, 0, 1], 443)));
+                assert_eq!(trust.group_key(), Trust::load(&key, spec).unwrap().group_key(), "the same is the same");
+                let peer = of_endpoint(spec, &trust, None, "shop.test", SocketAddr::from(([127, 0, 0, 1], 443)));
                 let others =
                     [for_upgrade(peer.clone()).reuse_hash(), for_check(peer.clone(), Duration::MAX).reuse_hash()];
                 keys.extend(others.into_iter().chain([peer.reuse_hash()]));
@@ -232,9 +300,9 @@ mod tests {
 
         // A new authority under the same path is another trust.
         let spec = &specs[5];
-        let before = Trust::load(&key(1), spec).unwrap().group_key;
+        let before = Trust::load(&key(1), spec).unwrap().group_key();
         fs::write(ca.unwrap(), authority()).unwrap();
-        assert_ne!(Trust::load(&key(1), spec).unwrap().group_key, before);
+        assert_ne!(Trust::load(&key(1), spec).unwrap().group_key(), before);
     }
 
     #[test]
@@ -258,18 +326,18 @@ mod tests {
     }
 
     #[test]
-    fn bad_authorities_are_named() {
+    fn authorities_are_parsed_once_and_forgotten_with_their_upstream() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(CA);
-        let load = || Trust::load(&key(1), &Rendered { tls: tls(Some(path.clone()), true), ..spec(&[]) });
-        let message = || load().unwrap_err().to_string();
-        assert!(message().contains("authority.pem: cannot read the certificate authorities"), "{}", message());
-        fs::write(&path, "not PEM").unwrap();
-        assert!(message().contains("holds no certificate"), "{}", message());
-        let garbage = "-----BEGIN CERTIFICATE-----\nbm8gY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n";
-        fs::write(&path, authority() + garbage).unwrap();
-        assert!(message().contains("certificate 2 cannot be used"), "{}", message());
-        fs::write(&path, authority() + &authority()).unwrap();
-        assert_eq!(load().unwrap().authorities.unwrap().len(), 2);
+        fs::write(&path, authority()).unwrap();
+        let spec = Rendered { tls: tls(Some(path), true), ..spec(&[]) };
+        let peers = Peers::default();
+        let (first, second) = (Trust::load(&key(1), &spec).unwrap(), Trust::load(&key(2), &spec).unwrap());
+        let parsed = peers.authorities(&first).unwrap();
+        assert_eq!(parsed.len(), 1);
+        assert!(Arc::ptr_eq(&parsed, &peers.authorities(&first).unwrap()));
+        drop(first);
+        peers.authorities(&second).unwrap();
+        assert_eq!(peers.known.load().len(), 1);
     }
 }
