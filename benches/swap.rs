@@ -106,7 +106,9 @@ fn resolves_per_second(live: &Live, domains: usize, meanwhile: impl FnOnce()) ->
 fn serve(live: &Live, host: &str, headers: &HeaderMap) -> Result<(), Unresolved> {
     let client = "192.0.2.7".parse().expect("an address");
     let head = RequestHead { method: "GET", host, path: "/products/42", query: None, headers, client };
-    live.load().serve(&head).map(|served| drop(black_box(served)))
+    let snapshot = live.load();
+    let way = snapshot.route(&head)?;
+    snapshot.choose(&head, &way).map(|served| drop(black_box((way, served))))
 }
 
 /// The control plane without a listener.

@@ -10,6 +10,9 @@
 //! 4. The bucket of the routing key: of the sources that are present the first one; an empty value counts as absent.
 //! 5. The next slot. It is drawn only when nothing above has decided and the request cannot end unresolved any more.
 //!
+//! [`route`] is step 1, [`choose`] the others. Between the two a caller refuses what it refuses whichever version would
+//! answer (a redirect to https, a host of another certificate), so that such a request draws nothing.
+//!
 //! **Spare.** A version that failed may be stood in for by another one of the alias: the first healthy one of those
 //! above weight 0, the stable version first, then by weight, the largest first, of equals the lower number. Not where a
 //! version was asked for by number or by override, and not by versions of weight 0. With `on_unhealthy: fallback` a
@@ -21,7 +24,7 @@ pub use crate::head::{Headers, RequestHead};
 use crate::host;
 use crate::name::VersionId;
 use crate::path;
-use crate::table::{AliasIndex, DomainIndex, FunctionIndex, StageIndex, Table, UpstreamIndex};
+use crate::table::{AliasIndex, DomainIndex, FunctionIndex, Pointed, StageIndex, Table, UpstreamIndex};
 
 mod choice;
 mod way;
@@ -34,6 +37,21 @@ pub trait Draw {
     fn random(&mut self) -> u64;
     /// Whether an endpoint of the upstream can answer.
     fn healthy(&self, upstream: UpstreamIndex) -> bool;
+}
+
+/// What is known of a request before a version is chosen: how it came in, and what it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Routed {
+    /// How it came in.
+    pub via: Via,
+    /// The function.
+    pub function: FunctionIndex,
+    /// The stage whose variables count.
+    pub stage: Option<StageIndex>,
+    /// How many bytes at the start of the path named the stage; the rest, or `/`, is the path that routes and rewrite see.
+    pub stage_bytes: u32,
+    /// The version or the alias that the way in names.
+    pointed: Pointed,
 }
 
 /// Where a request goes, and why.
@@ -132,7 +150,7 @@ pub enum Unresolved {
     MissingKey(Via, AliasIndex),
 }
 
-/// Resolves a request against a table.
+/// Resolves a request against a table: [`route`], then [`choose`].
 ///
 /// # Errors
 /// Says why it goes nowhere; then no slot was drawn.
@@ -141,13 +159,33 @@ pub fn resolve<H: Headers + ?Sized, D: Draw>(
     head: &RequestHead<'_, H>,
     draw: &mut D,
 ) -> Result<Resolution, Unresolved> {
+    choose(table, head, &route(table, head)?, draw)
+}
+
+/// Finds the way in of a request: everything that host, path and method decide. Draws nothing.
+///
+/// # Errors
+/// Says why it goes nowhere.
+pub fn route<H: Headers + ?Sized>(table: &Table, head: &RequestHead<'_, H>) -> Result<Routed, Unresolved> {
     let mut buffer = [0; 256];
     let host = host::normalize(head.host, &mut buffer).ok_or(Unresolved::BadHost)?;
     if !path::is_plain(head.path) {
         return Err(Unresolved::BadPath);
     }
-    let way = way::find(table, head, host)?;
-    choice::choose(table, head, draw, way)
+    way::find(table, head, host)
+}
+
+/// Chooses the version of a request that [`route`] found a way for, in the same table and by the same head.
+///
+/// # Errors
+/// Says why it goes nowhere; then no slot was drawn.
+pub fn choose<H: Headers + ?Sized, D: Draw>(
+    table: &Table,
+    head: &RequestHead<'_, H>,
+    routed: &Routed,
+    draw: &mut D,
+) -> Result<Resolution, Unresolved> {
+    choice::choose(table, head, routed, draw)
 }
 
 /// The methods that the routes of this path take, for the answer 405; each once, in alphabetical order.
@@ -195,14 +233,26 @@ impl Reason {
     }
 }
 
+impl Routed {
+    /// The part of the request's path that routes and rewrite see: without the stage.
+    #[must_use]
+    pub fn path<'p>(&self, path: &'p str) -> &'p str {
+        below_stage(path, self.stage_bytes)
+    }
+}
+
 impl Resolution {
     /// The part of the request's path that routes and rewrite see: without the stage.
     #[must_use]
     pub fn path<'p>(&self, path: &'p str) -> &'p str {
-        match path.get(self.stage_bytes as usize..) {
-            Some("") | None => "/",
-            Some(rest) => rest,
-        }
+        below_stage(path, self.stage_bytes)
+    }
+}
+
+fn below_stage(path: &str, stage_bytes: u32) -> &str {
+    match path.get(stage_bytes as usize..) {
+        Some("") | None => "/",
+        Some(rest) => rest,
     }
 }
 

@@ -12,7 +12,7 @@ use config::model::{self, Shield};
 use config::name::{AliasName, FunctionName, VersionId};
 use config::path::PathPattern;
 use config::problem::Problem;
-use config::resolve::{Draw, Reason, Resolution, Unresolved, Via, resolve};
+use config::resolve::{self, Draw, Reason, Resolution, Routed, Unresolved, Via};
 use config::table::{AliasIndex, Chunks, Stage, Table, Upstream, UpstreamIndex};
 use imbl::OrdMap;
 use tokio::sync::watch;
@@ -94,19 +94,13 @@ pub struct Destination {
     pub shield: Shield,
 }
 
-/// Where one request goes: all that it keeps of the snapshot it was resolved by.
+/// The way in of one request: all that is known before a version is chosen.
 #[derive(Debug)]
-pub struct Served {
+pub struct Way {
     /// Revision of the snapshot.
     pub revision: Revision,
-    /// The way to the version, step by step.
-    pub resolution: Resolution,
-    /// The version that answers.
-    pub destination: Arc<Destination>,
-    /// The version that was chosen, where another one answers in its place.
-    pub first: Option<Arc<Destination>>,
-    /// Who answers a request that `destination` fails; `None` where nothing is shielded.
-    pub spare: Option<Arc<Destination>>,
+    /// The route, the function and what is asked of it.
+    pub routed: Routed,
     /// The stage that it came through.
     pub stage: Option<Arc<Stage>>,
     /// The domain that claims its host.
@@ -115,6 +109,19 @@ pub struct Served {
     pub route: Option<PathPattern>,
     /// The path after the route's rewrite; `None` when it has none.
     pub rewritten: Option<String>,
+}
+
+/// Where one request goes: all that it keeps, beside its [`Way`], of the snapshot it was resolved by.
+#[derive(Debug)]
+pub struct Served {
+    /// The way to the version, step by step.
+    pub resolution: Resolution,
+    /// The version that answers.
+    pub destination: Arc<Destination>,
+    /// The version that was chosen, where another one answers in its place.
+    pub first: Option<Arc<Destination>>,
+    /// Who answers a request that `destination` fails; `None` where nothing is shielded.
+    pub spare: Option<Arc<Destination>>,
 }
 
 impl Default for Live {
@@ -161,32 +168,46 @@ impl Live {
 }
 
 impl Snapshot {
-    /// Resolves a request, once: draws its slot, and holds on to what the rest of the request needs.
+    /// Finds the way in of a request, and rewrites its path. Draws nothing: whoever refuses the request after this leaves
+    /// the split as it was.
     ///
     /// # Errors
-    /// Why it goes nowhere; no slot was drawn then.
-    pub fn serve<H: Headers + ?Sized>(&self, head: &RequestHead<'_, H>) -> Result<Served, Unresolved> {
-        let resolution = resolve(&self.table, head, &mut Drawing { snapshot: self, take: true })?;
-        let domain = match resolution.via {
+    /// Why it goes nowhere.
+    pub fn route<H: Headers + ?Sized>(&self, head: &RequestHead<'_, H>) -> Result<Way, Unresolved> {
+        let routed = resolve::route(&self.table, head)?;
+        let domain = match routed.via {
             Via::Domain(domain, _) => self.table.domain(domain).map(|domain| Arc::clone(&domain.model)),
             Via::Trigger(_) | Via::DirectHost => None,
         };
-        let route = self.table.route(resolution.via);
+        let route = self.table.route(routed.via);
         let rewritten = match route.and_then(|route| route.rewrite.as_ref()) {
-            Some(rewrite) => Some(rewrite.apply(resolution.path(head.path)).ok_or(Unresolved::BadPath)?),
+            Some(rewrite) => Some(rewrite.apply(routed.path(head.path)).ok_or(Unresolved::BadPath)?),
             None => None,
         };
-        let destination = self.destination(resolution.alias, resolution.upstream);
-        let spare = resolution.spare.filter(|_| destination.shield != Shield::Off);
-        Ok(Served {
+        Ok(Way {
             revision: self.revision,
-            first: resolution.fallback_from.and_then(|version| self.version_of(resolution.alias?, version)).cloned(),
-            spare: spare.map(|(_, upstream)| self.destination(resolution.alias, upstream)),
-            destination,
-            stage: resolution.stage.and_then(|stage| self.table.stage(stage)).cloned(),
+            stage: routed.stage.and_then(|stage| self.table.stage(stage)).cloned(),
             domain,
             route: route.map(|route| route.path.clone()),
             rewritten,
+            routed,
+        })
+    }
+
+    /// Chooses the version of a request, once: draws its slot, and holds on to what the rest of the request needs. `way`
+    /// is what this snapshot answered to [`route`](Self::route) for the same head.
+    ///
+    /// # Errors
+    /// Why it goes nowhere; no slot was drawn then.
+    pub fn choose<H: Headers + ?Sized>(&self, head: &RequestHead<'_, H>, way: &Way) -> Result<Served, Unresolved> {
+        let mut draw = Drawing { snapshot: self, take: true };
+        let resolution = resolve::choose(&self.table, head, &way.routed, &mut draw)?;
+        let destination = self.destination(resolution.alias, resolution.upstream);
+        let spare = resolution.spare.filter(|_| destination.shield != Shield::Off);
+        Ok(Served {
+            first: resolution.fallback_from.and_then(|version| self.version_of(resolution.alias?, version)).cloned(),
+            spare: spare.map(|(_, upstream)| self.destination(resolution.alias, upstream)),
+            destination,
             resolution,
         })
     }

@@ -1,7 +1,7 @@
 //! Steps 2 to 5: from what is asked for to a version.
 
-use super::way::{self, Way};
-use super::{Draw, Headers, IssuedKey, Reason, RequestHead, Resolution, Unresolved};
+use super::way;
+use super::{Draw, Headers, IssuedKey, Reason, RequestHead, Resolution, Routed, Unresolved};
 use crate::bucket;
 use crate::head::Scratch;
 use crate::model::{KeySource, OnMissingKey};
@@ -11,13 +11,13 @@ use crate::table::{Alias, AliasIndex, Function, Pointed, Preferred, Table, Upstr
 pub(super) fn choose<H: Headers + ?Sized, D: Draw>(
     table: &Table,
     head: &RequestHead<'_, H>,
+    way: &Routed,
     draw: &mut D,
-    way: Way,
 ) -> Result<Resolution, Unresolved> {
     let (index, overridden) = match way.pointed {
-        Pointed::Version(version) => return named(table, &way, version, Reason::Direct),
+        Pointed::Version(version) => return named(table, way, version, Reason::Direct),
         pointed => match way::overridden(table, head, way.function) {
-            Some(Pointed::Version(version)) => return named(table, &way, version, Reason::Override),
+            Some(Pointed::Version(version)) => return named(table, way, version, Reason::Override),
             Some(Pointed::Alias(alias)) => (Some(alias), true),
             Some(Pointed::Missing) => (None, true),
             None => (if let Pointed::Alias(alias) = pointed { Some(alias) } else { None }, false),
@@ -27,7 +27,7 @@ pub(super) fn choose<H: Headers + ?Sized, D: Draw>(
     let missing = Unresolved::NoAlias(way.via, way.function, way.stage);
     let index = index.ok_or(missing)?;
     let alias = table.alias(index).filter(|alias| alias.function == way.function).ok_or(missing)?;
-    let request = Request { head, function, alias, index, way: &way };
+    let request = Request { head, function, alias, index, way };
     let (version, reason, issued) = request.choose(draw)?;
     let upstream = request.upstream(version)?;
     let mut resolution = Resolution {
@@ -55,7 +55,7 @@ pub(super) fn choose<H: Headers + ?Sized, D: Draw>(
 }
 
 /// A version that was named: nobody stands in for it.
-fn named(table: &Table, way: &Way, version: VersionId, reason: Reason) -> Result<Resolution, Unresolved> {
+fn named(table: &Table, way: &Routed, version: VersionId, reason: Reason) -> Result<Resolution, Unresolved> {
     let function = table.function(way.function).ok_or(Unresolved::NoFunction(way.via))?;
     let missing = Unresolved::NoVersion(way.via, way.function, way.stage, version);
     Ok(Resolution {
@@ -80,7 +80,7 @@ struct Request<'a, H: ?Sized> {
     function: &'a Function,
     alias: &'a Alias,
     index: AliasIndex,
-    way: &'a Way,
+    way: &'a Routed,
 }
 
 /// What a key source gives.

@@ -1,17 +1,8 @@
 //! Step 1: from host and path to what is asked of which function.
 
-use super::{Headers, RequestHead, Unresolved, Via};
+use super::{Headers, RequestHead, Routed, Unresolved, Via};
 use crate::name::VersionId;
 use crate::table::{Domain, DomainIndex, DomainStage, Found, FunctionIndex, Pointed, RouteTarget, StageIndex, Table};
-
-/// What a request asks for.
-pub(super) struct Way {
-    pub(super) via: Via,
-    pub(super) function: FunctionIndex,
-    pub(super) stage: Option<StageIndex>,
-    pub(super) stage_bytes: u32,
-    pub(super) pointed: Pointed,
-}
 
 /// The header that names a qualifier.
 const QUALIFIER: &str = "x-weir-qualifier";
@@ -24,7 +15,7 @@ pub(super) fn find<H: Headers + ?Sized>(
     table: &Table,
     head: &RequestHead<'_, H>,
     host: &str,
-) -> Result<Way, Unresolved> {
+) -> Result<Routed, Unresolved> {
     if let Some(domain) = table.exact_host(host) {
         return through_domain(table, head, domain);
     }
@@ -45,7 +36,7 @@ fn through_domain<H: Headers + ?Sized>(
     table: &Table,
     head: &RequestHead<'_, H>,
     index: DomainIndex,
-) -> Result<Way, Unresolved> {
+) -> Result<Routed, Unresolved> {
     let domain = table.domain(index).ok_or(Unresolved::NoDomain)?;
     let (stage, path, bytes) = split_stage(table, domain, head.path).ok_or(Unresolved::NoStage(index))?;
     match domain.routes.find(path, head.method) {
@@ -82,7 +73,7 @@ fn through_route(
     target: RouteTarget,
     stage: Option<StageIndex>,
     stage_bytes: u32,
-) -> Result<Way, Unresolved> {
+) -> Result<Routed, Unresolved> {
     let index = target.function.ok_or(Unresolved::NoFunction(via))?;
     let function = table.function(index).ok_or(Unresolved::NoFunction(via))?;
     let stage = target.stage.or(stage);
@@ -94,7 +85,7 @@ fn through_route(
         }
         (None, None) => function.alias("$DEFAULT").map_or(Pointed::Missing, Pointed::Alias),
     };
-    Ok(Way { via, function: index, stage, stage_bytes, pointed })
+    Ok(Routed { via, function: index, stage, stage_bytes, pointed })
 }
 
 /// Qualifier and function of a host `<qualifier>--<function>.<base_domain>`.
@@ -109,7 +100,7 @@ fn directly<H: Headers + ?Sized>(
     head: &RequestHead<'_, H>,
     qualifier: &str,
     function: &str,
-) -> Result<Way, Unresolved> {
+) -> Result<Routed, Unresolved> {
     let public = table.config().base_domain.as_ref().is_some_and(|base| base.public);
     // Before anything is looked up: a refused client learns no names.
     if !public && !may_override(table, head) {
@@ -120,7 +111,7 @@ fn directly<H: Headers + ?Sized>(
         "latest" => Pointed::Version(VersionId::Latest),
         _ => point(table, index, qualifier),
     };
-    Ok(Way { via: Via::DirectHost, function: index, stage: None, stage_bytes: 0, pointed })
+    Ok(Routed { via: Via::DirectHost, function: index, stage: None, stage_bytes: 0, pointed })
 }
 
 /// What the header `x-weir-qualifier` points to, if the client may use it.

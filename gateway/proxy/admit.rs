@@ -17,7 +17,7 @@ use super::Proxy;
 use super::ctx::Ctx;
 use crate::clock;
 use crate::edge::Connection;
-use crate::live::{Destination, Served, Snapshot};
+use crate::live::{Destination, Served, Snapshot, Way};
 use crate::log::EndReason;
 use crate::metrics::Pick;
 use crate::policy::answer::Answer;
@@ -52,37 +52,57 @@ impl Proxy {
         let origin = Origin::of(peer, &snapshot.table.config().trusted_proxies, &request.headers);
         ctx.id = Some(RequestId::of(&origin, &request.headers, clock::unix(), rand::random()));
         ctx.origin = Some(origin);
-        let handed = connection.as_ref().and_then(|connection| connection.take_handed::<Served>());
+        let handed = connection.as_ref().and_then(|connection| connection.take_handed::<(Way, Served)>());
         ctx.port = connection.as_ref().map_or(0, |connection| self.ports[connection.listener]);
         ctx.connection = connection;
         if let Some(refusal) = self.refuse(request) {
             return Admission::Answer(refusal);
         }
-        let served = match handed {
-            Some(served) => served,
-            None => match resolve(&snapshot, request, origin.client) {
-                Ok(served) => served,
-                Err((unresolved, answer)) => {
-                    self.metrics.unresolved.inc(unresolved.as_str());
-                    return Admission::Answer(answer);
-                }
-            },
+        let head = head(request, origin.client);
+        let chosen = match handed {
+            Some((way, served)) => {
+                ctx.way = Some(way);
+                Ok(served)
+            }
+            None => self.choose(&snapshot, request, &head, ctx),
+        };
+        let served = match chosen {
+            Ok(served) => served,
+            Err(answer) => return Admission::Answer(answer),
         };
         if let Some(outcomes) = served.charged() {
             outcomes.drawn(ctx.worker);
         }
-        let answer = self.refuse_served(&snapshot, request, ctx, &served);
         let destination = Arc::clone(&served.destination);
-        ctx.served = Some(served);
-        match answer {
-            Some(answer) => Admission::Answer(answer),
-            None => {
-                destination.series.picked(pick(ctx.served.as_ref().expect("it was just put there")));
-                match destination.upstream.answers {
-                    Answers::Endpoints(_) => Admission::Forward,
-                    Answers::Response(_) => Admission::Fixed(destination),
-                }
-            }
+        let served = ctx.served.insert(served);
+        if let Some(answer) = refuse_served(request, served) {
+            return Admission::Answer(answer);
+        }
+        destination.series.picked(pick(served));
+        match destination.upstream.answers {
+            Answers::Endpoints(_) => Admission::Forward,
+            Answers::Response(_) => Admission::Fixed(destination),
+        }
+    }
+
+    /// The way in, then the version. What is refused in between draws nothing, so that the split stays exact.
+    fn choose(
+        &self,
+        snapshot: &Snapshot,
+        request: &RequestHeader,
+        head: &RequestHead<'_, HeaderMap>,
+        ctx: &mut Ctx,
+    ) -> Result<Served, Answer<'static>> {
+        let unresolved = |unresolved: Unresolved| {
+            self.metrics.unresolved.inc(unresolved.as_str());
+            unanswered(snapshot, head, unresolved)
+        };
+        let way = snapshot.route(head).map_err(unresolved)?;
+        let refusal = self.refuse_way(snapshot, request, ctx, &way);
+        let way = ctx.way.insert(way);
+        match refusal {
+            Some(refusal) => Err(refusal),
+            None => snapshot.choose(head, way).map_err(unresolved),
         }
     }
 
@@ -101,34 +121,26 @@ impl Proxy {
         length.filter(|length| *length > self.limits.body_bytes).map(|_| Answer::of(EndReason::BodyTooLarge))
     }
 
-    /// What is refused because of where it would go.
-    fn refuse_served(
+    /// What is refused because of the way it came in, whichever version would answer.
+    fn refuse_way(
         &self,
         snapshot: &Snapshot,
         request: &RequestHeader,
         ctx: &Ctx,
-        served: &Served,
+        way: &Way,
     ) -> Option<Answer<'static>> {
+        let domain = way.domain.as_ref()?;
         let tls = ctx.connection.as_ref().and_then(|connection| connection.tls.as_ref());
-        if let Some(domain) = &served.domain {
-            let host = without_port(host(request));
-            match tls {
-                None if domain.redirect_to_https && !told_https(request, ctx) => {
-                    let target = request.uri.path_and_query().map_or("/", |both| both.as_str());
-                    return Some(Answer::to_https(host, self.https_port, target));
-                }
-                // RFC 9110, 15.5.20: the handshake was made for a host with another certificate.
-                Some(tls) if self.is_misdirected(snapshot, &tls.sni, host) => {
-                    return Some(Answer::of(EndReason::Misdirected));
-                }
-                _ => {}
+        let host = without_port(host(request));
+        match tls {
+            None if domain.redirect_to_https && !told_https(request, ctx) => {
+                let target = request.uri.path_and_query().map_or("/", |both| both.as_str());
+                Some(Answer::to_https(host, self.https_port, target))
             }
+            // RFC 9110, 15.5.20: the handshake was made for a host with another certificate.
+            Some(tls) if self.is_misdirected(snapshot, &tls.sni, host) => Some(Answer::of(EndReason::Misdirected)),
+            _ => None,
         }
-        // Said here and not when the pick finds nothing, because pingora closes the connection then.
-        if served.destination.state.as_ref().is_some_and(|state| !state.healthy()) {
-            return Some(Answer::retry_after(EndReason::NoHealthy, 1));
-        }
-        lacks_trailers(request, &served.destination).then(|| Answer::of(EndReason::UpstreamProtocol))
     }
 
     fn is_misdirected(&self, snapshot: &Snapshot, sni: &str, host: &str) -> bool {
@@ -140,6 +152,15 @@ impl Proxy {
     }
 }
 
+/// What is refused because of the version that was chosen; it keeps its slot.
+fn refuse_served(request: &RequestHeader, served: &Served) -> Option<Answer<'static>> {
+    // Said here and not when the pick finds nothing, because pingora closes the connection then.
+    if served.destination.state.as_ref().is_some_and(|state| !state.healthy()) {
+        return Some(Answer::retry_after(EndReason::NoHealthy, 1));
+    }
+    lacks_trailers(request, &served.destination).then(|| Answer::of(EndReason::UpstreamProtocol))
+}
+
 /// Whether the request is a gRPC call, which ends in trailers, and the version cannot give any: HTTP/1.1 endpoints of
 /// pingora-proxy cannot.
 pub(super) fn lacks_trailers(request: &RequestHeader, destination: &Destination) -> bool {
@@ -148,24 +169,15 @@ pub(super) fn lacks_trailers(request: &RequestHeader, destination: &Destination)
         && matches!(&destination.upstream.answers, Answers::Endpoints(rendered) if rendered.protocol == Protocol::Http1)
 }
 
-fn resolve(
-    snapshot: &Snapshot,
-    request: &RequestHeader,
-    client: IpAddr,
-) -> Result<Served, (Unresolved, Answer<'static>)> {
-    let head = head(request, client);
-    snapshot.serve(&head).map_err(|unresolved| {
-        let answer = match unresolved {
-            Unresolved::BadHost | Unresolved::BadPath => Answer::of(EndReason::BadRequest),
-            Unresolved::MissingKey(..) => Answer::of(EndReason::MissingKey),
-            Unresolved::DirectHostRefused => Answer::of(EndReason::Denied),
-            Unresolved::MethodNotAllowed(domain) => {
-                Answer::no_method(allowed(&snapshot.table, &head, domain).join(", "))
-            }
-            _ => Answer::of(EndReason::NoRoute),
-        };
-        (unresolved, answer)
-    })
+/// What a request that goes nowhere is answered.
+fn unanswered(snapshot: &Snapshot, head: &RequestHead<'_, HeaderMap>, unresolved: Unresolved) -> Answer<'static> {
+    match unresolved {
+        Unresolved::BadHost | Unresolved::BadPath => Answer::of(EndReason::BadRequest),
+        Unresolved::MissingKey(..) => Answer::of(EndReason::MissingKey),
+        Unresolved::DirectHostRefused => Answer::of(EndReason::Denied),
+        Unresolved::MethodNotAllowed(domain) => Answer::no_method(allowed(&snapshot.table, head, domain).join(", ")),
+        _ => Answer::of(EndReason::NoRoute),
+    }
 }
 
 /// What routing looks at.

@@ -78,13 +78,14 @@ pub(super) fn sent(ctx: &mut Ctx) {
 
 /// Turns the client's head into the endpoint's.
 pub(super) fn write_head(session: &Session, head: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+    let way = ctx.way.as_ref().expect("the request was routed");
     let served = ctx.served.as_ref().expect("the request resolved");
     let destination = &served.destination;
     let Answers::Endpoints(rendered) = &destination.upstream.answers else { return Ok(()) };
     let client = session.req_header();
     let original = client.uri.path_and_query().map_or("/", |both| both.as_str());
     let path = client.uri.path();
-    let inner = served.rewritten.as_deref().unwrap_or_else(|| served.resolution.path(path));
+    let inner = way.rewritten.as_deref().unwrap_or_else(|| served.resolution.path(path));
     let target = target::target(original, &rendered.path_prefix, inner);
     // Compared with the bytes that would go out, not with what they were read as: an endpoint gets what was routed.
     if target.as_bytes() != head.raw_path() {
@@ -102,7 +103,7 @@ pub(super) fn write_head(session: &Session, head: &mut RequestHeader, ctx: &Ctx)
         function: destination.upstream.key.function.as_str(),
         qualifier: &destination.qualifier,
         version: destination.version(),
-        stage_variables: served.stage.as_ref().map(|stage| &stage.model.variables),
+        stage_variables: way.stage.as_ref().map(|stage| &stage.model.variables),
         dialects: &destination.function.dialects,
         version_edits: VersionEdits { remove, set, add },
         upstream_host,

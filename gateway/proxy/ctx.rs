@@ -7,7 +7,7 @@ use prometheus::IntGauge;
 
 use crate::clock;
 use crate::edge::{Connection, Cut, HeadWait};
-use crate::live::Served;
+use crate::live::{Served, Way};
 use crate::log::EndReason;
 use crate::outcomes::StandIn;
 use crate::policy::forwarded::Origin;
@@ -24,6 +24,8 @@ pub struct Ctx {
     pub(super) port: u16,
     pub(super) origin: Option<Origin>,
     pub(super) id: Option<RequestId>,
+    /// Its way in; unset when it has none.
+    pub(super) way: Option<Way>,
     /// Set once, by the one resolve of the request. The shield puts the spare into the place of the version.
     pub(super) served: Option<Served>,
     /// While a spare answers for a version that failed the request, which is charged with that already.
@@ -72,6 +74,7 @@ impl Ctx {
             port: 0,
             origin: None,
             id: None,
+            way: None,
             served: None,
             stand_in: None,
             attempt: Attempt::default(),

@@ -46,7 +46,7 @@ impl Proxy {
         let origin = ctx.origin.expect("request_filter saw the origin");
         let endpoint = ctx.attempt.pick.as_ref().map(|pick| pick.address().to_string());
         let tls = ctx.connection.as_ref().and_then(|connection| connection.tls.as_ref());
-        let served = ctx.served.as_ref();
+        let (way, served) = (ctx.way.as_ref(), ctx.served.as_ref());
         let received = ctx.connection.as_ref().and_then(|connection| connection.take_received_target());
         let (path, query) = match &received {
             Some(target) => split_query(target),
@@ -73,7 +73,7 @@ impl Proxy {
             bytes_out: ctx.sent_bytes,
             client: origin.client,
             peer: origin.peer,
-            route: served.and_then(|served| Some(served.route.as_ref()?.as_str())),
+            route: way.and_then(|way| Some(way.route.as_ref()?.as_str())),
             resolved: served.map(|served| Resolved {
                 function: served.destination.upstream.key.function.as_str(),
                 alias: served.destination.alias(),
@@ -82,7 +82,7 @@ impl Proxy {
                 reason: served.resolution.reason.as_str(),
                 position: served.resolution.reason.position().map(|number| (served.resolution.reason.as_str(), number)),
             }),
-            revision: served.map_or(0, |served| served.revision),
+            revision: way.map_or(0, |way| way.revision),
             endpoint: endpoint.as_deref(),
             attempts: ctx.attempts,
             reused: ctx.attempt.reused,

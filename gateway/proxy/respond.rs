@@ -46,7 +46,10 @@ fn edit(head: &mut ResponseHeader, ctx: &Ctx, received_by: Option<&'static str>)
     let response = ResponseContext {
         version: served.map(|served| served.destination.version()),
         shielded_from: served.and_then(Served::shielded_from),
-        version_header: served.is_some_and(|served| served.domain.as_ref().is_none_or(|domain| domain.version_header)),
+        version_header: ctx
+            .way
+            .as_ref()
+            .is_some_and(|way| way.domain.as_ref().is_none_or(|domain| domain.version_header)),
         dialects: served.map_or(&[], |served| &served.destination.function.dialects),
         request_id: ctx.request_id(),
         cookie: served.zip(key.as_deref()).and_then(|(served, key)| cookie(served, key, ctx.is_tls())),

@@ -103,8 +103,12 @@ impl<L: Lane> Lane for Resolving<L> {
         let no_headers: &[(&str, &str)] = &[];
         let client = stream.connection().client.ip();
         let head = RequestHead { method: "GET", host: HOST, path: "/first", query: None, headers: no_headers, client };
-        let served = self.live.load().serve(&head).unwrap();
-        stream.connection().hand_over(served);
+        {
+            let snapshot = self.live.load();
+            let way = snapshot.route(&head).unwrap();
+            let served = snapshot.choose(&head, &way).unwrap();
+            stream.connection().hand_over((way, served));
+        }
         self.next.serve(stream, shutdown).await;
     }
 }

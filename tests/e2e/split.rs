@@ -1,8 +1,10 @@
 //! Which version a request reaches.
 
 use crate::kit::client::{Client, get};
-use crate::kit::endpoint::Endpoint;
-use crate::kit::weir::Weir;
+use crate::kit::endpoint::{Answer, Endpoint};
+use crate::kit::eventually;
+use crate::kit::tls::Certificate;
+use crate::kit::weir::{PROCESS_TLS, Weir, folder};
 use crate::{HOST, shop};
 
 /// How many of `count` sequential requests reached version 2. Header and body must agree on each.
@@ -68,6 +70,133 @@ async fn unresolved_requests_take_no_slot() {
     // Had each refused request taken a slot, the rest would still be near half; the bound is what an exact split gives.
     assert!((24..=26).contains(&second), "{second} of 50");
     assert_eq!(one.seen().len() + two.seen().len(), 50);
+}
+
+/// Two hosts with a certificate each; the first one wants https, and has a route whose rewrite can fail.
+fn redirecting(one: &Endpoint, two: &Endpoint) -> String {
+    let live = shop(&[one, two], "{1: 50, 2: 50}");
+    let functions = live.split("domains:").next().expect("there is something before the domains");
+    format!(
+        "{functions}domains:
+  {HOST}:
+    certificate: {{cert: shop.crt, key: shop.key}}
+    https: redirect
+    routes: [{{path: /*, to: 'shop:prod'}}, {{path: /dots/*, to: 'shop:prod', rewrite: /.*}}]
+  api.example.com: {{certificate: {{cert: api.crt, key: api.key}}, routes: [{{path: /*, to: 'shop:prod'}}]}}
+"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_before_a_version_is_drawn_draws_nothing() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let (folder, shop, api) = (folder(), Certificate::new(HOST), Certificate::new("api.example.com"));
+    shop.write(folder.path(), "shop");
+    api.write(folder.path(), "api");
+    let weir = Weir::start_in(folder, PROCESS_TLS, &redirecting(&one, &two)).await;
+    let https = weir.https.expect("there is a TLS listener");
+    let mut plain = Client::connect(weir.http).await;
+    let mut client = Client::connect_tls(https, HOST, shop.client(&["http/1.1"])).await;
+    let mut second = 0;
+    for served in 1..=200i32 {
+        // In an order that has nothing to do with that of the slots.
+        if served % 2 == 0 {
+            let redirect = plain.get(HOST, "/").await;
+            assert_eq!((redirect.status, redirect.version()), (308, ""), "no version was drawn");
+        }
+        if served % 3 == 0 {
+            let misdirected = client.get("api.example.com", "/").await;
+            assert_eq!((misdirected.status, misdirected.version()), (421, ""));
+        }
+        if served % 5 == 0 {
+            let mut client = Client::connect_tls(https, HOST, shop.client(&["http/1.1"])).await;
+            assert_eq!(client.get(HOST, "/dots/").await.status, 400, "the rewrite makes `/.` of it");
+        }
+        if served % 7 == 0 {
+            let mut client = Client::connect_tls(https, HOST, shop.client(&["http/1.1"])).await;
+            client.send(format!("TRACE / HTTP/1.1\r\nhost: {HOST}\r\n\r\n")).await;
+            assert_eq!(client.response("TRACE").await.status, 405);
+        }
+        second += second_of(&mut client, 1).await as i32;
+        assert!((2 * second - served).abs() <= 1, "{second} of {served} at 50/50");
+    }
+    assert_eq!(one.seen().len() + two.seen().len(), 200);
+    let lines = eventually("lines of all", async || Some(weir.access_log()).filter(|lines| lines.len() == 434)).await;
+    let redirected = lines.iter().find(|line| line["status"] == 308).expect("redirects have their lines");
+    assert_eq!((&redirected["route"], &redirected["slot"]), (&"/*".into(), &serde_json::Value::Null), "{redirected}");
+}
+
+/// The versions that an alias's slots were drawn for, in their order, as soon as there are `count`.
+async fn drawn(weir: &Weir, alias: &str, count: usize) -> Vec<(u64, String)> {
+    let draws = async || {
+        let log = weir.access_log();
+        let of_alias = log.iter().filter(|line| line["alias"] == alias);
+        let draws = of_alias.filter_map(|line| {
+            let version = if line["shielded_from"].is_string() { &line["shielded_from"] } else { &line["version"] };
+            Some((line["slot"].as_u64()?, version.as_str()?.to_owned()))
+        });
+        let mut draws: Vec<_> = draws.collect();
+        draws.sort_unstable();
+        (draws.len() == count).then_some(draws)
+    };
+    eventually(&format!("{count} requests that drew a slot of {alias}"), draws).await
+}
+
+/// A version keeps the slots of which the answer is a 503, a shield's or a fallback's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_version_keeps_its_slots() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let unavailable = Answer::Raw(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n".to_vec());
+    let failed = Answer::Raw(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n".to_vec());
+    two.on("/shielded", Answer::Cycle(vec![Answer::Name, failed], std::sync::Arc::default()));
+    let live = format!(
+        "functions:
+  shop:
+    versions:
+      1: 'http://{}'
+      2: {{endpoints: ['{}'], retries: {{attempts: 0}}, health: {{path: /healthz, every: 100ms, fall: 1, rise: 1}}}}
+    aliases:
+      prod: {{split: {{1: 50, 2: 50}}, shield: any-5xx, on_unhealthy: fallback}}
+      strict: {{split: {{1: 50, 2: 50}}, on_unhealthy: fail}}
+domains:
+  {HOST}: shop:prod
+  strict.example.com: shop:strict
+",
+        one.address, two.address
+    );
+    let weir = Weir::start(&live).await;
+    let healthy = async |count: f64| {
+        let labels = [("function", "shop"), ("version", "2")];
+        let is = async || weir.metric("weir_endpoints_healthy", &labels).await.filter(|value| *value == count);
+        eventually(&format!("version 2 has {count} healthy endpoints"), is).await;
+    };
+    let mut client = Client::connect(weir.http).await;
+    let (mut refused, mut asked) = (0, 0);
+    for round in 0..6 {
+        two.on("/healthz", if round % 2 == 0 { Answer::Name } else { unavailable.clone() });
+        healthy(if round % 2 == 0 { 1.0 } else { 0.0 }).await;
+        for _ in 0..25 {
+            let path = if round % 2 == 0 { "/shielded" } else { "/" };
+            assert_eq!(client.get(HOST, path).await.status, 200, "shielded, or answered by the spare");
+            refused += usize::from(client.get("strict.example.com", "/").await.status == 503);
+            asked += 1;
+        }
+    }
+    assert!(refused > 25, "{refused} of {asked}, half of the time at every second slot");
+    for alias in ["prod", "strict"] {
+        let draws = drawn(&weir, alias, asked).await;
+        let first = draws[0].0;
+        let mut second = 0;
+        for (number, (slot, version)) in (1..).zip(&draws) {
+            assert_eq!(*slot, first + number - 1, "{alias}: a slot was drawn in vain");
+            second += i64::from(version == "2");
+            assert!((2 * second - number as i64).abs() <= 1, "{alias}: {second} of {number} at 50/50");
+        }
+    }
+    for reason in ["shield", "fallback"] {
+        let labels = [("alias", "prod"), ("version", "1"), ("reason", reason)];
+        assert!(weir.metric("weir_picks_total", &labels).await > Some(10.0), "the spare answered as a {reason}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
