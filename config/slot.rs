@@ -126,10 +126,19 @@ pub struct Slots {
     sequence: Arc<SlotSequence>,
     /// One slot that goes to another part than the sequence says.
     exchange: Exchange,
-    start: u64,
+    start: Start,
     /// What each part is owed all along, beside what it is owed by the sequence.
     base: Box<[i32]>,
     split: Split,
+}
+
+/// Where a cursor can begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// At any period of so many slots: nothing is owed at the start of each.
+    Period(u64),
+    /// Only here, where what was owed before the change of weights is owed.
+    Cursor(u64),
 }
 
 /// At cursor `at` (`u64::MAX`: never), part `to` gets the slot of part `from`.
@@ -145,13 +154,11 @@ impl Exchange {
 }
 
 impl Slots {
-    /// An alias to which nothing is owed. `sequence` is that of the split's weights; `seed` decides at which of its
-    /// periods the alias starts: give each alias another one.
+    /// An alias to which nothing is owed. `sequence` is that of the split's weights.
     #[must_use]
-    pub fn fresh(split: &Split, sequence: Arc<SlotSequence>, seed: u64) -> Self {
+    pub fn fresh(split: &Split, sequence: Arc<SlotSequence>) -> Self {
         debug_assert_eq!(*sequence.weights, *split.weights(), "the sequence is that of the split");
-        let period = period(&sequence.weights) as u64;
-        let start = seed % (sequence.len() as u64 / period) * period;
+        let start = Start::Period(period(&sequence.weights) as u64);
         Self {
             sequence,
             exchange: Exchange::NONE,
@@ -177,7 +184,7 @@ impl Slots {
         let owed = owed.at_start_of(split);
         let above_zero: Vec<usize> = (0..owed.len()).filter(|&i| split.parts()[i].1 > Weight::ZERO).collect();
         match above_zero[..] {
-            _ if owed.iter().all(|&owed| owed == 0) => Self::fresh(split, sequence(), seed),
+            _ if owed.iter().all(|&owed| owed == 0) => Self::fresh(split, sequence()),
             [a, b] => Self::carried_by_two(split, (a, b), owed[a], sequence(), seed),
             _ => Self::carried_by_many(split, &owed, seed),
         }
@@ -222,7 +229,7 @@ impl Slots {
         };
         let mut base = vec![0; split.parts().len()];
         (base[a], base[b]) = (rounded, -rounded);
-        Self { sequence, exchange, start, base: base.into(), split: split.clone() }
+        Self { sequence, exchange, start: Start::Cursor(start), base: base.into(), split: split.clone() }
     }
 
     /// A sequence of its own that begins with as much of what is owed as can be carried.
@@ -231,13 +238,30 @@ impl Slots {
         let mut carried = quarters.map(|n| balanced(owed.iter().map(|owed| owed * n / 4).collect()));
         let begun = carried.find_map(|base| Some((SlotSequence::continuing(split, &base, seed)?, base)));
         let (sequence, base) = begun.expect("Tijdeman: from nothing owed it is always possible");
-        Self { sequence: sequence.into(), exchange: Exchange::NONE, start: 0, base: base.into(), split: split.clone() }
+        Self {
+            sequence: sequence.into(),
+            exchange: Exchange::NONE,
+            start: Start::Cursor(0),
+            base: base.into(),
+            split: split.clone(),
+        }
     }
 
-    /// The first value of the cursor.
+    /// The first value of the cursor, from a uniform random number.
+    ///
+    /// Where nothing is owed it is the start of a random period. If it were always the same one, gateways that live for
+    /// less than a period would all draw its first slots and no others: at 1 % and 60 requests each, a rare version would
+    /// get a request of every life, or of none. Far below 1 % there are few periods to choose from (16 of 1 000 slots at
+    /// 0.1 %), so that the share over many short lives is only roughly right there.
     #[must_use]
-    pub fn start(&self) -> u64 {
-        self.start
+    pub fn start(&self, random: u64) -> u64 {
+        match self.start {
+            Start::Period(period) => {
+                let periods = self.sequence.len() as u64 / period;
+                ((u128::from(random) * u128::from(periods)) >> 64) as u64 * period
+            }
+            Start::Cursor(start) => start,
+        }
     }
 
     /// The index, in the parts of the split, that the request with this cursor goes to.
@@ -424,14 +448,46 @@ mod tests {
         assert_eq!(sequence(1).len(), 16_400);
     }
 
+    /// How many of the first `requests` of `lives` gateways, each of which begins anew, go to the second version; and the
+    /// fewest and the most of one life.
+    fn over_lives(split: &Split, lives: u64, requests: u64) -> (usize, usize, usize) {
+        let slots = Slots::fresh(split, SlotSequence::new(split, 7).into());
+        let each = (0..lives).map(|life| {
+            let start = slots.start(life.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            (start..start + requests).filter(|&cursor| slots.at(cursor) == 1).count()
+        });
+        each.fold((0, usize::MAX, 0), |(all, least, most), count| (all + count, least.min(count), most.max(count)))
+    }
+
     #[test]
-    fn aliases_start_at_different_periods_of_one_sequence() {
-        let split = split(&[9500, 500]);
-        let shared = Arc::new(SlotSequence::new(&split, 0));
-        let slots: Vec<Slots> = (0..100).map(|seed| Slots::fresh(&split, shared.clone(), seed * 0x9e37_79b9)).collect();
-        let starts: std::collections::BTreeSet<u64> = slots.iter().map(Slots::start).collect();
-        assert!(starts.len() > 50 && starts.iter().all(|start| start % 20 == 0));
-        assert!(slots.iter().all(|slots| slots.owed(slots.start()).parts() == [(v(1), 0), (v(2), 0)]));
+    fn a_rare_version_gets_its_share_of_many_short_lives() {
+        let (all, least, most) = over_lives(&split(&[9900, 100]), 1_000, 60);
+        assert!((500..=700).contains(&all), "{all} of 60 000 requests at 1 %");
+        assert_eq!((least, most), (0, 1), "of 60 requests at 1 %");
+        let (all, ..) = over_lives(&split(&[9950, 50]), 1_000, 100);
+        assert!((375..=625).contains(&all), "{all} of 100 000 requests at 0.5 %");
+        let (all, ..) = over_lives(&split(&[7000, 100, 2000, 900]), 1_000, 60);
+        assert!((500..=700).contains(&all), "{all} of 60 000 requests at 1 % beside three others");
+    }
+
+    #[test]
+    fn the_first_hundred_requests_of_every_life_are_exact_at_95_5() {
+        let (all, least, most) = over_lives(&split(&[9500, 500]), 1_000, 100);
+        assert_eq!((all, least, most), (5_000, 5, 5));
+    }
+
+    #[test]
+    fn every_start_is_a_whole_period_where_nothing_is_owed() {
+        for weights in SOME {
+            let split = split(weights);
+            let slots = Slots::fresh(&split, SlotSequence::new(&split, 0).into());
+            let len = slots.sequence.len() as u64;
+            for random in [0, 1, u64::MAX / 3, u64::MAX / 2, u64::MAX] {
+                let start = slots.start(random);
+                assert!(start < len, "{weights:?}: {start}");
+                assert!(slots.owed(start).parts().iter().all(|part| part.1 == 0), "{weights:?}: {start}");
+            }
+        }
     }
 
     /// An alias through changes of weights, with a plain count of what it owes since the first of them.
@@ -439,12 +495,14 @@ mod tests {
         slots: Slots,
         cursor: u64,
         owed: Vec<i32>,
+        /// Where cursors that may begin at any period do.
+        random: u64,
     }
 
     impl Life {
         fn begin(split: &Split, seed: u64) -> Self {
-            let slots = Slots::fresh(split, SlotSequence::new(split, seed).into(), seed);
-            Self { cursor: slots.start(), slots, owed: vec![0; split.parts().len()] }
+            let slots = Slots::fresh(split, SlotSequence::new(split, seed).into());
+            Self { cursor: slots.start(seed), slots, owed: vec![0; split.parts().len()], random: seed }
         }
 
         /// Takes requests and says by how much the worst version was off at any time.
@@ -465,7 +523,7 @@ mod tests {
         fn shift(&mut self, split: &Split, seed: u64) {
             let owed = self.slots.owed(self.cursor);
             self.slots = Slots::carried(split, &owed, seed, || SlotSequence::new(split, seed % 3).into());
-            self.cursor = self.slots.start();
+            self.cursor = self.slots.start(self.random);
         }
     }
 

@@ -152,7 +152,7 @@ impl Sequences {
                 let slots = Slots::carried(split, &slots.owed(cursor), seed, || self.sequence(split));
                 (Some(slots), true)
             }
-            None => (Some(Slots::fresh(split, self.sequence(split), seed)), true),
+            None => (Some(Slots::fresh(split, self.sequence(split))), true),
         }
     }
 

@@ -298,10 +298,10 @@ impl Publisher {
             for index in function.aliases() {
                 let alias = Arc::clone(next.table.alias(index).expect("an alias of a function is in its table"));
                 let kept = before.cursor(index).filter(|_| !restarted.contains(&index));
-                let cursor = alias
-                    .slots
-                    .as_ref()
-                    .map(|slots| kept.cloned().unwrap_or_else(|| Arc::new(Cursor(AtomicU64::new(slots.start())))));
+                let cursor = alias.slots.as_ref().map(|slots| {
+                    let fresh = || Arc::new(Cursor(AtomicU64::new(slots.start(rand::random()))));
+                    kept.cloned().unwrap_or_else(fresh)
+                });
                 let destinations = self.destinations(before, next, &function, &alias);
                 next.aliases.put(index.get(), Arc::new(AliasState { cursor, destinations }));
             }

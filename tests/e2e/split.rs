@@ -200,6 +200,40 @@ domains:
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_start_begins_at_another_place_of_the_sequence() {
+    const LIVES: usize = 5;
+    const ALIASES: usize = 30;
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let aliases: String = (0..ALIASES).map(|n| format!("      a{n}: {{1: 90, 2: 10}}\n")).collect();
+    let domains: String = (0..ALIASES).map(|n| format!("  a{n}.example.com: shop:a{n}\n")).collect();
+    let (one_at, two_at) = (one.address, two.address);
+    let live = format!(
+        "functions:\n  shop:\n    versions: {{1: 'http://{one_at}', 2: 'http://{two_at}'}}\n    aliases:\n      \
+         prod: {{1: 95, 2: 5}}\n{aliases}domains:\n  {HOST}: shop:prod\n{domains}"
+    );
+    let mut weir = Weir::start(&live).await;
+    let mut lives = Vec::new();
+    for life in 0..LIVES {
+        if life > 0 {
+            weir = Weir::again(weir.killed().await).await;
+        }
+        let mut client = Client::connect(weir.http).await;
+        assert_eq!(second_of(&mut client, 100).await, 5, "the first hundred of life {life} at 95/5");
+        let mut versions = Vec::new();
+        for n in 0..ALIASES {
+            for _ in 0..4 {
+                versions.push(client.get(&format!("a{n}.example.com"), "/").await.version() == "2");
+            }
+        }
+        lives.push(versions);
+    }
+    let rare = lives.iter().flatten().filter(|is_second| **is_second).count();
+    // 600 requests; 60 on average, with a standard deviation of 6.
+    assert!((25..=95).contains(&rare), "{rare} of 600 at 10 %");
+    assert!(lives[1..].iter().all(|life| *life != lives[0]), "a restart went back to the same slots");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn unknown_hosts_reach_nobody() {
     let (weir, endpoint) = crate::one().await;
     let response = get(weir.http, "other.example.com", "/").await;
