@@ -319,12 +319,11 @@ impl Unresolved {
             Self::MissingKey(..) => "missing_key",
         }
     }
-}
 
-/// What a client is told; it names nothing of the configuration.
-impl fmt::Display for Unresolved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    /// One sentence for clients and operators; it names nothing of the configuration.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
             Self::BadHost => "the request has no valid host",
             Self::BadPath => "the path is not absolute, or has a `.` or `..` segment",
             Self::NoDomain => "no domain is configured for this host",
@@ -336,6 +335,12 @@ impl fmt::Display for Unresolved {
             Self::NoAlias(..) => "there is no such alias",
             Self::NoVersion(..) => "there is no such version",
             Self::MissingKey(..) => "the request has no routing key",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.sentence())
     }
 }

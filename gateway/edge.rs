@@ -12,7 +12,7 @@
 //! - `transport`: the socket below, with or without TLS, and how it is left
 //! - `writer`: the way out, gathered into few writes
 //! - [`head`]: the request head of HTTP/1, as the transport looks at it
-//! - [`refusal`]: why a client was turned away
+//! - [`refuse`]: the answer to a client that no lane has seen
 //! - [`connection`]: what is known about a connection, reachable from every request on it
 //! - [`deadline`]: how long a request may wait for the head of its answer
 //! - [`load`]: who is here; caps and what draining waits for
@@ -29,7 +29,7 @@ pub mod head;
 pub mod load;
 pub mod proxied;
 pub mod proxy_protocol;
-pub mod refusal;
+pub mod refuse;
 pub mod stream;
 pub mod tls;
 mod transport;
@@ -45,11 +45,13 @@ use config::model::Limits;
 use ipnet::IpNet;
 use pingora_core::server::ShutdownWatch;
 
+pub use crate::policy::refusal::Refusal;
+
 pub use accept::{bind, serve_listener};
 pub use connection::{ClientProtocol, Connection, Tls};
 pub use deadline::{Cut, HeadWait};
 pub use load::Load;
-pub use refusal::Refusal;
+pub use refuse::RefusedHead;
 pub use stream::EdgeStream;
 
 /// What serves a connection.
@@ -69,6 +71,8 @@ pub trait Observer: Send + Sync + 'static {
     fn closed(&self, _listener: usize, _protocol: ClientProtocol) {}
     /// The transport turned a client, or one of its requests, away.
     fn refused(&self, _refusal: Refusal) {}
+    /// The transport refused the head of a request, and answered it. Called after [`refused`](Self::refused).
+    fn refused_head(&self, _head: &RefusedHead<'_>) {}
     /// A TLS handshake ended; a failed one is also refused.
     fn handshake(&self, _outcome: Result<(), Refusal>) {}
 }

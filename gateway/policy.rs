@@ -9,9 +9,12 @@
 
 pub mod answer;
 pub mod context;
+pub mod exchange;
 pub mod forwarded;
 pub mod headers;
+pub mod hop;
 pub mod outcome;
+pub mod refusal;
 pub mod retry;
 pub mod shield;
 pub mod target;

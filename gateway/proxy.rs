@@ -1,28 +1,24 @@
 //! The lane of pingora-proxy: HTTP/2, and HTTP/1 for as long as there is no other lane for it.
 //!
-//! The hooks stand in the order in which pingora calls them, each a few lines; what they do is in the modules below.
-//! Nothing before `upstream_peer` awaits anything but the client.
+//! The hooks stand in the order in which pingora calls them, each a few lines: a translation of
+//! [`policy::exchange`](crate::policy::exchange), which decides. Nothing before `upstream_peer` awaits anything but the client.
 //!
-//! - [`admit`]: the request's head -> where it goes, or an answer of our own
-//! - [`attempt`]: one attempt at an endpoint, and whether another one follows
-//! - [`peer`], [`fault`]: an endpoint as pingora wants it, and whose fault an error is
-//! - [`charge`]: which version a request's outcome counts for, and whether another one answers instead
-//! - [`respond`]: heads of answers, and answers of our own
-//! - [`record`]: metrics and the access log
+//! - [`attempt`]: one attempt at an endpoint
+//! - [`respond`]: heads of answers, answers of our own, the end of a request
+//! - [`view`]: pingora's heads and connections, as policy reads them
+//! - [`fault`]: pingora's errors, and whose fault they are
 //! - [`ctx`]: what a request carries from hook to hook
-//! - [`check`]: active checks over this lane's connections
+//! - [`peer`], [`check`]: endpoints as pingora wants them, and how they are checked
 
-mod admit;
 mod attempt;
-mod charge;
 mod check;
 mod ctx;
 mod fault;
 mod peer;
-mod record;
 mod respond;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -30,22 +26,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use config::model::Limits;
 use config::table::Answers;
 use http::HeaderMap;
+use http::header::EXPECT;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::HttpPeer;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::server::configuration::ServerConf;
-use pingora_core::{Error, ErrorType, Result};
+use pingora_core::{Error, Result};
 
-use crate::live::Live;
-use crate::log::{AccessLog, EndReason};
-use crate::metrics::Metrics;
+use crate::edge::Connection;
 use crate::policy::answer::Answer;
-use admit::Admission;
+use crate::policy::exchange::{Admission, Handed, Reached, Worker};
+use crate::policy::refusal::Refusal;
 use ctx::Ctx;
 
 pub use check::LaneChecker;
@@ -57,22 +52,10 @@ const POOL: usize = 4096;
 /// What the lane needs of the gateway.
 #[derive(Clone)]
 pub struct Proxy {
-    /// Where requests go.
-    pub live: Arc<Live>,
-    /// Where they are counted.
-    pub metrics: Arc<Metrics>,
-    /// Where they are written down.
-    pub access: AccessLog,
-    /// Bounds on what clients may send.
-    pub limits: Limits,
-    /// Port of each listener.
-    pub ports: Arc<[u16]>,
-    /// Port of the first TLS listener, for redirects to https.
-    pub https_port: u16,
+    /// What all exchanges of this worker share.
+    pub worker: Worker,
     /// Endpoints as pingora wants them.
     pub peers: Arc<Peers>,
-    /// Which of the workers this is, from 0.
-    pub worker: usize,
 }
 
 /// The application for one worker, with a pool of connections of its own.
@@ -87,12 +70,33 @@ pub fn application(proxy: Proxy) -> HttpProxy<Proxy> {
     pingora::proxy::http_proxy(&Arc::new(conf), proxy)
 }
 
+impl Proxy {
+    /// Decides what happens to a request, and puts into `ctx` who sent it. Nothing here awaits.
+    fn admit(&self, session: &mut Session, ctx: &mut Ctx) -> Admission {
+        ctx.connection = Connection::of(session);
+        session.set_write_timeout(Some(self.worker.limits.body_timeout));
+        if session.req_header().headers.contains_key(EXPECT) {
+            // The endpoint's 100 comes before the body has ended, which is no reason to close the connection.
+            session.set_close_on_response_before_downstream_finish(false);
+        }
+        let handed = ctx.connection.as_ref().and_then(|connection| connection.take_handed::<Handed>());
+        if let Some(Handed { received, resolved }) = handed {
+            ctx.received = Some(received);
+            return Admission::Forward(resolved);
+        }
+        let (client, head) = (view::client(ctx.connection.as_deref()), view::head(session.req_header()));
+        let snapshot = self.worker.live.load();
+        let received = ctx.received.insert(self.worker.receive(&snapshot, &client, &head));
+        self.worker.admit(&snapshot, received, &client, &head)
+    }
+}
+
 #[async_trait]
 impl ProxyHttp for Proxy {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
-        Ctx::new(self.worker)
+        Ctx::default()
     }
 
     /// None: each module costs every request a box and dynamic calls.
@@ -100,17 +104,25 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         match self.admit(session, ctx) {
-            Admission::Forward => Ok(false),
-            Admission::Answer(answer) => self.answer(session, ctx, answer).await.map(|()| true),
-            Admission::Fixed(destination) => {
+            Admission::Forward(resolved) => {
+                ctx.reached = Reached::Version(resolved);
+                Ok(false)
+            }
+            Admission::Fixed(resolved) => {
+                let destination = Arc::clone(&resolved.served.destination);
+                ctx.reached = Reached::Version(resolved);
                 let Answers::Response(response) = &destination.upstream.answers else { return Ok(false) };
                 self.answer(session, ctx, Answer::fixed(response)).await.map(|()| true)
+            }
+            Admission::Answer(answer, reached) => {
+                ctx.reached = reached;
+                self.answer(session, ctx, answer).await.map(|()| true)
             }
         }
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        attempt::begin(session, ctx, &self.peers)
+        self.begin(session, ctx)
     }
 
     async fn connected_to_upstream(
@@ -127,7 +139,7 @@ impl ProxyHttp for Proxy {
     }
 
     fn fail_to_connect(&self, session: &mut Session, _: &HttpPeer, ctx: &mut Ctx, error: Box<Error>) -> Box<Error> {
-        attempt::failed(session, ctx, error, false)
+        attempt::failed(session, ctx, error)
     }
 
     async fn upstream_request_filter(
@@ -136,7 +148,7 @@ impl ProxyHttp for Proxy {
         head: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        attempt::write_head(session, head, ctx)?;
+        self.write_head(session, head, ctx)?;
         if session.as_downstream_mut().is_body_done() {
             attempt::sent(ctx);
         }
@@ -151,9 +163,8 @@ impl ProxyHttp for Proxy {
         ctx: &mut Ctx,
     ) -> Result<()> {
         ctx.body_bytes += body.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        if ctx.body_bytes > self.limits.body_bytes {
-            ctx.end = Some(EndReason::BodyTooLarge);
-            return Error::e_explain(ErrorType::HTTPStatus(413), "request body over limits.body_bytes");
+        if ctx.body_bytes > self.worker.limits.body_bytes {
+            return Err(attempt::refused(ctx, Refusal::BodyTooLarge));
         }
         // cloudflare/pingora issue 935: an HTTP/2 body that ends in an empty DATA frame would be ended twice towards an
         // HTTP/1.1 endpoint, and the second end would be read as the start of the next request.
@@ -176,7 +187,9 @@ impl ProxyHttp for Proxy {
     }
 
     fn upstream_response_trailer_filter(&self, _: &mut Session, trailers: &mut HeaderMap, ctx: &mut Ctx) -> Result<()> {
-        charge::trailers(trailers, ctx);
+        if let Some(answered) = &mut ctx.answered {
+            answered.trailers(trailers);
+        }
         Ok(())
     }
 
@@ -201,9 +214,9 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         error: Box<Error>,
         ctx: &mut Ctx,
-        reused: bool,
+        _: bool,
     ) -> Box<Error> {
-        attempt::failed(session, ctx, error, reused)
+        attempt::failed(session, ctx, error)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {

@@ -146,7 +146,7 @@ impl Started {
     ) -> Result<(Self, Option<AccessThread>), Failure> {
         let live = Arc::new(Live::default());
         let listeners: Vec<String> = process.listeners.iter().map(|listener| listener.address.to_string()).collect();
-        let refusals = Refusal::ALL.map(Refusal::as_str);
+        let refusals = Refusal::words();
         let metrics = Arc::new(Metrics::new(&Labels {
             listeners: &listeners,
             refused: &refusals,

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
 use super::load::Admission;
+use super::refuse::RefusalResponse;
 use super::transport::Transport;
 use super::{ClientProtocol, Connection, EdgeStream, Entrance, Lane, Refusal, Tls, proxy_protocol, tls};
 
@@ -122,11 +123,11 @@ fn welcome<L: Lane>(
 fn turn_away(tcp: &TcpStream, refusal: Refusal, entrance: &Entrance) {
     entrance.edge.observer.refused(refusal);
     if entrance.tls.is_none()
-        && let Some(response) = refusal.response()
+        && let Some(response) = RefusalResponse::of(refusal)
     {
         // A fresh socket has room for it. What the client has sent is taken, or closing would reset the connection and the
         // answer with it. If any of this fails, the client is just gone.
-        let _ = tcp.try_write(&response);
+        let _ = tcp.try_write(&response.bytes);
         let _ = socket2::SockRef::from(tcp).shutdown(std::net::Shutdown::Write);
         let _ = tcp.try_read(&mut [0; 4096]);
     }

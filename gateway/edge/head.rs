@@ -9,7 +9,7 @@ use std::ops::Range;
 use config::model::Limits;
 use config::target::RequestTarget;
 
-use super::Refusal;
+use crate::policy::refusal::Refusal;
 
 /// A whole head.
 #[derive(Debug, Clone, PartialEq, Eq)]

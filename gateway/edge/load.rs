@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::Refusal;
+use crate::policy::refusal::Refusal;
 
 const SHARDS: usize = 16;
 

@@ -27,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::head::{self, Body, Head, Scan};
+use super::refuse::{RefusalResponse, RefusedHead};
 use super::transport::{Remains, Transport};
 use super::writer::Writer;
 use super::{ClientProtocol, Connection, Edge, Refusal};
@@ -210,8 +211,15 @@ impl EdgeStream {
     }
 
     async fn refuse(&mut self, refusal: Refusal) {
-        let Some(response) = refusal.response() else { return };
-        if self.write_all(&response).await.is_ok()
+        let Some(response) = RefusalResponse::of(refusal) else { return };
+        self.edge.observer.refused_head(&RefusedHead {
+            connection: &self.connection,
+            refusal,
+            request_id: response.request_id.as_bytes(),
+            received: &self.unread,
+            bytes_out: response.body,
+        });
+        if self.write_all(&response.bytes).await.is_ok()
             && self.flush().await.is_ok()
             && let Some(remains) = self.take_remains()
         {

@@ -100,6 +100,34 @@ impl EndReason {
             Self::UpstreamTimeout => "UT",
         }
     }
+
+    /// The name as error answers write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "Answered",
+            Self::Fixed => "Fixed",
+            Self::Redirected => "Redirected",
+            Self::BadRequest => "BadRequest",
+            Self::MissingKey => "MissingKey",
+            Self::Denied => "Denied",
+            Self::NoRoute => "NoRoute",
+            Self::NoMethod => "NoMethod",
+            Self::SlowClient => "SlowClient",
+            Self::BodyTooLarge => "BodyTooLarge",
+            Self::TargetTooLong => "TargetTooLong",
+            Self::Misdirected => "Misdirected",
+            Self::HeadTooLarge => "HeadTooLarge",
+            Self::ClientLeft => "ClientLeft",
+            Self::Internal => "Internal",
+            Self::ConnectFailed => "ConnectFailed",
+            Self::UpstreamReset => "UpstreamReset",
+            Self::UpstreamProtocol => "UpstreamProtocol",
+            Self::NoHealthy => "NoHealthy",
+            Self::Overloaded => "Overloaded",
+            Self::UpstreamTimeout => "UpstreamTimeout",
+        }
+    }
 }
 
 #[cfg(test)]

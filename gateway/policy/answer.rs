@@ -2,23 +2,35 @@
 //!
 //! A client learns what it can act on and nothing of what is inside: no endpoint, no address, no library's words. The
 //! code of the end reason is in the body, in `Proxy-Status` (RFC 9209) and in the access log, so that the three are
-//! found by one word.
+//! found by one word. Status and words of refusals come from [the table](super::refusal).
 
 use std::borrow::Cow;
+use std::io::Write;
 
 use config::model::FixedResponse;
 
 use super::headers::PSEUDONYM;
+use super::refusal::{Refusal, Told};
 use crate::log::EndReason;
+
+/// Methods that are named where no route could take the request's own.
+pub const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// An answer of Weir's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer<'a> {
-    /// Why; decides status and text, except for fixed responses.
-    pub end: EndReason,
-    extra: Extra<'a>,
+pub struct Answer<'a>(Kind<'a>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind<'a> {
+    Refused(Refusal, Extra<'a>),
+    /// To this URL.
+    Redirect(String),
+    Fixed(&'a FixedResponse),
+    /// The answer to `OPTIONS *`: what the gateway as a whole takes (RFC 9110, section 9.3.7).
+    Methods,
 }
 
+/// A field that a refusal adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Extra<'a> {
     None,
@@ -26,9 +38,6 @@ enum Extra<'a> {
     Allow(Cow<'a, str>),
     /// Seconds for `Retry-After`.
     RetryAfter(u32),
-    /// Target of the redirect.
-    Location(String),
-    Fixed(&'a FixedResponse),
 }
 
 /// An answer ready to be sent. Response edits still apply on top.
@@ -43,22 +52,21 @@ pub struct Reply<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// The refusal or failure of this reason; a reason that is neither is our own fault, 500.
+    /// The answer to a request that is refused, or failed, for this reason.
     #[must_use]
-    pub fn of(end: EndReason) -> Self {
-        Self { end, extra: Extra::None }
+    pub fn of(refusal: Refusal) -> Self {
+        let extra = match refusal {
+            Refusal::Connect | Refusal::Trace => Extra::Allow(METHODS.into()),
+            Refusal::NoHealthy | Refusal::Overloaded => Extra::RetryAfter(1),
+            _ => Extra::None,
+        };
+        Self(Kind::Refused(refusal, extra))
     }
 
     /// 405, naming the methods that would be right.
     #[must_use]
-    pub fn no_method(allow: impl Into<Cow<'a, str>>) -> Self {
-        Self { end: EndReason::NoMethod, extra: Extra::Allow(allow.into()) }
-    }
-
-    /// 503 (no healthy endpoint, overload) that says when to come back.
-    #[must_use]
-    pub fn retry_after(end: EndReason, seconds: u32) -> Self {
-        Self { end, extra: Extra::RetryAfter(seconds) }
+    pub fn no_method(refusal: Refusal, allow: impl Into<Cow<'a, str>>) -> Self {
+        Self(Kind::Refused(refusal, Extra::Allow(allow.into())))
     }
 
     /// 308 to https. `host` is the matched host without a port, `port` that of the TLS listener, `target` path and query
@@ -66,34 +74,49 @@ impl<'a> Answer<'a> {
     #[must_use]
     pub fn to_https(host: &str, port: u16, target: &str) -> Self {
         let target = if target.starts_with('/') { target } else { "/" };
-        let location = match port {
+        Self(Kind::Redirect(match port {
             443 => format!("https://{host}{target}"),
             port => format!("https://{host}:{port}{target}"),
-        };
-        Self { end: EndReason::Redirected, extra: Extra::Location(location) }
+        }))
     }
 
     /// What a `response:` version says.
     #[must_use]
     pub fn fixed(response: &'a FixedResponse) -> Self {
-        Self { end: EndReason::Fixed, extra: Extra::Fixed(response) }
+        Self(Kind::Fixed(response))
+    }
+
+    /// 204 with the methods that the gateway as a whole takes.
+    #[must_use]
+    pub fn methods() -> Self {
+        Self(Kind::Methods)
+    }
+
+    /// The end reason of a request that is answered so.
+    #[must_use]
+    pub fn end(&self) -> EndReason {
+        match &self.0 {
+            Kind::Refused(refusal, _) => refusal.end(),
+            Kind::Redirect(_) => EndReason::Redirected,
+            Kind::Fixed(_) | Kind::Methods => EndReason::Fixed,
+        }
     }
 
     /// The status line's number.
     #[must_use]
     pub fn status(&self) -> u16 {
-        match &self.extra {
-            Extra::Fixed(response) => response.status,
-            Extra::Location(_) => 308,
-            _ => Words::of(self.end).status,
+        match &self.0 {
+            Kind::Refused(refusal, _) => told(*refusal).status,
+            Kind::Redirect(_) => 308,
+            Kind::Fixed(response) => response.status,
+            Kind::Methods => 204,
         }
     }
 
-    /// Whether the connection should end with this answer: the rest of the request is of no use, or cannot be found.
+    /// Whether the connection ends with this answer.
     #[must_use]
     pub fn closes(&self) -> bool {
-        use EndReason::{BadRequest, BodyTooLarge, HeadTooLarge, SlowClient, TargetTooLong};
-        matches!(self.end, BadRequest | BodyTooLarge | HeadTooLarge | SlowClient | TargetTooLong)
+        matches!(&self.0, Kind::Refused(refusal, _) if told(*refusal).closes)
     }
 
     /// The answer to a request with this method and `Accept`: JSON, or plain text for who asks for text and not for JSON.
@@ -101,22 +124,25 @@ impl<'a> Answer<'a> {
     pub fn reply(self, method: &str, accept: Option<&[u8]>) -> Reply<'a> {
         let status = self.status();
         let mut headers = Vec::with_capacity(6);
-        let body: Cow<'a, [u8]> = match self.extra {
-            Extra::Fixed(response) => fixed_page(response, &mut headers),
-            Extra::Location(location) => {
+        let body: Cow<'a, [u8]> = match self.0 {
+            Kind::Fixed(response) => fixed_page(response, &mut headers),
+            Kind::Redirect(location) => {
                 headers.push(("location", Cow::Owned(location)));
                 Cow::Borrowed(b"")
             }
-            extra => {
-                let words = Words::of(self.end);
-                headers.push(("proxy-status", words.proxy_status(self.end).into()));
+            Kind::Methods => {
+                headers.push(("allow", METHODS.into()));
+                Cow::Borrowed(b"")
+            }
+            Kind::Refused(refusal, extra) => {
+                headers.push(("proxy-status", proxy_status(refusal).into()));
                 headers.push(("cache-control", "no-store".into()));
                 match extra {
                     Extra::Allow(methods) => headers.push(("allow", methods)),
                     Extra::RetryAfter(seconds) => headers.push(("retry-after", seconds.to_string().into())),
-                    _ => {}
+                    Extra::None => {}
                 }
-                words.page(self.end, wants_text(accept), &mut headers)
+                page(refusal, wants_text(accept), &mut headers)
             }
         };
         if !matches!(status, 204 | 304) {
@@ -125,6 +151,46 @@ impl<'a> Answer<'a> {
         let silent = method == "HEAD" || matches!(status, 204 | 304);
         Reply { status, headers, body: if silent { Cow::Borrowed(b"") } else { body } }
     }
+}
+
+impl Reply<'_> {
+    /// The whole response as HTTP/1.1, the last one of its connection, for a request that no lane has seen.
+    #[must_use]
+    pub fn to_http1(&self, request_id: &[u8]) -> Vec<u8> {
+        let reason = http::StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
+        let mut text = Vec::with_capacity(512);
+        let _ = write!(text, "HTTP/1.1 {} {}\r\n", self.status, reason.unwrap_or_default());
+        for (name, value) in &self.headers {
+            let _ = write!(text, "{name}: {value}\r\n");
+        }
+        text.extend_from_slice(b"x-request-id: ");
+        text.extend_from_slice(request_id);
+        text.extend_from_slice(b"\r\nconnection: close\r\n\r\n");
+        text.extend_from_slice(&self.body);
+        text
+    }
+}
+
+/// What a client is told of a refusal. One that has no words of its own reaches nobody over HTTP.
+fn told(refusal: Refusal) -> Told {
+    refusal.row().told.or_else(|| Refusal::Internal.row().told).expect("an internal failure has an answer")
+}
+
+/// RFC 9209 section 2: our name, the error type, and the short code as details.
+fn proxy_status(refusal: Refusal) -> String {
+    format!("{PSEUDONYM}; error={}; details=\"{}\"", told(refusal).error, refusal.end().code())
+}
+
+fn page<'a>(refusal: Refusal, text: bool, headers: &mut Vec<(&'a str, Cow<'a, str>)>) -> Cow<'a, [u8]> {
+    let Told { status, code, sentence, .. } = told(refusal);
+    let end = refusal.end().code();
+    let (kind, page) = if text {
+        ("text/plain; charset=utf-8", format!("{status} {code}: {sentence}\n"))
+    } else {
+        ("application/json", format!("{{\"code\":\"{code}\",\"message\":\"{sentence}\",\"end\":\"{end}\"}}\n"))
+    };
+    headers.push(("content-type", kind.into()));
+    Cow::Owned(page.into_bytes())
 }
 
 fn fixed_page<'a>(response: &'a FixedResponse, headers: &mut Vec<(&'a str, Cow<'a, str>)>) -> Cow<'a, [u8]> {
@@ -143,74 +209,10 @@ fn wants_text(accept: Option<&[u8]>) -> bool {
     names(b"text/") && !names(b"json")
 }
 
-/// What a client is told.
-struct Words {
-    status: u16,
-    /// One word for programs.
-    code: &'static str,
-    /// One sentence for people. Needs no JSON escaping.
-    message: &'static str,
-    /// Error type of RFC 9209 section 2.3.
-    error: &'static str,
-}
-
-impl Words {
-    fn of(end: EndReason) -> Self {
-        let (status, code, message, error) = match end {
-            EndReason::BadRequest => (400, "BadRequest", "the request breaks the protocol", "http_request_error"),
-            EndReason::MissingKey => (400, "MissingKey", "the request carries no routing key", "http_request_error"),
-            EndReason::Denied => (403, "Denied", "direct hosts answer trusted clients only", "http_request_denied"),
-            EndReason::NoRoute => (404, "NoRoute", "nothing is routed at this host and path", "destination_not_found"),
-            EndReason::NoMethod => (405, "NoMethod", "no route takes this method here", "http_request_error"),
-            EndReason::SlowClient | EndReason::ClientLeft => {
-                (408, "SlowClient", "the request took too long to arrive", "http_request_error")
-            }
-            EndReason::BodyTooLarge => (413, "BodyTooLarge", "the request body is too large", "http_request_error"),
-            EndReason::TargetTooLong => (414, "TargetTooLong", "the request target is too long", "http_request_error"),
-            EndReason::Misdirected => {
-                (421, "Misdirected", "this connection was not made for this host", "http_request_error")
-            }
-            EndReason::HeadTooLarge => (431, "HeadTooLarge", "the request head is too large", "http_request_error"),
-            EndReason::ConnectFailed => {
-                (502, "ConnectFailed", "no connection to an endpoint", "destination_unavailable")
-            }
-            EndReason::UpstreamReset => {
-                (502, "UpstreamReset", "the endpoint closed the connection", "connection_terminated")
-            }
-            EndReason::UpstreamProtocol => {
-                (502, "UpstreamProtocol", "the endpoint's answer breaks the protocol", "http_protocol_error")
-            }
-            EndReason::NoHealthy => (503, "NoHealthy", "no endpoint is healthy", "destination_unavailable"),
-            EndReason::Overloaded => (503, "Overloaded", "the gateway is at its limit", "connection_limit_reached"),
-            EndReason::UpstreamTimeout => {
-                (504, "UpstreamTimeout", "the endpoint took too long", "http_response_timeout")
-            }
-            EndReason::Internal | EndReason::Answered | EndReason::Fixed | EndReason::Redirected => {
-                (500, "Internal", "the gateway failed", "proxy_internal_error")
-            }
-        };
-        Self { status, code, message, error }
-    }
-
-    /// RFC 9209 section 2: our name, the error type, and the short code as details.
-    fn proxy_status(&self, end: EndReason) -> String {
-        format!("{PSEUDONYM}; error={}; details=\"{}\"", self.error, end.code())
-    }
-
-    fn page<'a>(&self, end: EndReason, text: bool, headers: &mut Vec<(&'a str, Cow<'a, str>)>) -> Cow<'a, [u8]> {
-        let (kind, page) = if text {
-            ("text/plain; charset=utf-8", format!("{} {}: {}\n", self.status, self.code, self.message))
-        } else {
-            let (code, message, end) = (self.code, self.message, end.code());
-            ("application/json", format!("{{\"code\":\"{code}\",\"message\":\"{message}\",\"end\":\"{end}\"}}\n"))
-        };
-        headers.push(("content-type", kind.into()));
-        Cow::Owned(page.into_bytes())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use config::resolve::Unresolved;
+
     use super::*;
 
     /// Status, headers and body as one text.
@@ -222,13 +224,16 @@ mod tests {
     #[test]
     fn a_refusal_in_json_and_in_text() {
         assert_eq!(
-            shown(&Answer::of(EndReason::NoRoute).reply("GET", None)),
+            shown(&Answer::of(Unresolved::NoDomain.into()).reply("GET", None)),
             "404\nproxy-status: weir; error=destination_not_found; details=\"NR\"\ncache-control: no-store\n\
-             content-type: application/json\ncontent-length: 82\n\n\
-             {\"code\":\"NoRoute\",\"message\":\"nothing is routed at this host and path\",\"end\":\"NR\"}\n"
+             content-type: application/json\ncontent-length: 80\n\n\
+             {\"code\":\"NoRoute\",\"message\":\"no domain is configured for this host\",\"end\":\"NR\"}\n"
         );
         assert_eq!(
-            shown(&Answer::no_method("GET, HEAD").reply("POST", Some(b"Text/HTML,*/*;q=0.8"))),
+            shown(
+                &Answer::no_method(Unresolved::MethodNotAllowed(None).into(), "GET, HEAD")
+                    .reply("POST", Some(b"Text/HTML,*/*;q=0.8"))
+            ),
             "405\nproxy-status: weir; error=http_request_error; details=\"NM\"\ncache-control: no-store\n\
              allow: GET, HEAD\ncontent-type: text/plain; charset=utf-8\ncontent-length: 46\n\n\
              405 NoMethod: no route takes this method here\n"
@@ -238,10 +243,10 @@ mod tests {
 
     #[test]
     fn a_head_request_gets_the_length_but_no_body() {
-        let get = Answer::retry_after(EndReason::NoHealthy, 5).reply("GET", None);
-        let head = Answer::retry_after(EndReason::NoHealthy, 5).reply("HEAD", None);
+        let get = Answer::of(Refusal::NoHealthy).reply("GET", None);
+        let head = Answer::of(Refusal::NoHealthy).reply("HEAD", None);
         assert_eq!(head.headers, get.headers);
-        assert!(get.headers.contains(&("retry-after", "5".into())));
+        assert!(get.headers.contains(&("retry-after", "1".into())));
         assert!(get.headers.contains(&("content-length", get.body.len().to_string().into())));
         assert!(head.body.is_empty() && !get.body.is_empty());
     }
@@ -277,12 +282,22 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_has_a_page_that_json_readers_can_read() {
-        for end in EndReason::ALL {
-            let reply = Answer::of(end).reply("GET", None);
+    fn every_refusal_has_a_page_that_json_readers_can_read() {
+        for refusal in Refusal::ALL.iter().filter(|refusal| refusal.row().told.is_some()) {
+            let reply = Answer::of(*refusal).reply("GET", None);
             let page: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
-            assert_eq!(page["end"], end.code());
-            assert!((400..600).contains(&reply.status), "{end:?}");
+            assert_eq!(page["end"], refusal.end().code());
+            assert!((400..600).contains(&reply.status), "{refusal:?}");
         }
+    }
+
+    #[test]
+    fn a_reply_without_a_lane_is_framed() {
+        let text = String::from_utf8(Answer::of(Refusal::Connect).reply("GET", None).to_http1(b"id-1")).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 405 Method Not Allowed\r\nproxy-status: weir; "), "{head}");
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
+        assert!(head.contains("allow: GET, HEAD, "), "{head}");
+        assert!(head.ends_with("x-request-id: id-1\r\nconnection: close"), "{head}");
     }
 }

@@ -102,6 +102,12 @@ impl RequestId {
         if let Some(id) = sent.filter(|id| id.len() <= Self::MAX && id.iter().all(u8::is_ascii_graphic)) {
             return Self::Kept(id.into());
         }
+        Self::new(unix, random)
+    }
+
+    /// A new id. `unix` is the time since 1970 and `random` 80 random bits.
+    #[must_use]
+    pub fn new(unix: Duration, random: [u8; 10]) -> Self {
         let millis = u64::try_from(unix.as_millis()).expect("the clock is before the year 500 000 000");
         let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
         let mut text = [0; 36];

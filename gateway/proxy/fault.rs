@@ -1,23 +1,55 @@
-//! Errors of pingora -> whose fault they are.
+//! Errors of pingora -> how the attempt broke, and whose fault that is.
 
+use std::error::Error as StdError;
+use std::io;
+
+use nix::errno::Errno;
 use pingora_core::{Error, ErrorSource, ErrorType};
 
-use crate::upstreams::Failure;
+use crate::policy::exchange::AttemptFailure;
 
-/// The endpoint's failure that an error shows. `None` when it is not the endpoint's fault: the client's or our own error,
-/// or a `reused` connection that the endpoint closed while it was idle.
-pub(super) fn of(error: &Error, reused: bool) -> Option<Failure> {
+/// The failure that an error shows. `sent` tells whether the endpoint has all of the request: until then silence is the
+/// client's, because pingora waits for both sides at once and its timer starts anew with every piece of the body.
+pub(super) fn of(error: &Error, sent: bool) -> AttemptFailure {
     use ErrorType::*;
-    if error.esource() != &ErrorSource::Upstream {
-        return None;
+    if lacks_descriptors(error) {
+        return AttemptFailure::Overloaded;
     }
-    match error.etype() {
-        ConnectTimedout | ConnectRefused | ConnectNoRoute | ConnectError | SocketError | ConnectProxyFailure
-        | TLSHandshakeFailure | TLSHandshakeTimedout | InvalidCert | HandshakeError => Some(Failure::Connect),
-        ReadTimedout | WriteTimedout => Some(Failure::Timeout),
-        ReadError | WriteError | ConnectionClosed | H2Error | H2Downgrade | InvalidH2 | InvalidHTTPHeader => {
-            (!reused).then_some(Failure::Reset)
+    match (error.esource(), error.etype()) {
+        (_, HTTPStatus(413)) => AttemptFailure::BodyTooLarge,
+        (ErrorSource::Downstream, ReadTimedout) => AttemptFailure::SlowClient,
+        (ErrorSource::Downstream, InvalidHTTPHeader) => AttemptFailure::MalformedBody,
+        (ErrorSource::Downstream, _) => AttemptFailure::ClientLeft,
+        (ErrorSource::Upstream, ReadTimedout) if !sent => AttemptFailure::SlowClient,
+        (ErrorSource::Upstream, ReadTimedout | WriteTimedout) => AttemptFailure::Timeout,
+        (
+            ErrorSource::Upstream,
+            ConnectTimedout | ConnectRefused | ConnectNoRoute | ConnectError | SocketError | BindError
+            | ConnectProxyFailure | TLSHandshakeFailure | TLSHandshakeTimedout | InvalidCert | HandshakeError,
+        ) => AttemptFailure::Connect,
+        // pingora marks the errors of streams that the endpoint did not process (RFC 9113, sections 6.8 and 8.7).
+        (ErrorSource::Upstream, H2Error | H2Downgrade | InvalidH2) if error.retry() => AttemptFailure::RefusedStream,
+        (ErrorSource::Upstream, InvalidHTTPHeader | InvalidH2) => AttemptFailure::Protocol,
+        (ErrorSource::Upstream, ReadError | WriteError | ConnectionClosed | H2Error | H2Downgrade) => {
+            AttemptFailure::Reset
         }
-        _ => None,
+        (ErrorSource::Upstream, _) => AttemptFailure::Reset,
+        _ => AttemptFailure::Internal,
     }
+}
+
+/// Whether the system had no descriptor, port or memory for a connection (`EMFILE`, `ENFILE`, `EADDRNOTAVAIL`, …).
+fn lacks_descriptors(error: &Error) -> bool {
+    const LACKS: [Errno; 5] = [Errno::EMFILE, Errno::ENFILE, Errno::EADDRNOTAVAIL, Errno::ENOBUFS, Errno::ENOMEM];
+    let mut cause: Option<&(dyn StdError + 'static)> = error.cause.as_deref().map(|cause| cause as _);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return io.raw_os_error().is_some_and(|code| LACKS.contains(&Errno::from_raw(code)));
+        }
+        cause = match error.downcast_ref::<Box<Error>>() {
+            Some(inner) => inner.cause.as_deref().map(|cause| cause as _),
+            None => error.source(),
+        };
+    }
+    false
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use config::head::RequestHead;
 use config::model::Limits;
 use config::name::VersionId;
 use config::outcome::Class;
@@ -22,6 +21,7 @@ use crate::edge::proxied::ProxiedLane;
 use crate::edge::{self, Edge, EdgeStream, Entrance, Lane};
 use crate::live::Live;
 use crate::log::AccessLog;
+use crate::policy::exchange::{Admission, ClientConnection, Handed, HeadView, HttpVersion, Worker};
 
 mod peers;
 
@@ -90,7 +90,7 @@ async fn grpc_endpoint(in_head: Option<&'static str>, in_trailers: Option<&'stat
 
 /// Reads the first head of a connection and resolves it, then lets pingora serve the connection.
 struct Resolving<L> {
-    live: Arc<Live>,
+    worker: Worker,
     next: L,
 }
 
@@ -100,14 +100,23 @@ impl<L: Lane> Lane for Resolving<L> {
             return;
         }
         assert!(stream.unread().starts_with(b"GET /first HTTP/1.1\r\n"));
-        let no_headers: &[(&str, &str)] = &[];
-        let client = stream.connection().client.ip();
-        let head = RequestHead { method: "GET", host: HOST, path: "/first", query: None, headers: no_headers, client };
+        let client = ClientConnection { address: stream.connection().client.ip(), listener: 0, tls: None };
+        let head = HeadView {
+            method: "GET",
+            host: HOST,
+            path: "/first",
+            query: None,
+            target: "/first",
+            version: HttpVersion::Http11,
+            fields: &http::HeaderMap::new(),
+        };
         {
-            let snapshot = self.live.load();
-            let way = snapshot.route(&head).unwrap();
-            let served = snapshot.choose(&head, &way).unwrap();
-            stream.connection().hand_over((way, served));
+            let snapshot = self.worker.live.load();
+            let received = self.worker.receive(&snapshot, &client, &head);
+            let Admission::Forward(resolved) = self.worker.admit(&snapshot, &received, &client, &head) else {
+                panic!("it goes to an endpoint")
+            };
+            stream.connection().hand_over(Handed { received, resolved });
         }
         self.next.serve(stream, shutdown).await;
     }
@@ -141,26 +150,26 @@ impl Gateway {
     async fn start_with<L: Lane>(
         versions: &str,
         alias: &str,
-        lane: impl FnOnce(&Arc<Live>, ProxiedLane<HttpProxy<Proxy>>) -> L,
+        lane: impl FnOnce(&Worker, ProxiedLane<HttpProxy<Proxy>>) -> L,
     ) -> Self {
         let text = format!(
             "functions:\n  shop:\n    versions: {{{versions}}}\n    aliases: {{prod: {alias}}}\n\
              domains: {{{HOST}: 'shop:prod'}}\n"
         );
         let Node { live, metrics, .. } = Node::with(&text).await;
-        let proxy = Proxy {
+        let worker = Worker {
             live: Arc::clone(&live),
             metrics,
             access: AccessLog::off(),
             limits: Limits::default(),
             ports: Arc::new([0]),
             https_port: 443,
-            peers: Arc::default(),
-            worker: 0,
+            number: 0,
         };
+        let proxy = Proxy { worker: worker.clone(), peers: Arc::default() };
         let edge = Arc::new(Edge::new(Limits::default(), Arc::new(())));
         let next = ProxiedLane::new(Arc::new(application(proxy)), Arc::clone(&edge));
-        let lane = Arc::new(lane(&live, next));
+        let lane = Arc::new(lane(&worker, next));
         let socket = edge::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().pop().unwrap();
         let address = socket.local_addr().unwrap();
         let entrance = Arc::new(Entrance { listener: 0, tls: None, proxy_protocol_from: Vec::new(), edge });
@@ -197,7 +206,7 @@ async fn a_request_that_is_handed_over_draws_no_second_slot() {
     const HAND_OVERS: usize = 1_000;
     let (one, two) = (endpoint("one").await, endpoint("two").await);
     let versions = format!("1: 'http://{one}', 2: 'http://{two}'");
-    let resolving = |live: &Arc<Live>, next| Resolving { live: Arc::clone(live), next };
+    let resolving = |worker: &Worker, next| Resolving { worker: worker.clone(), next };
     let gateway = Gateway::start_with(&versions, "{1: 90, 2: 10}", resolving).await;
 
     let snapshot = gateway.live.load_full();

@@ -27,11 +27,11 @@ impl edge::Observer for Told {
     }
 
     fn refused(&self, refusal: Refusal) {
-        self.0.refused.inc(refusal.as_str());
+        self.0.refused.inc(refusal.word());
     }
 
     fn handshake(&self, outcome: Result<(), Refusal>) {
-        self.0.handshakes.inc(outcome.map_or_else(Refusal::as_str, |()| "ok"));
+        self.0.handshakes.inc(outcome.map_or_else(Refusal::word, |()| "ok"));
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::{Failure, Started};
 use crate::edge::proxied::ProxiedLane;
 use crate::edge::{self, Entrance};
+use crate::policy::exchange::Worker;
 use crate::proxy::{self, Peers, Proxy};
 
 /// Open listening sockets: per listener its entrance, its address, and one socket for each worker.
@@ -78,16 +79,16 @@ pub(super) fn start(
     doors: Doors,
     stop: &watch::Sender<bool>,
 ) -> Result<Vec<JoinHandle<()>>, Failure> {
-    let proxy = Proxy {
+    let worker = Worker {
         live: Arc::clone(&started.live),
         metrics: Arc::clone(&started.metrics),
         access: started.access.clone(),
         limits: started.edge.limits.clone(),
         https_port: doors.https_port(),
         ports: doors.ports().into(),
-        peers: Arc::new(Peers::default()),
-        worker: 0,
+        number: 0,
     };
+    let peers = Arc::new(Peers::default());
     let mut by_worker: Vec<Vec<_>> = (0..doors.workers).map(|_| Vec::new()).collect();
     for door in doors.doors {
         for (worker, socket) in by_worker.iter_mut().zip(door.sockets) {
@@ -97,7 +98,7 @@ pub(super) fn start(
     let mut threads = Vec::new();
     for (number, sockets) in by_worker.into_iter().enumerate() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let proxy = Proxy { worker: number, ..proxy.clone() };
+        let proxy = Proxy { worker: Worker { number, ..worker.clone() }, peers: Arc::clone(&peers) };
         let (edge, stop) = (Arc::clone(&started.edge), stop.subscribe());
         let thread = thread::Builder::new().name(format!("weir-worker-{number}")).spawn(move || {
             runtime.block_on(async move {

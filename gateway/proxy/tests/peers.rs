@@ -21,8 +21,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::super::fault;
 use super::super::peer::Peers;
+use crate::policy::exchange::AttemptFailure;
 use crate::upstreams::tests::{key, read_head, reconcile, rng, spec, until, upstreams};
-use crate::upstreams::{Failure, Pick, Tried, UpstreamState};
+use crate::upstreams::{Pick, Tried, UpstreamState};
 
 const HANDSHAKE: &[u8] = b"GET /chat HTTP/1.1\r\nhost: shop.test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
     sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -206,7 +207,7 @@ async fn only_the_right_authority_and_name_are_trusted() {
         assert_eq!(connected.is_ok(), trusted, "{tls:?}");
         if let Err(mut error) = connected.map(drop) {
             error.as_up();
-            assert_eq!(fault::of(&error, false), Some(Failure::Connect), "{error}");
+            assert_eq!(fault::of(&error, true), AttemptFailure::Connect, "{error}");
         }
     }
 }

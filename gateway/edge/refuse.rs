@@ -1,0 +1,40 @@
+//! The answer to a request, or to a connection, that no lane has seen: the same as any refusal's, on the bare stream.
+
+use super::Connection;
+use crate::clock;
+use crate::policy::answer::Answer;
+use crate::policy::headers::RequestId;
+use crate::policy::refusal::Refusal;
+
+/// A head that the transport refused, for the access log.
+#[derive(Debug)]
+pub struct RefusedHead<'h> {
+    /// The connection that it came by.
+    pub connection: &'h Connection,
+    /// Why.
+    pub refusal: Refusal,
+    /// The id that the client was told.
+    pub request_id: &'h [u8],
+    /// What was received of the head.
+    pub received: &'h [u8],
+    /// Bytes of the answer's body.
+    pub bytes_out: usize,
+}
+
+/// An answer as bytes of HTTP/1.1 after which the connection ends.
+pub(super) struct RefusalResponse {
+    pub(super) bytes: Vec<u8>,
+    pub(super) request_id: RequestId,
+    /// How many of the bytes are the body.
+    pub(super) body: usize,
+}
+
+impl RefusalResponse {
+    /// The answer of this refusal; `None` when nothing can be said in HTTP.
+    pub(super) fn of(refusal: Refusal) -> Option<Self> {
+        refusal.row().told?;
+        let request_id = RequestId::new(clock::unix(), rand::random());
+        let reply = Answer::of(refusal).reply("GET", None);
+        Some(Self { bytes: reply.to_http1(request_id.as_bytes()), body: reply.body.len(), request_id })
+    }
+}

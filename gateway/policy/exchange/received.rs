@@ -1,0 +1,214 @@
+//! A request whose head is here, and the decision where it goes.
+
+use std::time::Instant;
+
+use config::host;
+use config::model::Protocol;
+use config::resolve::{Unresolved, allowed};
+use config::table::Answers;
+use config::target::RequestTarget;
+
+use super::{ClientConnection, ClientTls, HeadView, RequestFields, Resolved, Worker};
+use crate::clock;
+use crate::live::{Destination, Served, Snapshot, Way};
+use crate::policy::answer::{Answer, METHODS};
+use crate::policy::forwarded::Origin;
+use crate::policy::headers::RequestId;
+use crate::policy::refusal::Refusal;
+
+/// What is known of every request.
+#[derive(Debug)]
+pub struct Received {
+    /// When its head was whole.
+    pub started: Instant,
+    /// The client and who vouches for it.
+    pub origin: Origin,
+    /// Its id, as endpoints, the client and the log see it.
+    pub id: RequestId,
+}
+
+/// How far a request came before it was answered.
+#[derive(Debug, Default)]
+pub enum Reached {
+    /// It was refused by its head.
+    #[default]
+    Nothing,
+    /// A route took it, and it was answered before a version was drawn.
+    Way(Way),
+    /// A version.
+    Version(Box<Resolved>),
+}
+
+/// What happens next to a request.
+#[derive(Debug)]
+pub enum Admission {
+    /// An endpoint answers.
+    Forward(Box<Resolved>),
+    /// The gateway answers what the version says.
+    Fixed(Box<Resolved>),
+    /// The gateway answers for itself.
+    Answer(Answer<'static>, Reached),
+}
+
+impl Reached {
+    /// The version that the request came to.
+    #[must_use]
+    pub fn resolved(&self) -> Option<&Resolved> {
+        if let Self::Version(resolved) = self { Some(resolved) } else { None }
+    }
+
+    /// The same, to be changed.
+    pub fn resolved_mut(&mut self) -> Option<&mut Resolved> {
+        if let Self::Version(resolved) = self { Some(resolved) } else { None }
+    }
+
+    /// The way in.
+    #[must_use]
+    pub fn way(&self) -> Option<&Way> {
+        match self {
+            Self::Nothing => None,
+            Self::Way(way) => Some(way),
+            Self::Version(resolved) => Some(&resolved.way),
+        }
+    }
+
+    /// The version that answers, and who was drawn.
+    #[must_use]
+    pub fn served(&self) -> Option<&Served> {
+        self.resolved().map(|resolved| &resolved.served)
+    }
+}
+
+impl Worker {
+    /// Reads who sent a request. `snapshot` is the one that the request is resolved by.
+    pub fn receive<F: RequestFields + ?Sized>(
+        &self,
+        snapshot: &Snapshot,
+        client: &ClientConnection<'_>,
+        head: &HeadView<'_, F>,
+    ) -> Received {
+        let origin = Origin::of(client.address, &snapshot.table.config().trusted_proxies, head.fields);
+        let id = RequestId::of(&origin, head.fields, clock::unix(), rand::random());
+        Received { started: clock::now(), origin, id }
+    }
+
+    /// Decides where a request goes. What is refused before a version is drawn draws nothing, so that the split stays exact.
+    pub fn admit<F: RequestFields + ?Sized>(
+        &self,
+        snapshot: &Snapshot,
+        received: &Received,
+        client: &ClientConnection<'_>,
+        head: &HeadView<'_, F>,
+    ) -> Admission {
+        if let Some(answer) = self.refuse_head(head) {
+            return Admission::Answer(answer, Reached::Nothing);
+        }
+        let routing = head.for_routing(received.origin.client);
+        let unresolved = |unresolved: Unresolved| {
+            self.metrics.unresolved.inc(unresolved.as_str());
+            match unresolved {
+                Unresolved::MethodNotAllowed(domain) => {
+                    Answer::no_method(unresolved.into(), allowed(&snapshot.table, &routing, domain).join(", "))
+                }
+                _ => Answer::of(unresolved.into()),
+            }
+        };
+        let way = match snapshot.route(&routing) {
+            Ok(way) => way,
+            Err(reason) => return Admission::Answer(unresolved(reason), Reached::Nothing),
+        };
+        if let Some(answer) = self.refuse_way(snapshot, received, client, head, &way) {
+            return Admission::Answer(answer, Reached::Way(way));
+        }
+        let served = match snapshot.choose(&routing, &way) {
+            Ok(served) => served,
+            Err(reason) => return Admission::Answer(unresolved(reason), Reached::Way(way)),
+        };
+        let resolved = Box::new(Resolved::new(way, served, self.number));
+        if let Some(refusal) = refuse_version(head, &resolved.served) {
+            return Admission::Answer(Answer::of(refusal), Reached::Version(resolved));
+        }
+        resolved.picked();
+        match resolved.served.destination.upstream.answers {
+            Answers::Endpoints(_) => Admission::Forward(resolved),
+            Answers::Response(_) => Admission::Fixed(resolved),
+        }
+    }
+
+    /// What is answered wherever the request would go.
+    fn refuse_head<F: RequestFields + ?Sized>(&self, head: &HeadView<'_, F>) -> Option<Answer<'static>> {
+        // HTTP/1 targets were read by the edge; an HTTP/2 `:path` may still be `?query` or `*`.
+        if !head.target.starts_with('/') {
+            return Some(match RequestTarget::parse(head.method.as_bytes(), head.target.as_bytes()) {
+                Ok(RequestTarget::Asterisk) => Answer::methods(),
+                _ => Answer::of(Refusal::MalformedTarget),
+            });
+        }
+        if head.method == "TRACE" {
+            return Some(Answer::no_method(Refusal::Trace, METHODS));
+        }
+        let length = head.field("content-length").and_then(|length| str::from_utf8(length).ok()?.parse::<u64>().ok());
+        length.filter(|length| *length > self.limits.body_bytes).map(|_| Answer::of(Refusal::BodyTooLarge))
+    }
+
+    /// What is answered because of the way in, whichever version would answer.
+    fn refuse_way<F: RequestFields + ?Sized>(
+        &self,
+        snapshot: &Snapshot,
+        received: &Received,
+        client: &ClientConnection<'_>,
+        head: &HeadView<'_, F>,
+        way: &Way,
+    ) -> Option<Answer<'static>> {
+        let domain = way.domain.as_ref()?;
+        match client.tls {
+            None if domain.redirect_to_https && !told_https(received, head) => {
+                Some(Answer::to_https(without_port(head.host), self.https_port, head.target))
+            }
+            Some(ClientTls { sni, .. }) if is_misdirected(snapshot, sni, head.host) => {
+                Some(Answer::of(Refusal::Misdirected))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What is refused because of the version that was drawn; it keeps its slot.
+fn refuse_version<F: RequestFields + ?Sized>(head: &HeadView<'_, F>, served: &Served) -> Option<Refusal> {
+    // Said here and not when the pick finds nothing, because a lane may have to close the connection then.
+    if served.destination.state.as_ref().is_some_and(|state| !state.healthy()) {
+        return Some(Refusal::NoHealthy);
+    }
+    lacks_trailers(head, &served.destination).then_some(Refusal::NoTrailers)
+}
+
+/// Whether the request is a gRPC call, which ends in trailers, and the version cannot give any: HTTP/1.1 endpoints of
+/// pingora-proxy cannot.
+pub(super) fn lacks_trailers<F: RequestFields + ?Sized>(head: &HeadView<'_, F>, destination: &Destination) -> bool {
+    matches!(&destination.upstream.answers, Answers::Endpoints(rendered) if rendered.protocol == Protocol::Http1)
+        && head.is_grpc()
+}
+
+/// Whether the TLS connection was made for a host with another certificate than the one that the request names.
+fn is_misdirected(snapshot: &Snapshot, sni: &str, host: &str) -> bool {
+    let (mut sni_buffer, mut host_buffer) = ([0; 256], [0; 256]);
+    let sni = host::normalize(sni, &mut sni_buffer);
+    let host = host::normalize(host, &mut host_buffer);
+    let certificate = |host: &str| {
+        let domain = snapshot.table.domain_of(host).and_then(|domain| snapshot.table.domain(domain))?;
+        domain.model.certificate.as_ref()
+    };
+    sni != host && host.and_then(certificate).is_some_and(|own| sni.and_then(certificate) != Some(own))
+}
+
+/// Whether a trusted proxy in front says that the client spoke TLS to it.
+fn told_https<F: RequestFields + ?Sized>(received: &Received, head: &HeadView<'_, F>) -> bool {
+    received.origin.trusted && head.field("x-forwarded-proto").is_some_and(|proto| proto == b"https")
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}

@@ -1,0 +1,210 @@
+//! A request that has its version: who answers it, who may answer in its place, and who is charged with the outcome.
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use config::outcome::Class;
+use config::resolve::Reason;
+use rand::Rng;
+
+use super::received::lacks_trailers;
+use super::{Attempting, HeadView, Received, RequestFields};
+use crate::clock;
+use crate::live::{Destination, Served, Way};
+use crate::metrics::Pick;
+use crate::outcomes::{Ended, StandIn};
+use crate::policy::refusal::Refusal;
+use crate::policy::retry::{self, Failure};
+use crate::policy::shield;
+use crate::upstreams::Tried;
+
+/// What is known of a request from its one resolve on.
+#[derive(Debug)]
+pub struct Resolved {
+    /// Its way in.
+    pub way: Way,
+    /// The version that answers. The shield puts the spare into its place.
+    pub served: Served,
+    worker: usize,
+    /// Attempts made.
+    attempts: u32,
+    /// The endpoints that they were made at.
+    tried: Tried,
+    standing_in: Option<StandingIn>,
+}
+
+/// The spare answers in the place of a version that failed the request, and that is charged with it already.
+#[derive(Debug)]
+struct StandingIn {
+    /// Attempts at the version that failed.
+    attempts_before: u32,
+    /// Its place among those that the spare answers, until the answer is over.
+    _stand_in: StandIn,
+}
+
+impl Resolved {
+    /// A request that was resolved just now, by this worker. Counts its draw.
+    #[must_use]
+    pub fn new(way: Way, served: Served, worker: usize) -> Self {
+        if let Some(outcomes) = served.charged() {
+            outcomes.drawn(worker);
+        }
+        Self { way, served, worker, attempts: 0, tried: Tried::default(), standing_in: None }
+    }
+
+    /// Counts why the version was chosen.
+    pub(super) fn picked(&self) {
+        self.served.destination.series.picked(pick_of(&self.served));
+    }
+
+    /// Attempts made at endpoints, of both versions where a spare answers.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Picks an endpoint that this request has not tried.
+    ///
+    /// # Errors
+    /// When none is left.
+    pub fn begin(&mut self, received: &Received, rng: &mut impl Rng) -> Result<Attempting, Refusal> {
+        let state = self.served.destination.state.as_ref().ok_or(Refusal::Internal)?;
+        if self.attempts == 0 {
+            state.budget().on_request();
+        }
+        let pick = state.pick(&self.tried, rng).ok_or(Refusal::NoHealthy)?;
+        // Nothing has awaited anything but the client before the first attempt.
+        let began = if self.attempts == 0 { received.started } else { clock::now() };
+        self.tried.add(&pick);
+        self.attempts += 1;
+        Ok(Attempting::new(pick, began))
+    }
+
+    /// Whether an answer with this status may be followed by another attempt.
+    pub(super) fn may_try_again(&self, status: u16) -> bool {
+        let state = self.served.destination.state.as_ref();
+        state.is_some_and(|state| state.spec().retries.on_status.contains(&status))
+            || (status >= 500 && self.served.spare.is_some())
+    }
+
+    /// Whether the request is sent once more inside its version, after `attempt` failed so.
+    pub(super) fn again(&self, attempt: &retry::Attempt<'_>, failure: Failure, reused: bool) -> bool {
+        let Some(state) = &self.served.destination.state else { return false };
+        let unseen = match failure {
+            Failure::Unsent => true,
+            // The endpoint had closed an idle connection.
+            Failure::Reset => reused,
+            Failure::Timeout | Failure::Status(_) => false,
+        };
+        // A spare gets a request once.
+        if self.standing_in.is_some() && !unseen {
+            return false;
+        }
+        let again = retry::again(attempt, failure, &state.spec().retries, || state.budget().try_take());
+        if again {
+            self.served.destination.upstream_series.retried(failure.label());
+        }
+        again
+    }
+
+    /// The request after a failed attempt, as retries and the shield see it. `body` is what is left of its body, `answered`
+    /// whether anything of an answer went to the client.
+    pub(super) fn made<'h, F: RequestFields + ?Sized>(
+        &self,
+        head: &HeadView<'h, F>,
+        body: retry::Body,
+        answered: bool,
+    ) -> retry::Attempt<'h> {
+        let before = self.standing_in.as_ref().map_or(0, |standing_in| standing_in.attempts_before);
+        retry::Attempt {
+            method: head.method,
+            idempotency_key: head.field("idempotency-key").is_some(),
+            body,
+            answered,
+            made: self.attempts - before,
+        }
+    }
+
+    /// Whether the spare answers what the version failed. Then the version has been charged, and the spare is in its place.
+    pub(super) fn stands_in<F: RequestFields + ?Sized>(
+        &mut self,
+        head: &HeadView<'_, F>,
+        attempt: &retry::Attempt<'_>,
+        failure: Failure,
+        latency: Option<Duration>,
+    ) -> bool {
+        let served = &self.served;
+        let Some(spare) = &served.spare else { return false };
+        if !shield::covers(served.destination.shield, attempt, failure) || lacks_trailers(head, spare) {
+            return false;
+        }
+        let now = clock::now();
+        let Some(stand_in) = admitted(spare, now) else { return false };
+        let class = match failure {
+            Failure::Unsent => Class::Connect,
+            Failure::Reset => Class::Reset,
+            Failure::Timeout => Class::Timeout,
+            Failure::Status(status) => Class::of_status(status),
+        };
+        self.charge(class, latency, now);
+        spare.series.picked(Pick::Shield);
+        self.standing_in = Some(StandingIn { attempts_before: self.attempts, _stand_in: stand_in });
+        if let Some(spare) = self.served.spare.take() {
+            self.served.first = Some(mem::replace(&mut self.served.destination, spare));
+        }
+        true
+    }
+
+    /// Charges the version that was drawn with what came of the request, unless it was charged when the spare took over.
+    pub(super) fn over(&mut self, class: Class, latency: Option<Duration>, now: Instant) {
+        if self.served.resolution.fallback_from.is_some() {
+            // The version that was drawn had no endpoint to try.
+            self.charge(Class::Connect, None, now);
+        } else if self.standing_in.is_none() {
+            self.charge(class, latency, now);
+        }
+        self.standing_in = None;
+    }
+
+    /// Counts an outcome for the version that was drawn, if one was.
+    fn charge(&self, class: Class, latency: Option<Duration>, now: Instant) {
+        if let Some(outcomes) = self.served.charged() {
+            let bucket = if let Reason::Bucket(bucket) = self.served.resolution.reason { Some(bucket) } else { None };
+            let latency = latency.filter(|_| has_answer(class));
+            outcomes.ended(self.worker, &Ended { class, latency, bucket, at: now });
+        }
+    }
+}
+
+/// Lets the spare answer one request more, within its budget.
+fn admitted(spare: &Destination, now: Instant) -> Option<StandIn> {
+    let (outcomes, state) = (spare.outcomes.as_ref()?, spare.state.as_ref()?);
+    if !state.healthy() || !shield::is_open(outcomes.recent(now)) {
+        return None;
+    }
+    outcomes.stand_in(shield::most_at_once(state.in_flight()))
+}
+
+/// Whether a request of this class had an answer whose head came from the version.
+fn has_answer(class: Class) -> bool {
+    match class {
+        Class::Success | Class::ClientError | Class::ServerError | Class::GatewayError => true,
+        Class::Connect | Class::Reset | Class::Timeout | Class::ClientGone => false,
+    }
+}
+
+fn pick_of(served: &Served) -> Pick {
+    if served.resolution.fallback_from.is_some() {
+        return Pick::Fallback;
+    }
+    match served.resolution.reason {
+        Reason::Direct => Pick::Direct,
+        Reason::Override => Pick::Override,
+        Reason::Rule(_) => Pick::Rule,
+        Reason::Bucket(_) => Pick::Bucket,
+        Reason::Slot(_) => Pick::Slot,
+        Reason::Only => Pick::Only,
+        Reason::Random => Pick::Random,
+        Reason::Stable => Pick::Stable,
+    }
+}
