@@ -10,6 +10,7 @@
 //! - [`accept`]: sockets, the loop, what a connection passes before a lane sees it
 //! - [`stream`]: [`EdgeStream`], with one buffer each way that exists only while there is something in it
 //! - `transport`: the socket below, with or without TLS, and how it is left
+//! - `readable`, `chunks`: where a request ends
 //! - `writer`: the way out, gathered into few writes
 //! - [`head`]: the request head of HTTP/1, as the transport looks at it
 //! - [`refuse`]: the answer to a client that no lane has seen
@@ -23,12 +24,14 @@
 //! Nothing here knows functions, versions or routes.
 
 pub mod accept;
+mod chunks;
 pub mod connection;
 pub mod deadline;
 pub mod head;
 pub mod load;
 pub mod proxied;
 pub mod proxy_protocol;
+mod readable;
 pub mod refuse;
 pub mod stream;
 pub mod tls;

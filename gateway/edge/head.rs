@@ -246,8 +246,13 @@ fn has_control(line: &[u8]) -> bool {
     line.iter().fold(false, |bad, &byte| bad | (byte < b' ' && byte != b'\t') | (byte == 0x7f))
 }
 
+/// Whether a byte may stand in a token, such as the name of a field.
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    TOKEN[usize::from(byte)]
+}
+
 fn is_token(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().all(|&byte| TOKEN[usize::from(byte)])
+    !name.is_empty() && name.iter().all(|&byte| is_token_byte(byte))
 }
 
 /// Digits only: no sign, no list, no overflow.

@@ -26,7 +26,8 @@ use pingora_http::ResponseHeader;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::head::{self, Body, Head, Scan};
+use super::head::{self, Head, Scan};
+use super::readable::Readable;
 use super::refuse::{RefusalResponse, RefusedHead};
 use super::transport::{Remains, Transport};
 use super::writer::Writer;
@@ -47,17 +48,6 @@ pub struct EdgeStream {
     edge: Arc<Edge>,
 }
 
-/// How much of what the client sends may be read from the stream now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Readable {
-    /// The rest of one message; at 0 the client has nothing more to say.
-    Bytes(u64),
-    /// Chunks; their reader knows where they end.
-    Chunks,
-    /// Everything.
-    All,
-}
-
 /// Why no request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -70,11 +60,12 @@ pub enum End {
 impl EdgeStream {
     pub(super) fn new(transport: Transport, connection: Arc<Connection>, edge: Arc<Edge>) -> Self {
         let readable = match connection.protocol {
-            ClientProtocol::Http1 => Readable::Bytes(0),
+            ClientProtocol::Http1 => Readable::NOTHING,
             ClientProtocol::Http2 => Readable::All,
         };
         let writer = Writer::new(edge.limits.body_timeout);
-        Self { transport: Some(transport), unread: BytesMut::new(), readable, writer, connection, edge }
+        let transport = Some(transport);
+        Self { transport, unread: BytesMut::new(), readable, writer, connection, edge }
     }
 
     /// The connection below.
@@ -86,7 +77,7 @@ impl EdgeStream {
     /// Whether a head is here that nobody has read: [`next_head`](Self::next_head) was called by the lane before.
     #[must_use]
     pub fn has_head(&self) -> bool {
-        !self.unread.is_empty() && self.readable != Readable::Bytes(0)
+        !self.unread.is_empty() && self.readable != Readable::NOTHING
     }
 
     /// Waits for the next request of an HTTP/1 connection until its whole head is here; the request can then be read.
@@ -94,15 +85,11 @@ impl EdgeStream {
     /// # Errors
     /// When no request came, or one that was refused: the answer is sent and the connection is to be dropped.
     pub async fn next_head(&mut self, shutdown: &mut ShutdownWatch) -> Result<Head, End> {
-        debug_assert_eq!(self.readable, Readable::Bytes(0), "the request before was read to its end");
+        debug_assert_eq!(self.readable, Readable::NOTHING, "the request before was read to its end");
         match self.await_head(shutdown).await {
             Ok(mut head) => {
                 self.take_absolute_form(&mut head);
-                self.readable = match head.body {
-                    Body::Length(length) => Readable::Bytes((head.len as u64).saturating_add(length)),
-                    Body::Chunked => Readable::Chunks,
-                    Body::Upgrade => Readable::All,
-                };
+                self.readable = Readable::request(&head, &self.edge.limits);
                 Ok(head)
             }
             Err(End::Refused(refusal)) => {
@@ -124,7 +111,7 @@ impl EdgeStream {
     ///
     /// Only right when the whole request was read.
     pub fn request_done(&mut self) {
-        self.readable = Readable::Bytes(0);
+        self.readable = Readable::NOTHING;
     }
 
     /// Waits for the first bytes of an HTTP/2 connection; they stay unread.
@@ -232,17 +219,15 @@ impl EdgeStream {
     }
 
     /// Hands on what may be read of the unread bytes.
-    fn read_unread(&mut self, buf: &mut ReadBuf<'_>) {
-        let mut len = buf.remaining().min(self.unread.len());
-        if let Readable::Bytes(left) = &mut self.readable {
-            len = len.min(usize::try_from(*left).unwrap_or(usize::MAX));
-            *left -= len as u64;
-        }
-        buf.put_slice(&self.unread[..len]);
-        self.unread.advance(len);
+    fn read_unread(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+        let len = buf.remaining().min(self.unread.len());
+        let own = self.readable.take(&self.unread[..len])?;
+        buf.put_slice(&self.unread[..own]);
+        self.unread.advance(own);
         if self.unread.is_empty() {
             self.unread = BytesMut::new();
         }
+        Ok(())
     }
 
     /// Between two requests: whether the client is still there. What it sends ahead stays for the next head.
@@ -260,13 +245,9 @@ impl EdgeStream {
     fn poll_read_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let start = buf.filled().len();
         ready!(Pin::new(transport(&mut self.transport)?).poll_read(cx, buf))?;
-        if let Readable::Bytes(left) = &mut self.readable {
-            let read = buf.filled().len() - start;
-            let own = read.min(usize::try_from(*left).unwrap_or(usize::MAX));
-            *left -= own as u64;
-            self.unread.extend_from_slice(&buf.filled()[start + own..]);
-            buf.set_filled(start + own);
-        }
+        let own = self.readable.take(&buf.filled()[start..])?;
+        self.unread.extend_from_slice(&buf.filled()[start + own..]);
+        buf.set_filled(start + own);
         Poll::Ready(Ok(()))
     }
 }
@@ -284,14 +265,13 @@ impl AsyncRead for EdgeStream {
         if this.connection.deadlines.take_client_cut() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        if this.readable == Readable::Bytes(0) {
+        if this.readable == Readable::NOTHING {
             return this.poll_departure(cx);
         }
         if this.unread.is_empty() {
             return this.poll_read_body(cx, buf);
         }
-        this.read_unread(buf);
-        Poll::Ready(Ok(()))
+        Poll::Ready(this.read_unread(buf))
     }
 }
 
@@ -320,7 +300,7 @@ impl Drop for EdgeStream {
     fn drop(&mut self) {
         let unfinished = match self.readable {
             Readable::Bytes(left) => left > 0 || !self.unread.is_empty(),
-            Readable::Chunks => true,
+            Readable::Chunks { .. } => true,
             Readable::All => false,
         };
         if unfinished && let Some(remains) = self.take_remains() {

@@ -1,5 +1,6 @@
 //! The edge over real loopback sockets, with a small pingora proxy behind it and a raw endpoint behind that.
 
+mod ends;
 mod secure;
 mod support;
 

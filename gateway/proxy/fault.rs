@@ -1,6 +1,5 @@
 //! Errors of pingora -> how the attempt broke, and whose fault that is.
 
-use std::error::Error as StdError;
 use std::io;
 
 use nix::errno::Errno;
@@ -19,6 +18,7 @@ pub(super) fn of(error: &Error, sent: bool) -> AttemptFailure {
         (_, HTTPStatus(413)) => AttemptFailure::BodyTooLarge,
         (ErrorSource::Downstream, ReadTimedout) => AttemptFailure::SlowClient,
         (ErrorSource::Downstream, InvalidHTTPHeader) => AttemptFailure::MalformedBody,
+        (ErrorSource::Downstream, ReadError) if is_malformed_body(error) => AttemptFailure::MalformedBody,
         (ErrorSource::Downstream, _) => AttemptFailure::ClientLeft,
         (ErrorSource::Upstream, ReadTimedout) if !sent => AttemptFailure::SlowClient,
         (ErrorSource::Upstream, ReadTimedout | WriteTimedout) => AttemptFailure::Timeout,
@@ -41,15 +41,15 @@ pub(super) fn of(error: &Error, sent: bool) -> AttemptFailure {
 /// Whether the system had no descriptor, port or memory for a connection (`EMFILE`, `ENFILE`, `EADDRNOTAVAIL`, …).
 fn lacks_descriptors(error: &Error) -> bool {
     const LACKS: [Errno; 5] = [Errno::EMFILE, Errno::ENFILE, Errno::EADDRNOTAVAIL, Errno::ENOBUFS, Errno::ENOMEM];
-    let mut cause: Option<&(dyn StdError + 'static)> = error.cause.as_deref().map(|cause| cause as _);
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            return io.raw_os_error().is_some_and(|code| LACKS.contains(&Errno::from_raw(code)));
-        }
-        cause = match error.downcast_ref::<Box<Error>>() {
-            Some(inner) => inner.cause.as_deref().map(|cause| cause as _),
-            None => error.source(),
-        };
-    }
-    false
+    let code = io_cause(error).and_then(io::Error::raw_os_error);
+    code.is_some_and(|code| LACKS.contains(&Errno::from_raw(code)))
+}
+
+/// Whether the client's stream said that the body of the request is malformed.
+fn is_malformed_body(error: &Error) -> bool {
+    io_cause(error).is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
+}
+
+fn io_cause(error: &Error) -> Option<&io::Error> {
+    error.root_cause().downcast_ref()
 }

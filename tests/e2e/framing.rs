@@ -234,3 +234,66 @@ async fn connections_to_endpoints_are_reused() {
     }
     assert_eq!(endpoint.connections(), 1);
 }
+
+/// Bodies whose chunks can be read in two ways, or not at all.
+const MALFORMED_CHUNKS: &[(&str, &str)] = &[
+    ("an empty size line", "\r\n"),
+    ("an empty size line as the last chunk", "3\r\nabc\r\n\r\n"),
+    ("an extension without a size", ";a\r\n\r\n"),
+    ("blanks after the size", "3 \r\nabc\r\n0\r\n\r\n"),
+    ("a signed size", "+3\r\nabc\r\n0\r\n\r\n"),
+    ("a size line that ends in LF", "3\nabc\r\n0\r\n\r\n"),
+    ("an extension that ends in LF", "3;a\nabc\r\n0\r\n\r\n"),
+    ("data longer than its size", "3\r\nabcd\r\n0\r\n\r\n"),
+    ("data that ends in LF", "3\r\nabc\n0\r\n\r\n"),
+    ("a last chunk that ends in LF", "3\r\nabc\r\n0\r\n\n"),
+    ("a trailer without a name", "0\r\n: b\r\n\r\n"),
+    ("a folded trailer", "0\r\na: b\r\n c\r\n\r\n"),
+    ("a size of 17 digits", "00000000000000003\r\nabc\r\n0\r\n\r\n"),
+    ("a size over 63 bits", "8000000000000000\r\nabc\r\n"),
+];
+
+/// What a desync would show as a request of its own.
+const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nhost: shop.example.com\r\n\r\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_chunks_are_refused_and_charged_to_nobody() {
+    let (weir, endpoint) = one().await;
+    for (number, (what, body)) in MALFORMED_CHUNKS.iter().enumerate() {
+        for cut in [false, true] {
+            let head = format!("POST /{number} HTTP/1.1\r\nhost: {HOST}\r\ntransfer-encoding: chunked\r\n\r\n");
+            let mut client = Client::connect(weir.http).await;
+            if cut {
+                client.send(&head).await;
+                tokio::task::yield_now().await;
+                client.send(format!("{body}{SMUGGLED}")).await;
+            } else {
+                client.send(format!("{head}{body}{SMUGGLED}")).await;
+            }
+            assert_eq!(client.response("POST").await.status, 400, "{what}");
+            assert_eq!(client.rest().await, b"", "{what}: the connection must end");
+        }
+        let line = weir.access_line(&format!("\"path\":\"/{number}\"")).await;
+        assert!(line.contains("\"DPE\""), "{what}: {line}");
+    }
+    assert_eq!(endpoint.seen().len(), 0, "no request was whole");
+    assert!(!weir.log().contains("ejected"), "{}", weir.log());
+    assert_eq!(endpoint.strays(), Vec::<Vec<u8>>::new());
+    assert_eq!(Client::connect(weir.http).await.get(HOST, "/").await.text(), "v1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_end_where_they_end_and_the_next_request_is_answered() {
+    let (weir, endpoint) = one().await;
+    endpoint.on("/echo", Answer::Echo);
+    let body = "3;a=\"b c\"\r\nabc\r\n000\r\nx-sum: 1\r\n\r\n";
+    let post = format!("POST /echo HTTP/1.1\r\nhost: {HOST}\r\ntransfer-encoding: chunked\r\n\r\n{body}");
+    let mut client = Client::connect(weir.http).await;
+    client.send(format!("{post}{post}GET /next HTTP/1.1\r\nhost: {HOST}\r\n\r\n{post}")).await;
+    for expected in ["abc", "abc", "v1", "abc"] {
+        let response = client.response("POST").await;
+        assert_eq!((response.status, response.text().as_str()), (200, expected));
+    }
+    assert_eq!(client.get(HOST, "/").await.text(), "v1");
+    assert_eq!(endpoint.strays(), Vec::<Vec<u8>>::new());
+}
