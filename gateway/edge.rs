@@ -11,6 +11,7 @@
 //! - [`stream`]: [`EdgeStream`], with one buffer each way that exists only while there is something in it
 //! - `transport`: the socket below, with or without TLS, and how it is left
 //! - `readable`, `chunks`: where a request ends
+//! - `half_closed`: clients that have said all they will say
 //! - `writer`: the way out, gathered into few writes
 //! - [`head`]: the request head of HTTP/1, as the transport looks at it
 //! - [`refuse`]: the answer to a client that no lane has seen
@@ -27,6 +28,7 @@ pub mod accept;
 mod chunks;
 pub mod connection;
 pub mod deadline;
+mod half_closed;
 pub mod head;
 pub mod load;
 pub mod proxied;

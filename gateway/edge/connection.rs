@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pingora::proxy::Session;
@@ -64,6 +65,8 @@ pub struct Connection {
     pub(super) socket: Arc<SocketDigest>,
     pub(super) deadlines: Deadlines,
     shutdown: ShutdownWatch,
+    half_closed: AtomicBool,
+    endless: AtomicBool,
     handed: Mutex<Option<Box<dyn Any + Send>>>,
     /// The target of the request at hand as it was received, where lanes see another form of it.
     target: Mutex<Option<Box<[u8]>>>,
@@ -93,6 +96,8 @@ impl Connection {
             socket,
             deadlines: Deadlines::default(),
             shutdown,
+            half_closed: AtomicBool::new(false),
+            endless: AtomicBool::new(false),
             handed: Mutex::default(),
             target: Mutex::default(),
             remains: Mutex::default(),
@@ -111,10 +116,30 @@ impl Connection {
         digest.user_data.as_ref()?.downcast_ref::<Arc<Self>>().cloned()
     }
 
-    /// Whether the gateway is shutting down: the response in the making is the last one, and should say so.
+    /// Whether the response in the making is the last one, and should say so: the gateway is closing, or the client has
+    /// ended its side.
     #[must_use]
     pub fn is_closing(&self) -> bool {
-        *self.shutdown.borrow()
+        *self.shutdown.borrow() || self.half_closed.load(Ordering::Relaxed)
+    }
+
+    /// Says that the answer in the making has no end of its own: a client that ends its side of an HTTP/1 connection is
+    /// taken to have left, because it could not be told by a write for long.
+    pub fn begin_endless_answer(&self) {
+        self.endless.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn answer_is_endless(&self) -> bool {
+        self.endless.load(Ordering::Relaxed)
+    }
+
+    /// The client has ended its side after its last request.
+    pub(super) fn half_closed(&self) {
+        self.half_closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn request_done(&self) {
+        self.endless.store(false, Ordering::Relaxed);
     }
 
     /// Leaves something for the lane that takes the request over: what was resolved is not resolved twice.

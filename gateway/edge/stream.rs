@@ -26,6 +26,7 @@ use pingora_http::ResponseHeader;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::half_closed::HalfClosed;
 use super::head::{self, Head, Scan};
 use super::readable::Readable;
 use super::refuse::{RefusalResponse, RefusedHead};
@@ -43,6 +44,8 @@ pub struct EdgeStream {
     /// Read from the socket and not yet from this stream.
     unread: BytesMut,
     readable: Readable,
+    /// There once the client has ended its side after a whole request.
+    half_closed: Option<HalfClosed>,
     writer: Writer,
     connection: Arc<Connection>,
     edge: Arc<Edge>,
@@ -65,7 +68,7 @@ impl EdgeStream {
         };
         let writer = Writer::new(edge.limits.body_timeout);
         let transport = Some(transport);
-        Self { transport, unread: BytesMut::new(), readable, writer, connection, edge }
+        Self { transport, unread: BytesMut::new(), readable, half_closed: None, writer, connection, edge }
     }
 
     /// The connection below.
@@ -112,6 +115,8 @@ impl EdgeStream {
     /// Only right when the whole request was read.
     pub fn request_done(&mut self) {
         self.readable = Readable::NOTHING;
+        self.half_closed = None;
+        self.connection.request_done();
     }
 
     /// Waits for the first bytes of an HTTP/2 connection; they stay unread.
@@ -230,15 +235,27 @@ impl EdgeStream {
         Ok(())
     }
 
-    /// Between two requests: whether the client is still there. What it sends ahead stays for the next head.
+    /// After a whole request: whether the client is still there. What it sends ahead stays for the next head.
     fn poll_departure(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.unread.len() < CHUNK {
+        while self.half_closed.is_none() && self.unread.len() < CHUNK {
             if ready!(self.poll_read_more(cx))? == 0 {
-                return Poll::Ready(Ok(()));
+                self.half_closed = Some(HalfClosed::new());
+                // The answer to the last request says that the connection ends.
+                if self.unread.is_empty() {
+                    self.connection.half_closed();
+                }
             }
         }
-        // Enough was sent ahead: nothing is read, and nobody is woken, until the next head is awaited.
-        Poll::Pending
+        let Some(half_closed) = &mut self.half_closed else {
+            // Enough was sent ahead: nothing is read, and nobody is woken, until the next head is awaited.
+            return Poll::Pending;
+        };
+        match transport(&mut self.transport)? {
+            Transport::Plain(tcp) if !self.connection.answer_is_endless() => {
+                half_closed.poll_reset(tcp, cx).map(Err)
+            }
+            Transport::Plain(_) | Transport::Tls(_) => Poll::Ready(Ok(())),
+        }
     }
 
     /// Reads past the buffer. What belongs to the next request is put aside.

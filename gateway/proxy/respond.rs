@@ -12,7 +12,7 @@ use super::{Proxy, fault};
 use crate::log::EndReason;
 use crate::policy::FieldName;
 use crate::policy::answer::{Answer, Reply};
-use crate::policy::exchange::answered::with_response_edits;
+use crate::policy::exchange::answered::{LongLived, with_response_edits};
 use crate::policy::exchange::record::{Ending, Finished};
 use crate::policy::exchange::{Answered, AttemptFailure, HttpVersion};
 use crate::policy::hop::hop_by_hop;
@@ -40,7 +40,11 @@ impl Proxy {
         edit(head, ctx, Some(view::version(head.version)))?;
         if let Some(received) = &ctx.received {
             let status = head.status.as_u16();
-            ctx.answered = Some(Answered::by_endpoint(&self.worker, received, status, &head.headers));
+            let answered = Answered::by_endpoint(&self.worker, received, status, &head.headers);
+            if let (Some(LongLived::EventStream), Some(connection)) = (answered.long_lived, &ctx.connection) {
+                connection.begin_endless_answer();
+            }
+            ctx.answered = Some(answered);
         }
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! Where messages end: what comes in one piece goes out in one piece, and what can be read in two ways is refused.
 
+use std::io::Write;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::kit::client::Client;
 use crate::kit::endpoint::Answer;
@@ -198,12 +200,7 @@ async fn large_bodies_pass_both_ways() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn request_bodies_are_streamed() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let live = format!(
-        "functions:\n  shop:\n    versions: {{1: 'http://{}'}}\n    aliases: {{prod: 1}}\ndomains:\n  {HOST}: shop:prod\n",
-        listener.local_addr().unwrap()
-    );
-    let weir = Weir::start(&live).await;
+    let (weir, listener) = played().await;
     let mut client = Client::connect(weir.http).await;
     client.send(format!("POST / HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 10\r\n\r\nfirst")).await;
     let (mut endpoint, _) = within("the gateway connects", listener.accept()).await.unwrap();
@@ -296,4 +293,112 @@ async fn chunks_end_where_they_end_and_the_next_request_is_answered() {
     }
     assert_eq!(client.get(HOST, "/").await.text(), "v1");
     assert_eq!(endpoint.strays(), Vec::<Vec<u8>>::new());
+}
+
+/// A client that sends these bytes and then ends its side.
+async fn half_closed(weir: &Weir, request: &str) -> Client {
+    let mut client = Client::connect(weir.http).await;
+    client.send(request).await;
+    client.wire.stream.shutdown().await.unwrap();
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_end_their_side_after_a_request_get_their_answer() {
+    let (weir, endpoint) = one().await;
+    let later = |answer| Answer::Later(std::time::Duration::from_millis(20), Box::new(answer));
+    endpoint.on("/get", later(Answer::Name));
+    endpoint.on("/post", later(Answer::Echo));
+    let chunks = "transfer-encoding: chunked\r\n\r\n2\r\nv1\r\n0\r\n\r\n";
+    let requests = [
+        format!("GET /get HTTP/1.1\r\nhost: {HOST}\r\n\r\n"),
+        format!("POST /post HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 2\r\n\r\nv1"),
+        format!("POST /post HTTP/1.1\r\nhost: {HOST}\r\n{chunks}"),
+    ];
+    for round in 0..20 {
+        for request in &requests {
+            let mut client = half_closed(&weir, request).await;
+            let response = client.response("GET").await;
+            assert_eq!((response.status, response.text().as_str()), (200, "v1"), "round {round}: {request}");
+            assert_eq!(response.head.field("connection"), Some("close"), "nothing can follow");
+            assert_eq!(client.rest().await, b"");
+        }
+    }
+    // As many as were sent are answered.
+    let mut client = half_closed(&weir, &requests.concat()).await;
+    for _ in &requests {
+        assert_eq!(client.response("GET").await.text(), "v1");
+    }
+}
+
+/// An endpoint that a test plays itself: its listener, and a gateway before it.
+async fn played() -> (Weir, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let live = format!(
+        "functions:\n  shop:\n    versions: {{1: 'http://{}'}}\n    aliases: {{prod: 1}}\ndomains:\n  {HOST}: shop:prod\n",
+        listener.local_addr().unwrap()
+    );
+    (Weir::start(&live).await, listener)
+}
+
+/// The next request of the gateway, read to the end of its head.
+async fn taken(listener: &TcpListener) -> TcpStream {
+    let (mut endpoint, _) = within("the gateway connects", listener.accept()).await.unwrap();
+    let mut got = Vec::new();
+    within("a head", async {
+        while !got.ends_with(b"\r\n\r\n") {
+            assert!(endpoint.read_buf(&mut got).await.unwrap() > 0);
+        }
+    })
+    .await;
+    endpoint
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_closed_client_that_resets_is_noticed_while_it_waits() {
+    let (weir, listener) = played().await;
+    let client = std::net::TcpStream::connect(weir.http).unwrap();
+    (&client).write_all(format!("GET /gone HTTP/1.1\r\nhost: {HOST}\r\n\r\n").as_bytes()).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut endpoint = taken(&listener).await;
+    socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    drop(client);
+    let end = within("the endpoint is told", endpoint.read(&mut [0; 10])).await;
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    assert!(weir.access_line("\"/gone\"").await.contains("\"DC\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_answer_goes_on_for_a_half_closed_client_and_ends_when_it_is_gone() {
+    let (weir, listener) = played().await;
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n";
+    let request = format!("GET /long HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
+    let mut client = half_closed(&weir, &request).await;
+    let mut endpoint = taken(&listener).await;
+    endpoint.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(client.head().await.0, 200);
+    client.take_through("1\r\na\r\n").await;
+    endpoint.write_all(b"1\r\nb\r\n").await.unwrap();
+    client.take_through("1\r\nb\r\n").await;
+    drop(client);
+    within("the endpoint is told by writes that fail", async {
+        while endpoint.write_all(b"1\r\nc\r\n").await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stream_ends_with_its_client_though_nothing_is_sent() {
+    let (weir, listener) = played().await;
+    let mut client = Client::connect(weir.http).await;
+    client.send(format!("GET /events HTTP/1.1\r\nhost: {HOST}\r\n\r\n")).await;
+    let mut endpoint = taken(&listener).await;
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    endpoint.write_all(format!("{head}9\r\ndata: 0\n\n\r\n").as_bytes()).await.unwrap();
+    client.take_through("data: 0").await;
+    drop(client);
+    let end = within("the endpoint is told", endpoint.read(&mut [0; 10])).await;
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
 }

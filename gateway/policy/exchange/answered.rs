@@ -20,10 +20,35 @@ use crate::policy::outcome::GRPC_UNKNOWN;
 pub struct Answered {
     /// From the request's head to the head of the answer.
     pub first_byte: Duration,
+    /// The kind of a long-lived answer.
+    pub long_lived: Option<LongLived>,
     /// The status of the gRPC call that is being answered, as far as it is known.
     grpc: Option<u16>,
     /// Counted while a long-lived answer is under way.
     stream: Option<OpenStream>,
+}
+
+/// Answers that may pause for long, and whose end nobody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LongLived {
+    /// 101: bytes of another protocol.
+    Tunnel,
+    /// `text/event-stream`.
+    EventStream,
+    /// `application/grpc` and its relatives.
+    Grpc,
+}
+
+impl LongLived {
+    fn of(status: u16, content_type: &[u8]) -> Option<Self> {
+        if status == 101 {
+            Some(Self::Tunnel)
+        } else if content_type.starts_with(b"text/event-stream") {
+            Some(Self::EventStream)
+        } else {
+            content_type.starts_with(b"application/grpc").then_some(Self::Grpc)
+        }
+    }
 }
 
 /// A long-lived exchange, counted until it is dropped.
@@ -47,25 +72,25 @@ impl Answered {
     /// The gateway answers for itself.
     #[must_use]
     pub fn by_gateway(received: &Received) -> Self {
-        Self { first_byte: clock::now() - received.started, grpc: None, stream: None }
+        Self { first_byte: clock::now() - received.started, long_lived: None, grpc: None, stream: None }
     }
 
     /// An endpoint answers, with this status and these fields.
     pub fn by_endpoint<H: Headers + ?Sized>(worker: &Worker, received: &Received, status: u16, fields: &H) -> Self {
         let kind = fields.get("content-type").unwrap_or_default();
+        let long_lived = LongLived::of(status, kind);
+        let gauge = long_lived.map(|kind| match kind {
+            LongLived::Tunnel => &worker.metrics.websockets,
+            LongLived::EventStream => &worker.metrics.event_streams,
+            LongLived::Grpc => &worker.metrics.grpc_calls,
+        });
         let grpc = kind.strip_prefix(b"application/grpc");
-        let stream = if status == 101 {
-            Some(&worker.metrics.websockets)
-        } else if kind.starts_with(b"text/event-stream") {
-            Some(&worker.metrics.event_streams)
-        } else {
-            grpc.map(|_| &worker.metrics.grpc_calls)
-        };
         Self {
             first_byte: clock::now() - received.started,
+            long_lived,
             // Not gRPC-Web: its status is in the body.
             grpc: matches!(grpc, Some([] | [b'+' | b';', ..])).then(|| grpc_status(fields)),
-            stream: stream.map(OpenStream::new),
+            stream: gauge.map(OpenStream::new),
         }
     }
 
