@@ -18,14 +18,17 @@
 //! - [`connection`]: what is known about a connection, reachable from every request on it
 //! - [`deadline`]: how long a request may wait for the head of its answer
 //! - [`load`]: who is here; caps and what draining waits for
+//! - [`closing`]: how clients learn that the gateway ends
 //! - [`tls`]: certificates by SNI, swapped while running
 //! - [`proxy_protocol`]: the client's address, from a load balancer in front
 //! - [`proxied`]: the lane that pingora serves
+//! - `streams`: when an HTTP/2 connection of it ends
 //!
 //! Nothing here knows functions, versions or routes.
 
 pub mod accept;
 mod chunks;
+pub mod closing;
 pub mod connection;
 pub mod deadline;
 mod half_closed;
@@ -36,6 +39,7 @@ pub mod proxy_protocol;
 mod readable;
 pub mod refuse;
 pub mod stream;
+mod streams;
 pub mod tls;
 mod transport;
 mod writer;
@@ -53,6 +57,7 @@ use pingora_core::server::ShutdownWatch;
 pub use crate::policy::refusal::Refusal;
 
 pub use accept::{bind, serve_listener};
+pub use closing::Closing;
 pub use connection::{ClientProtocol, Connection, Tls};
 pub use deadline::{Cut, HeadWait};
 pub use load::Load;
@@ -61,8 +66,8 @@ pub use stream::EdgeStream;
 
 /// What serves a connection.
 ///
-/// A lane takes the connection over for its whole life. When `shutdown` turns true it ends what is idle at once and lets
-/// the requests in flight finish.
+/// A lane takes the connection over for its whole life. When `shutdown` turns true it ends what is idle after a last call
+/// (see [`closing`]) and lets the requests in flight finish.
 pub trait Lane: Send + Sync + 'static {
     /// Serves every request of one connection; ends when the connection is over.
     fn serve(&self, stream: Box<EdgeStream>, shutdown: &ShutdownWatch) -> impl Future<Output = ()> + Send;
@@ -91,6 +96,8 @@ pub struct Edge {
     pub limits: Limits,
     /// Who is here.
     pub load: Arc<Load>,
+    /// Whether each answer is the last one of its connection.
+    pub closing: Arc<Closing>,
     /// Is told what happens.
     pub observer: Arc<dyn Observer>,
 }
@@ -100,7 +107,7 @@ impl Edge {
     #[must_use]
     pub fn new(limits: Limits, observer: Arc<dyn Observer>) -> Self {
         let load = Arc::new(Load::new(limits.connections, limits.connections_per_address));
-        Self { limits, load, observer }
+        Self { limits, load, closing: Arc::default(), observer }
     }
 }
 

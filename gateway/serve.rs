@@ -223,7 +223,7 @@ impl Started {
             io::stdout().flush()?;
             signals.until_stop(&reload, &drain).await;
             ready.store(false, Ordering::Release);
-            signals.drain(&process.drain, &self.edge.load, &stop).await;
+            signals.drain(&process.drain, &self.edge, &stop).await;
             Ok(())
         })
     }

@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
+use super::closing::LAST_CALL;
 use super::load::Admission;
 use super::refuse::RefusalResponse;
 use super::transport::Transport;
@@ -57,7 +58,8 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Accepts connections and serves each by `lane`, until `shutdown` turns true. Runs on the worker that calls it; so do the
+/// Accepts connections and serves each by `lane`, until `shutdown` turns true; those that are established by then are served
+/// too. Runs on the worker that calls it; so do the
 /// connections, which outlive this call.
 ///
 /// # Errors
@@ -75,7 +77,10 @@ pub async fn serve_listener<L: Lane>(
         let accepted = tokio::select! {
             biased;
             // A watch whose sender is gone ends it too.
-            _ = shutdown.wait_for(|down| *down) => return Ok(()),
+            _ = shutdown.wait_for(|down| *down) => {
+                entrance.edge.closing.begin();
+                return take_the_last(listener, &lane, &entrance, &connections);
+            }
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -96,6 +101,28 @@ pub async fn serve_listener<L: Lane>(
             }
         }
     }
+}
+
+/// Closing the listener resets what the system has accepted for it and nobody has taken.
+fn take_the_last<L: Lane>(
+    listener: TcpListener,
+    lane: &Arc<L>,
+    entrance: &Arc<Entrance>,
+    shutdown: &ShutdownWatch,
+) -> io::Result<()> {
+    let listener = listener.into_std()?;
+    for _ in 0..BACKLOG {
+        match listener.accept() {
+            Ok((tcp, peer)) => {
+                tcp.set_nonblocking(true)?;
+                welcome(TcpStream::from_std(tcp)?, peer, lane, entrance, shutdown);
+            }
+            Err(error) if is_of_the_client(&error) => {}
+            // Nobody else is waiting, or the system gives no more.
+            Err(_) => break,
+        }
+    }
+    Ok(())
 }
 
 fn is_of_the_client(error: &io::Error) -> bool {
@@ -162,7 +189,7 @@ async fn serve_connection<L: Lane>(
     let Some((transport, tls, protocol)) = Box::pin(secure(tcp, deadline, entrance, &shutdown)).await else { return };
     let id = edge.load.next_id();
     let connection =
-        Arc::new(Connection::new(id, entrance.listener, (peer, client), tls, protocol, fd, shutdown.clone()));
+        Arc::new(Connection::new(id, entrance.listener, (peer, client), tls, protocol, fd, Arc::clone(&edge.closing)));
     let stream = Box::new(EdgeStream::new(transport, connection, Arc::clone(edge)));
     let _open = Open::new(entrance, protocol);
     lane.serve(stream, &shutdown).await;
@@ -177,10 +204,14 @@ async fn secure(
 ) -> Option<(Transport, Option<Tls>, ClientProtocol)> {
     let Some(config) = &entrance.tls else { return Some((Transport::Plain(tcp), None, ClientProtocol::Http1)) };
     let mut shutdown = shutdown.clone();
+    let last_call = async {
+        let _ = shutdown.wait_for(|down| *down).await;
+        tokio::time::sleep(LAST_CALL).await;
+    };
     let outcome = tokio::select! {
         biased;
         outcome = timeout_at(deadline, tls::accept(tcp, config)) => outcome.unwrap_or(Err(Refusal::HandshakeTimeout)),
-        _ = shutdown.wait_for(|down| *down) => return None,
+        () = last_call => return None,
     };
     let observer = &entrance.edge.observer;
     match outcome {

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pingora::proxy::Session;
 use pingora_core::protocols::SocketDigest;
+use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::tls::SslDigest;
-use pingora_core::server::ShutdownWatch;
 
-use super::EdgeStream;
 use super::deadline::Deadlines;
+use super::streams::Streams;
 use super::transport::Remains;
+use super::{Closing, EdgeStream};
 
 /// The protocol that a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,7 +65,8 @@ pub struct Connection {
     /// The socket, as pingora wants it: its peer is the client.
     pub(super) socket: Arc<SocketDigest>,
     pub(super) deadlines: Deadlines,
-    shutdown: ShutdownWatch,
+    pub(super) streams: Streams,
+    closing: Arc<Closing>,
     half_closed: AtomicBool,
     endless: AtomicBool,
     handed: Mutex<Option<Box<dyn Any + Send>>>,
@@ -81,7 +83,7 @@ impl Connection {
         tls: Option<Tls>,
         protocol: ClientProtocol,
         fd: RawFd,
-        shutdown: ShutdownWatch,
+        closing: Arc<Closing>,
     ) -> Self {
         let socket = SocketDigest::from_raw_fd(fd);
         socket.peer_addr.set(Some(client.into())).expect("a new digest has no peer yet");
@@ -95,7 +97,8 @@ impl Connection {
             protocol,
             socket,
             deadlines: Deadlines::default(),
-            shutdown,
+            streams: Streams::default(),
+            closing,
             half_closed: AtomicBool::new(false),
             endless: AtomicBool::new(false),
             handed: Mutex::default(),
@@ -107,7 +110,10 @@ impl Connection {
     /// The connection that a request of pingora's came in on; `None` if it did not come through the edge.
     #[must_use]
     pub fn of(session: &Session) -> Option<Arc<Self>> {
-        let session = session.as_downstream();
+        Self::below(session.as_downstream())
+    }
+
+    pub(super) fn below(session: &ServerSession) -> Option<Arc<Self>> {
         if let Some(stream) = session.stream() {
             return stream.as_any().downcast_ref::<EdgeStream>().map(|stream| Arc::clone(stream.connection()));
         }
@@ -120,7 +126,7 @@ impl Connection {
     /// ended its side.
     #[must_use]
     pub fn is_closing(&self) -> bool {
-        *self.shutdown.borrow() || self.half_closed.load(Ordering::Relaxed)
+        self.closing.has_begun() || self.half_closed.load(Ordering::Relaxed)
     }
 
     /// Says that the answer in the making has no end of its own: a client that ends its side of an HTTP/1 connection is

@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use config::model::Limits;
-use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
+use tokio::sync::watch;
 
-use super::{ClientProtocol, Edge, EdgeStream, Lane, Load};
+use super::streams::{self, OpenStream};
+use super::{ClientProtocol, Connection, Edge, EdgeStream, Lane, Load};
 
 /// Open streams of one HTTP/2 connection.
 const STREAMS: u32 = 128;
@@ -56,9 +58,6 @@ impl<A: HttpServerApp + Send + Sync + 'static> ProxiedLane<A> {
             stream = reused;
             stream.request_done();
             settings = kept;
-            if *shutdown.borrow() {
-                return;
-            }
         }
         if let Some(remains) = connection.take_remains() {
             Box::pin(remains.linger()).await;
@@ -86,10 +85,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> Lane for ProxiedLane<A> {
             ClientProtocol::Http2 => {
                 if stream.http2_preface().await.is_ok() {
                     let connection = Arc::clone(stream.connection());
+                    let (goaway, told) = watch::channel(false);
                     tokio::select! {
                         biased;
                         () = connection.deadlines.keep() => {}
-                        _ = self.http2.process_new(stream, shutdown) => {}
+                        () = streams::until_dropped(&connection, &self.edge, shutdown.clone(), &goaway) => {}
+                        _ = self.http2.process_new(stream, &told) => {}
                     }
                 }
             }
@@ -101,15 +102,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> Lane for ProxiedLane<A> {
 struct Http2<A> {
     app: Arc<A>,
     load: Arc<Load>,
-    options: HttpServerOptions,
     http2: H2Options,
 }
 
 impl<A> Http2<A> {
     fn new(app: Arc<A>, edge: &Edge) -> Self {
-        let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(edge.limits.idle_timeout);
-        Self { app, load: Arc::clone(&edge.load), options, http2: http2_options(&edge.limits) }
+        Self { app, load: Arc::clone(&edge.load), http2: http2_options(&edge.limits) }
     }
 }
 
@@ -130,14 +128,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let _in_flight = self.load.request();
+        let _open = Connection::below(&session).map(OpenStream::of);
         self.app.process_new_http(session, shutdown).await
     }
 
     fn h2_options(&self) -> Option<H2Options> {
         Some(self.http2.clone())
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        Some(&self.options)
     }
 }

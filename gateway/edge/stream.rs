@@ -12,6 +12,7 @@ use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
@@ -24,8 +25,9 @@ use pingora_core::protocols::{
 use pingora_core::server::ShutdownWatch;
 use pingora_http::ResponseHeader;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::closing::LAST_CALL;
 use super::half_closed::HalfClosed;
 use super::head::{self, Head, Scan};
 use super::readable::Readable;
@@ -36,6 +38,9 @@ use super::{ClientProtocol, Connection, Edge, Refusal};
 
 /// Read at once when a head is awaited; what is read ahead of a request that is not yet answered stays below it.
 const CHUNK: usize = 4096;
+
+/// How long an idle client may keep the gateway from ending its side.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A client connection as a lane reads and writes it.
 pub struct EdgeStream {
@@ -178,14 +183,31 @@ impl EdgeStream {
 
     async fn await_first_bytes(&mut self, shutdown: &mut ShutdownWatch) -> Result<(), End> {
         let idle = self.edge.limits.idle_timeout;
-        tokio::select! {
+        let last_call = async {
+            // A watch whose sender is gone ends it too.
+            let _ = shutdown.wait_for(|down| *down).await;
+            sleep(LAST_CALL).await;
+        };
+        let read = tokio::select! {
             biased;
-            read = timeout(idle, self.read_more()) => match read {
-                Ok(Ok(1..)) => Ok(()),
-                Ok(Ok(0) | Err(_)) | Err(_) => Err(End::Quiet),
-            },
-            _ = shutdown.wait_for(|down| *down) => Err(End::Quiet),
+            read = timeout(idle, self.read_more()) => read.ok(),
+            () = last_call => None,
+        };
+        match read {
+            Some(Ok(1..)) => Ok(()),
+            Some(Ok(0) | Err(_)) => Err(End::Quiet),
+            None => {
+                self.say_goodbye().await;
+                Err(End::Quiet)
+            }
         }
+    }
+
+    /// Ends the gateway's side of an idle connection, so that the client sees an end (under TLS a `close_notify`) and not a
+    /// cut.
+    async fn say_goodbye(&mut self) {
+        // The connection is over whether the client can be told or not.
+        let _ = timeout(GOODBYE, AsyncWriteExt::shutdown(self)).await;
     }
 
     /// Reads what is there behind the unread bytes; 0 is the end.
@@ -251,9 +273,7 @@ impl EdgeStream {
             return Poll::Pending;
         };
         match transport(&mut self.transport)? {
-            Transport::Plain(tcp) if !self.connection.answer_is_endless() => {
-                half_closed.poll_reset(tcp, cx).map(Err)
-            }
+            Transport::Plain(tcp) if !self.connection.answer_is_endless() => half_closed.poll_reset(tcp, cx).map(Err),
             Transport::Plain(_) | Transport::Tls(_) => Poll::Ready(Ok(())),
         }
     }
@@ -313,10 +333,11 @@ impl AsyncWrite for EdgeStream {
 
 impl Drop for EdgeStream {
     /// A lane may drop the stream while the client is still sending: closing then would reset the connection before the
-    /// client has read its answer. What remains goes to the connection, whose task lingers.
+    /// client has read its answer. What remains goes to the connection, whose task lingers. While the gateway is closing it
+    /// does so for every client, because one that has not read yet that the connection ends may send its next request.
     fn drop(&mut self) {
         let unfinished = match self.readable {
-            Readable::Bytes(left) => left > 0 || !self.unread.is_empty(),
+            Readable::Bytes(left) => left > 0 || !self.unread.is_empty() || self.edge.closing.has_begun(),
             Readable::Chunks { .. } => true,
             Readable::All => false,
         };

@@ -1,8 +1,9 @@
 //! Signals, and the order in which a gateway stops.
 //!
 //! `SIGHUP` reads the file again. `SIGTERM`, `SIGINT` and `SIGQUIT` begin the drain: `/ready` answers 503 while everything
-//! is still served, so that load balancers look elsewhere; then nothing new is accepted, and what is in flight may end. A
-//! second signal ends the process at once.
+//! is still served, so that load balancers look elsewhere, and in the second half of the delay clients are told to leave
+//! (see [`closing`](crate::edge::closing)); then nothing new is accepted, and what is in flight may end. A second signal ends
+//! the process at once.
 
 use std::io;
 
@@ -11,7 +12,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::edge::Load;
+use crate::edge::Edge;
+use crate::edge::closing::LAST_CALL;
 
 /// The signals that a gateway listens to.
 pub(super) struct Signals {
@@ -42,11 +44,19 @@ impl Signals {
     }
 
     /// Waits out the delay, stops the listeners, and waits for what is in flight; a signal ends the wait.
-    pub(super) async fn drain(&mut self, drain: &Drain, load: &Load, stop: &watch::Sender<bool>) {
+    pub(super) async fn drain(&mut self, drain: &Drain, edge: &Edge, stop: &watch::Sender<bool>) {
+        let load = &edge.load;
         let draining = async {
-            sleep(drain.delay).await;
+            sleep(drain.delay / 2).await;
+            edge.closing.begin();
+            sleep(drain.delay - drain.delay / 2).await;
             stop.send_replace(true);
-            if timeout(drain.deadline, load.no_requests()).await.is_err() {
+            let ended = async {
+                // A request may be on its way on any connection; the last one to end has the last call, and time to be read.
+                let _ = timeout(2 * LAST_CALL, load.no_connections()).await;
+                load.no_requests().await;
+            };
+            if timeout(drain.deadline, ended).await.is_err() && load.requests() > 0 {
                 tracing::warn!("{} requests were still in flight after {:?}", load.requests(), drain.deadline);
             }
         };

@@ -7,6 +7,7 @@ mod commands;
 mod control;
 mod crash;
 mod demo;
+mod drain;
 mod entrance;
 mod failure;
 mod framing;

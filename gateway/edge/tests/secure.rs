@@ -225,3 +225,89 @@ async fn an_idle_http2_connection_is_closed() {
     ask(&mut sender, "/", b"").await;
     let _ = tokio::time::timeout(SLACK, driver).await.expect("closed by the gateway");
 }
+
+/// A client whose end of the connection is seen: `Ok(0)` is `close_notify`, a cut is an error of rustls.
+#[tokio::test]
+async fn an_idle_session_is_ended_and_not_cut() {
+    let limits = Limits { idle_timeout: Duration::from_millis(200), ..limits() };
+    let secure = Secure::start(limits).await;
+    let mut client = secure.connect("a.example", &["http/1.1"]).await.unwrap();
+    let read = tokio::time::timeout(SLACK, client.read(&mut [0; 10])).await.unwrap();
+    assert_eq!(read.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_idle_http2_connection_gets_goaway_and_an_end() {
+    let limits = Limits { idle_timeout: Duration::from_millis(300), ..limits() };
+    let secure = Secure::start(limits).await;
+    let stream = secure.connect("a.example", &["h2"]).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    assert_eq!(get_over(&client, "/busy").await, b"GET /busy 0");
+    // An error would be a GOAWAY with a reason, or a cut.
+    tokio::time::timeout(SLACK, connection).await.unwrap().unwrap().unwrap();
+    let refused = client.ready().await.unwrap_err();
+    assert!(refused.is_go_away() && refused.reason() == Some(h2::Reason::NO_ERROR), "{refused}");
+    tokio::time::timeout(SLACK, secure.gateway.load().no_connections()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_keeps_its_connection_from_being_idle() {
+    let limits = Limits { idle_timeout: Duration::from_millis(200), ..limits() };
+    let secure = Secure::start(limits).await;
+    let stream = secure.connect("a.example", &["h2"]).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let slow = get_over(&client, "/slow");
+    tokio::pin!(slow);
+    assert!(tokio::time::timeout(Duration::from_millis(600), slow.as_mut()).await.is_err());
+    secure.gateway.release_slow();
+    assert_eq!(slow.await, b"GET /slow 0");
+}
+
+#[tokio::test]
+async fn http2_connections_are_told_when_the_gateway_closes_and_finish_what_is_under_way() {
+    let secure = Secure::start(limits()).await;
+    let stream = secure.connect("a.example", &["h2"]).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let slow = get_over(&client, "/slow");
+    tokio::pin!(slow);
+    tokio::select! {
+        _ = slow.as_mut() => panic!("it waits"),
+        () = secure.gateway.until(|seen| seen.requests == 1) => {}
+    }
+    secure.gateway.closing();
+    let told = async {
+        while client.clone().ready().await.is_ok() {
+            tokio::task::yield_now().await
+        }
+    };
+    tokio::select! {
+        _ = slow.as_mut() => panic!("it waits"),
+        told = tokio::time::timeout(SLACK, told) => told.unwrap(),
+    }
+    // A new connection is served, and told when the gateway stops.
+    let stream = secure.connect("a.example", &["h2"]).await.unwrap();
+    let (fresh, other) = h2::client::handshake(stream).await.unwrap();
+    let other = tokio::spawn(other);
+    assert_eq!(get_over(&fresh, "/fresh").await, b"GET /fresh 0");
+    secure.gateway.shut_down();
+    tokio::time::timeout(SLACK, other).await.unwrap().unwrap().unwrap();
+    secure.gateway.release_slow();
+    assert_eq!(slow.await, b"GET /slow 0");
+    tokio::time::timeout(SLACK, connection).await.unwrap().unwrap().unwrap();
+}
+
+/// The body of the answer to a `GET`.
+async fn get_over(client: &h2::client::SendRequest<Bytes>, path: &str) -> Vec<u8> {
+    let request = http::Request::get(format!("https://a.example{path}")).body(()).unwrap();
+    let mut client = client.clone().ready().await.unwrap();
+    let (response, _) = client.send_request(request, true).unwrap();
+    let mut body = tokio::time::timeout(Duration::from_secs(10), response).await.unwrap().unwrap().into_body();
+    let mut bytes = Vec::new();
+    while let Some(part) = body.data().await {
+        bytes.extend(part.unwrap());
+    }
+    bytes
+}

@@ -163,6 +163,21 @@ impl Gateway {
         self.slow.notify_one();
     }
 
+    /// From now on each answer is the last one of its connection.
+    pub(super) fn closing(&self) {
+        self.edge.closing.begin();
+    }
+
+    /// Waits until nobody can connect.
+    pub(super) async fn until_port_closed(&self) {
+        let waiting = async {
+            while TcpStream::connect(self.address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("the port is closed within 10 s");
+    }
+
     pub(super) fn shut_down(&self) {
         self.down.send(true).unwrap();
     }
@@ -245,8 +260,8 @@ pub(super) async fn lone_stream(limits: Limits) -> (EdgeStream, TcpStream, Arc<E
     let (tcp, peer) = listener.accept().await.unwrap();
     let edge = Arc::new(Edge::new(limits, Arc::new(())));
     let fd = tcp.as_raw_fd();
-    let (_, watch) = watch::channel(false);
-    let connection = Arc::new(Connection::new(1, 0, (peer, peer), None, ClientProtocol::Http1, fd, watch));
+    let connection = Connection::new(1, 0, (peer, peer), None, ClientProtocol::Http1, fd, Arc::clone(&edge.closing));
+    let connection = Arc::new(connection);
     (EdgeStream::new(Transport::Plain(tcp), connection, Arc::clone(&edge)), client, edge)
 }
 

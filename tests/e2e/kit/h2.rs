@@ -29,14 +29,28 @@ pub(crate) struct Answer {
 impl H2 {
     /// Panics when the server does not choose `h2` by ALPN.
     pub(crate) async fn connect(address: SocketAddr, host: &str, config: Arc<rustls::ClientConfig>) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the gateway listens");
+        Self::try_connect(address, host, config).await.expect("the gateway listens")
+    }
+
+    /// `None` when nobody listens.
+    pub(crate) async fn try_connect(
+        address: SocketAddr,
+        host: &str,
+        config: Arc<rustls::ClientConfig>,
+    ) -> Option<Self> {
+        let stream = TcpStream::connect(address).await.ok()?;
         let name = ServerName::try_from(host.to_string()).expect("a test's host is a name");
         let stream = within("a handshake", TlsConnector::from(config).connect(name, stream)).await;
         let stream = stream.expect("the certificate fits");
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         let (requests, connection) = h2::client::handshake(stream).await.expect("the preface passes");
         tokio::spawn(connection);
-        Self { requests }
+        Some(Self { requests })
+    }
+
+    /// Whether the connection takes requests: no GOAWAY has come, and no end.
+    pub(crate) async fn is_open(&self) -> bool {
+        self.requests.clone().ready().await.is_ok()
     }
 
     /// Sends the head, then each of `frames` as one DATA frame; the last one ends the stream.
