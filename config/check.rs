@@ -22,6 +22,9 @@ mod route;
 pub use references::references;
 pub(crate) use references::{references_to_alias, references_to_function};
 
+/// What a certificate or a redirect to https lacks without a listener for TLS.
+const ADD_LISTENER: &str = "add one: `listeners: [{address: 0.0.0.0:8443, tls: true}]`";
+
 /// Every problem of the whole configuration, listeners and what needs them aside: those are a node's own. Costs what the
 /// configuration is large.
 #[must_use]
@@ -142,20 +145,23 @@ impl<'a> Check<'a> {
     /// The sockets and certificates that domains need.
     fn tls(&mut self) {
         let listens = self.config.process.listeners.iter().any(|listener| listener.tls);
-        let mut certificate = false;
+        let mut certificate = self.config.default_certificate.is_some();
+        if certificate && !listens {
+            let message = "this certificate is never used: no listener speaks TLS";
+            self.value(Problem::warning("default_certificate", message).help(ADD_LISTENER));
+        }
         for (host, domain) in &self.config.domains {
             let path = join("domains", &host.to_string());
             certificate |= domain.certificate.is_some();
             if listens {
                 continue;
             }
-            let help = "add one: `listeners: [{address: 0.0.0.0:8443, tls: true}]`";
             if domain.redirect_to_https {
                 let message = "this domain redirects to https, and no listener speaks TLS";
-                self.value(Problem::error(format!("{path}.https"), message).help(help));
+                self.value(Problem::error(format!("{path}.https"), message).help(ADD_LISTENER));
             } else if domain.certificate.is_some() {
                 let message = "this certificate is never used: no listener speaks TLS";
-                self.value(Problem::warning(format!("{path}.certificate"), message).help(help));
+                self.value(Problem::warning(format!("{path}.certificate"), message).help(ADD_LISTENER));
             }
         }
         if listens && !certificate {

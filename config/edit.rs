@@ -28,7 +28,8 @@ use crate::check;
 use crate::digest::Digest;
 use crate::host::HostPattern;
 use crate::model::{
-    Alias, BaseDomain, Config, Dialect, Domain, Endpoint, Function, Notifier, Overrides, Plan, Route, Stage, Version,
+    Alias, BaseDomain, Config, DefaultCertificate, Dialect, Domain, Endpoint, Function, Notifier, Overrides, Plan,
+    Route, Stage, Version,
 };
 use crate::name::{AliasName, FunctionName, NotifierName, PlanName, StageName};
 use crate::problem::{Code, Problem, Severity};
@@ -65,6 +66,8 @@ pub enum Edit {
     Overrides(Arc<Overrides>),
     /// Replaces whose forwarding headers are believed.
     TrustedProxies(Arc<[IpNet]>),
+    /// Sets or removes the certificate for clients that name no host.
+    DefaultCertificate(Option<Arc<DefaultCertificate>>),
     /// No version of this function, which need not exist, gets this number or a lower one any more.
     RaiseNumber(FunctionName, NonZeroU32),
     /// What changed about a function from one text to the next. A version that is gone is retired; a function that is
@@ -209,6 +212,7 @@ pub(crate) fn apply_one(config: &mut Config, edit: &Edit) -> Result<(), Vec<Prob
         Edit::BaseDomain(to) => config.base_domain.clone_from(to),
         Edit::Overrides(to) => config.overrides = Arc::clone(to),
         Edit::TrustedProxies(to) => config.trusted_proxies = Arc::clone(to),
+        Edit::DefaultCertificate(to) => config.default_certificate.clone_from(to),
         Edit::RaiseNumber(name, number) => version::raise(&mut config.numbers, name, *number),
         Edit::MergeFunction(name, merge) => merge::function(config, name, merge)?,
         Edit::MergeStage(name, merge) => merge::item(&mut config.stages, name, merge),

@@ -91,20 +91,21 @@ pub fn format_notifier(notifier: &Notifier) -> String {
     tree::notifier(notifier).to_text()
 }
 
-/// Triggers, base domain, overrides and trusted proxies, nothing when there are none;
+/// Triggers, base domain, overrides, trusted proxies and default certificate, nothing when there are none;
 /// [`parse_settings`](crate::parse::parse_settings) reads it.
 #[must_use]
 pub fn format_settings(config: &Config) -> String {
     tree::config(&settings(config)).to_text()
 }
 
-/// Nothing but triggers, base domain, overrides and trusted proxies.
+/// Nothing but triggers, base domain, overrides, trusted proxies and default certificate.
 fn settings(config: &Config) -> Config {
     Config {
         triggers: Arc::clone(&config.triggers),
         base_domain: config.base_domain.clone(),
         overrides: Arc::clone(&config.overrides),
         trusted_proxies: Arc::clone(&config.trusted_proxies),
+        default_certificate: config.default_certificate.clone(),
         ..Config::default()
     }
 }

@@ -66,6 +66,8 @@ pub struct Config {
     pub overrides: Arc<Overrides>,
     /// Peers whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed. YAML: `trusted_proxies`.
     pub trusted_proxies: Arc<[IpNet]>,
+    /// Shown to TLS clients that name no host, and to nobody when there is none.
+    pub default_certificate: Option<Arc<DefaultCertificate>>,
 }
 
 /// A named environment: which alias each function has there, and variables.
@@ -101,6 +103,15 @@ pub struct Certificate {
     pub cert: PathBuf,
     /// Private key: PKCS#8, PKCS#1 or SEC1.
     pub key: PathBuf,
+}
+
+/// The certificate for TLS handshakes that name no host with a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefaultCertificate {
+    /// Its files.
+    pub files: Certificate,
+    /// Whether clients that name an unknown host get it too; otherwise only those that name none. Default false.
+    pub unknown_names: bool,
 }
 
 /// Where the stage of a request comes from.

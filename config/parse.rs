@@ -164,8 +164,8 @@ pub fn parse_notifier(path: &str, text: &str, env: Env<'_>) -> Parsed<Notifier> 
     one(text, path, env, notifier::notifier)
 }
 
-/// Reads triggers, base domain, overrides and trusted proxies; everything else is empty in the result. References are
-/// not checked.
+/// Reads triggers, base domain, overrides, trusted proxies and default certificate; everything else is empty in the
+/// result. References are not checked.
 ///
 /// # Errors
 /// Every problem of the text.
@@ -267,6 +267,7 @@ fn settings(config: &mut Config, fields: &mut Fields<'_>, r: &mut Reading<'_>) {
     config.base_domain = fields.read(r, "base_domain", domain::base_domain);
     config.overrides = fields.read(r, "override", domain::overrides).unwrap_or_default();
     config.trusted_proxies = fields.read(r, "trusted_proxies", scalar::networks).unwrap_or_default().into();
+    config.default_certificate = fields.read(r, "default_certificate", domain::default_certificate).map(Arc::new);
 }
 
 /// Paths of things that could not be read, so that references to them are not reported as well.

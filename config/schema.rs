@@ -63,6 +63,14 @@ fn config() -> Value {
                 "deadline": duration("How long requests in flight may take after that; default 30s."),
             }))),
             "trusted_proxies": described("Peers whose X-Forwarded-*, Forwarded and X-Request-Id are believed.", json!({ "$ref": "#/$defs/networks" })),
+            "default_certificate": described(
+                "The TLS certificate for clients that name no host; without one they are refused.",
+                object(&["cert", "key"], json!({
+                    "cert": { "$ref": "#/$defs/file", "description": "PEM: the chain, leaf first." },
+                    "key": { "$ref": "#/$defs/file", "description": "PEM: the private key." },
+                    "unknown_names": boolean("Whether clients that name an unknown host get it too; default false."),
+                })),
+            ),
             "functions": named("Functions by name: each with a draft, versions and aliases.", "#/$defs/name", "#/$defs/function"),
             "next_versions": {
                 "description": "Written by weir: where functions that are gone would go on counting.",

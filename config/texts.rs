@@ -6,7 +6,7 @@
 //! | `number/shop` | the highest version number that it ever used; outlives the function |
 //! | `draft/shop`, `version/shop/3`, `alias/shop/prod` | its parts; versions with their digest |
 //! | `stage/release`, `domain/shop.example.com`, `plan/careful`, `notifier/oncall` | these |
-//! | `settings` | triggers, base domain, overrides, trusted proxies |
+//! | `settings` | triggers, base domain, overrides, trusted proxies, default certificate |
 //!
 //! Process settings are no part of it: each node has its own. What these texts say is taken as it is: an alias brings its
 //! history, or none.
@@ -115,6 +115,7 @@ fn settings_differ(old: &Config, new: &Config) -> bool {
         || old.base_domain != new.base_domain
         || old.overrides != new.overrides
         || old.trusted_proxies != new.trusted_proxies
+        || old.default_certificate != new.default_certificate
 }
 
 /// The configuration that these texts mean, checked as a whole.
@@ -177,6 +178,7 @@ fn edits_of(name: &str, text: Option<&str>, env: parse::Env<'_>) -> Result<Vec<E
             Edit::BaseDomain(config.base_domain),
             Edit::Overrides(config.overrides),
             Edit::TrustedProxies(config.trusted_proxies),
+            Edit::DefaultCertificate(config.default_certificate),
         ]);
     }
     let unknown =

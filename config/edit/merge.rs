@@ -53,6 +53,9 @@ pub fn edits_between(old: &Config, new: &Config) -> Vec<Edit> {
     if old.trusted_proxies != new.trusted_proxies {
         edits.push(Edit::TrustedProxies(Arc::clone(&new.trusted_proxies)));
     }
+    if old.default_certificate != new.default_certificate {
+        edits.push(Edit::DefaultCertificate(new.default_certificate.clone()));
+    }
     edits
 }
 

@@ -60,7 +60,7 @@ pub fn notifier(notifier: &Notifier) -> Value {
     tree::notifier(notifier).to_json()
 }
 
-/// Triggers, base domain, overrides and trusted proxies.
+/// Triggers, base domain, overrides, trusted proxies and default certificate.
 #[must_use]
 pub fn settings(config: &Config) -> Value {
     tree::config(&super::settings(config)).to_json()

@@ -73,6 +73,7 @@ pub(crate) fn config(config: &Config) -> Tree {
     process::process(&mut entries, &config.process);
     let networks = config.trusted_proxies.iter().map(Tree::text);
     entries.put_full("trusted_proxies", Tree::list(networks));
+    entries.put_some("default_certificate", config.default_certificate.as_ref(), |own| ways::default_certificate(own));
     entries.put_full(
         "functions",
         named(

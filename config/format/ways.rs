@@ -2,7 +2,7 @@
 
 use crate::format::Entries;
 use crate::format::tree::Tree;
-use crate::model::{Certificate, Domain, DomainStage, Route, Stage};
+use crate::model::{Certificate, DefaultCertificate, Domain, DomainStage, Route, Stage};
 use crate::path::RewriteForm;
 
 /// One stage.
@@ -39,10 +39,21 @@ pub(crate) fn domain(domain: &Domain) -> Tree {
 
 /// The files of a certificate.
 pub(super) fn certificate(certificate: &Certificate) -> Tree {
-    Entries::default()
-        .put("cert", Tree::text(&certificate.cert.display()))
-        .put("key", Tree::text(&certificate.key.display()))
-        .flow()
+    let mut entries = Entries::default();
+    put_files(&mut entries, certificate);
+    entries.flow()
+}
+
+/// The certificate for clients that name no host.
+pub(super) fn default_certificate(certificate: &DefaultCertificate) -> Tree {
+    let mut entries = Entries::default();
+    put_files(&mut entries, &certificate.files);
+    entries.put_unless("unknown_names", &certificate.unknown_names, &false, Tree::raw);
+    entries.flow()
+}
+
+fn put_files(entries: &mut Entries, files: &Certificate) {
+    entries.put("cert", Tree::text(&files.cert.display())).put("key", Tree::text(&files.key.display()));
 }
 
 /// A route or a trigger.

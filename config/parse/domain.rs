@@ -6,9 +6,9 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use crate::host::{Host, HostPattern};
-use crate::model::{BaseDomain, Certificate, Domain, DomainStage, Overrides, Route, Stage};
+use crate::model::{BaseDomain, Certificate, DefaultCertificate, Domain, DomainStage, Overrides, Route, Stage};
 use crate::name::{FunctionName, Qualifier, StageName};
-use crate::parse::place::{Place, Reading, quoted};
+use crate::parse::place::{Fields, Place, Reading, quoted};
 use crate::parse::scalar::{env_template, is_header_value, networks, switch, template};
 use crate::parse::upstream::file;
 use crate::path::{PathPattern, Rewrite};
@@ -76,9 +76,23 @@ pub(super) fn certificate(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Cert
     if let Some(acme) = fields.take("acme") {
         return refuse_acme(&acme, r);
     }
+    let files = files(&mut fields, r);
+    fields.finish(r);
+    files
+}
+
+/// The certificate for clients that name no host.
+pub(super) fn default_certificate(place: &Place<'_>, r: &mut Reading<'_>) -> Option<DefaultCertificate> {
+    let mut fields = place.fields(r, "a mapping such as `{cert: tls/default.crt, key: tls/default.key}`")?;
+    let files = files(&mut fields, r);
+    let unknown_names = fields.read(r, "unknown_names", switch).unwrap_or(false);
+    fields.finish(r);
+    Some(DefaultCertificate { files: files?, unknown_names })
+}
+
+fn files(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> Option<Certificate> {
     let cert = fields.require(r, "cert", "a PEM file: the certificate and its chain").and_then(|place| file(&place, r));
     let key = fields.require(r, "key", "a PEM file: the private key").and_then(|place| file(&place, r));
-    fields.finish(r);
     Some(Certificate { cert: cert?, key: key? })
 }
 

@@ -74,6 +74,7 @@ async fn put_settings(call: Call) -> Answer {
         Edit::BaseDomain(settings.base_domain),
         Edit::Overrides(settings.overrides),
         Edit::TrustedProxies(settings.trusted_proxies),
+        Edit::DefaultCertificate(settings.default_certificate),
     ];
     call.edit("settings", edits, show_settings).await
 }

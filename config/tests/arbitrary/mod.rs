@@ -112,6 +112,10 @@ pub(crate) fn config(seed: u64) -> Config {
             Arc::new(Overrides { from: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()], tokens });
     }
     config.trusted_proxies = d.maybe(|_| vec!["192.168.0.0/16".parse().unwrap()]).unwrap_or_default().into();
+    config.default_certificate = d.maybe(|d| {
+        let files = Certificate { cert: "default.crt".into(), key: "tls/default.key".into() };
+        Arc::new(DefaultCertificate { files, unknown_names: d.coin() })
+    });
     for name in ["oncall", "n"] {
         let notifier = notifier(d);
         config.notifiers.insert(name.parse().unwrap(), Arc::new(notifier));
