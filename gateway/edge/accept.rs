@@ -7,9 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pingora_core::server::ShutdownWatch;
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::server::TlsStream;
 
 use super::closing::LAST_CALL;
 use super::load::Admission;
@@ -22,6 +25,9 @@ const BACKLOG: i32 = 65_535;
 
 /// First and longest wait after a failed accept.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// The time that a client without TLS has to take its answer.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// One listening socket per worker on one address. With port 0 the system chooses a port, the same for all.
 ///
@@ -210,7 +216,7 @@ async fn secure(
     };
     let outcome = tokio::select! {
         biased;
-        outcome = timeout_at(deadline, tls::accept(tcp, config)) => outcome.unwrap_or(Err(Refusal::HandshakeTimeout)),
+        outcome = timeout_at(deadline, handshake(tcp, config)) => outcome.unwrap_or(Err(Refusal::HandshakeTimeout)),
         () = last_call => return None,
     };
     let observer = &entrance.edge.observer;
@@ -223,6 +229,38 @@ async fn secure(
             observer.handshake(Err(refusal));
             observer.refused(refusal);
             None
+        }
+    }
+}
+
+/// The handshake, unless the client speaks HTTP without TLS: it is told so in HTTP.
+async fn handshake(
+    mut tcp: TcpStream,
+    config: &Arc<ServerConfig>,
+) -> Result<(TlsStream<TcpStream>, Tls, ClientProtocol), Refusal> {
+    let mut first = [0];
+    let seen = tcp.peek(&mut first).await.map_err(|_| Refusal::Handshake)?;
+    // A method begins with a letter, a TLS record with its type: 22 for a handshake.
+    if seen == 0 || !first[0].is_ascii_alphabetic() {
+        return tls::accept(tcp, config).await;
+    }
+    if let Some(response) = RefusalResponse::of(Refusal::PlainOnTls) {
+        // If any of this fails, the client is gone.
+        let _ = tcp.write_all(&response.bytes).await;
+        let _ = tcp.shutdown().await;
+        let _ = timeout(LINGER, discard(&mut tcp)).await;
+    }
+    Err(Refusal::PlainOnTls)
+}
+
+/// Takes what the client still sends: a close before that would reset the connection, and the answer with it.
+async fn discard(tcp: &mut TcpStream) {
+    const MOST: usize = 64 * 1024;
+    let (mut buffer, mut taken) = ([0; 4096], 0);
+    while let Ok(read @ 1..) = tcp.read(&mut buffer).await {
+        taken += read;
+        if taken >= MOST {
+            return;
         }
     }
 }

@@ -114,6 +114,9 @@ table! {
         /// `Host` names another host than the request target.
         ContradictoryHost: Client BadRequest 400 closes "http_request_error" "contradictory_host"
             "Host names another host than the request target";
+        /// HTTP without TLS on a listener for TLS.
+        PlainOnTls: Client BadRequest 400 closes "http_request_error" "plain_on_tls"
+            "this port speaks TLS: use https";
         /// `CONNECT`: Weir is no forward proxy.
         Connect: Client NoMethod 405 closes "http_request_error" "connect"
             "CONNECT is not served here";

@@ -105,11 +105,28 @@ async fn a_name_without_a_certificate_is_refused_by_the_right_alert() {
     assert_eq!(secure.gateway.seen().opened, 0);
 }
 
+/// The reset that a close with unread bytes would send must not take the answer away.
+#[tokio::test]
+async fn a_plain_request_on_a_port_for_tls_is_told_so() {
+    let secure = Secure::start(limits()).await;
+    let large = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 20000\r\n\r\n{}", "a".repeat(20_000));
+    for request in ["GET / HTTP/1.1\r\nhost: a\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &large] {
+        let mut client = secure.gateway.client().await;
+        client.send(request).await;
+        let answer = String::from_utf8(client.rest().await).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nthis port speaks TLS: use https\n"), "{answer}");
+    }
+    secure.gateway.until(|seen| seen.refused.len() == 3).await;
+    assert_eq!(secure.gateway.seen().refused, [Refusal::PlainOnTls; 3]);
+    tokio::time::timeout(SLACK, secure.gateway.load().no_connections()).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_is_not_tls_is_refused_and_silence_is_cut() {
     let secure = Secure::start(Limits { head_timeout: Duration::from_millis(200), ..limits() }).await;
     let mut client = secure.gateway.client().await;
-    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    client.send("\x01 is neither HTTP nor TLS").await;
     secure.gateway.until(|seen| seen.refused == [Refusal::Handshake]).await;
     let mut silent = secure.gateway.client().await;
     assert_eq!(silent.rest().await, b"");
