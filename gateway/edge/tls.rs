@@ -185,7 +185,7 @@ impl Certified {
         let names = dns_names(&parsed);
         let (not_before, not_after) =
             (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
+        let found = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
             rustls::pki_types::pem::Error::NoItemsFound => {
                 problem(key_file, "holds no private key; expected an unencrypted PKCS#8, PKCS#1 or SEC1 section".into())
             }
@@ -197,7 +197,8 @@ impl Certified {
             }
             rustls::Error::InvalidCertificate(error) => in_cert(format!("its first certificate is invalid: {error:?}")),
             error => problem(key_file, format!("cannot be used: {error}")),
-        })?;
+        });
+        let key = found.map_err(|error| if is_encrypted(key) { problem(key_file, ENCRYPTED.into()) } else { error })?;
         Ok(Arc::new(Self { key: Arc::new(key), names, not_before, not_after }))
     }
 
@@ -272,6 +273,16 @@ pub(super) async fn accept(
         let _ = start.io.shutdown().await;
         return Err(Refusal::UnknownServerName);
     }
+/// What is said of a key that is protected by a passphrase.
+const ENCRYPTED: &str = "the private key is encrypted; expected one without a passphrase: \
+                         `openssl pkey -in ENCRYPTED -out PLAIN` writes it";
+
+/// Whether a PEM text holds an encrypted key: of PKCS#8 (RFC 5958), or in the older form of OpenSSL (RFC 1421, 4.6.1.1).
+fn is_encrypted(pem: &[u8]) -> bool {
+    let has = |mark: &[u8]| memchr::memmem::find(pem, mark).is_some();
+    has(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"Proc-Type: 4,ENCRYPTED")
+}
+
     let stream = start.into_stream(Arc::clone(config)).await.map_err(|_| Refusal::Handshake)?;
     let (_, session) = stream.get_ref();
     let version = match session.protocol_version() {
@@ -364,6 +375,12 @@ mod tests {
             ("other.example.com", Some(&wide)),
             ("a.b.example.com", Some(&wide)),
             ("below.shop.example.com", Some(&wide)),
+        let base64 = "MHcCAQEEIIrYSSNQFaA2Hwf1duRSxKtLYX5CB04fSeQ6tF1aY/PuoAoGCCqGSM49";
+        let section =
+            |kind: &str, head: &str| format!("-----BEGIN {kind}-----\n{head}{base64}\n-----END {kind}-----\n");
+        let encrypted_pkcs8 = section("ENCRYPTED PRIVATE KEY", "");
+        let dek = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0F8DB6AD68DB54D5DF7E1B7E5A3A5C9B\n\n";
+        let encrypted_sec1 = section("EC PRIVATE KEY", dek);
             ("example.com", Some(&wider)),
             ("com", None),
             ("", None),
@@ -374,6 +391,16 @@ mod tests {
             assert!(found.map(Arc::as_ptr) == expected.map(Arc::as_ptr), "{host}");
         }
         let mut hosts: Vec<_> = certificates.iter().map(|(host, _)| host).collect();
+            (
+                cert.as_str(),
+                &encrypted_pkcs8,
+                "shop.key: the private key is encrypted; expected one without a passphrase",
+            ),
+            (
+                cert.as_str(),
+                &encrypted_sec1,
+                "shop.key: the private key is encrypted; expected one without a passphrase",
+            ),
         hosts.sort();
         assert_eq!(hosts, ["*.com", "*.example.com", "shop.example.com"]);
     }
