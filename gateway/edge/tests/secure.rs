@@ -105,6 +105,15 @@ async fn a_name_without_a_certificate_is_refused_by_the_right_alert() {
     assert_eq!(secure.gateway.seen().opened, 0);
 }
 
+#[tokio::test]
+async fn a_server_name_may_end_in_a_dot() {
+    let secure = Secure::start(limits()).await;
+    let mut client = Client::over(secure.connect("A.example.", &["http/1.1"]).await.unwrap());
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(client.response().await.1, b"GET / 0");
+    assert_eq!(secure.gateway.seen().snis, [Some("a.example".to_owned())]);
+}
+
 /// The reset that a close with unread bytes would send must not take the answer away.
 #[tokio::test]
 async fn a_plain_request_on_a_port_for_tls_is_told_so() {
