@@ -3,8 +3,10 @@
 //! A snapshot is the pure table plus the runtime state behind its indices. The state is looked up by name when a snapshot
 //! is published, so it survives the swap, and the request path reaches it by index alone.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use config::head::{Headers, RequestHead};
@@ -27,6 +29,18 @@ use crate::upstreams::{EndpointView, UpstreamState};
 pub struct Live {
     current: ArcSwap<Snapshot>,
     progress: watch::Sender<Progress>,
+    unusable: Mutex<BTreeMap<&'static str, Arc<[Unusable]>>>,
+}
+
+/// One thing that cannot be used as it is, which takes down itself alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unusable {
+    /// Its name: the host of a domain, for example.
+    pub name: String,
+    /// Why not, and what that means.
+    pub reason: String,
+    /// Since then, counted from 1970.
+    pub since: Duration,
 }
 
 /// How far the publisher has come.
@@ -133,7 +147,7 @@ impl Default for Live {
             aliases: Chunks::default(),
             upstreams: Chunks::default(),
         };
-        Self { current: ArcSwap::from_pointee(empty), progress: watch::Sender::default() }
+        Self { current: ArcSwap::from_pointee(empty), progress: watch::Sender::default(), unusable: Mutex::default() }
     }
 }
 
@@ -164,6 +178,17 @@ impl Live {
     /// Says that a revision cannot go live; what is live stays. Called by the publisher alone.
     pub(crate) fn refuse(&self, seen: Revision, problems: Vec<Problem>) {
         self.progress.send_replace(Progress { seen, problems: problems.into() });
+    }
+
+    /// Everything that cannot be used now, by its kind.
+    #[must_use]
+    pub fn unusable(&self) -> BTreeMap<&'static str, Arc<[Unusable]>> {
+        self.unusable.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces what cannot be used of this kind.
+    pub(crate) fn set_unusable(&self, kind: &'static str, things: Vec<Unusable>) {
+        self.unusable.lock().unwrap_or_else(PoisonError::into_inner).insert(kind, things.into());
     }
 }
 

@@ -116,6 +116,8 @@ families! {
         "1" "Whether the store was empty when the gateway started.";
     UNSAVED_ROLLBACK = Gauge "weir_unsaved_rollback" []
         "1" "Whether a rollback is live that the store could not take yet.";
+    UNUSABLE = Gauge "weir_unusable" ["kind"]
+        "a closed list" "Things that cannot be used as they are, and are tried again every few seconds.";
     CERTIFICATES = Gauge "weir_tls_certificate_not_after_seconds" ["domain"]
         "the 100 certificates that expire first" "When a certificate expires, in seconds since 1970.";
     HANDSHAKES = Counter "weir_tls_handshakes_total" ["result"]
@@ -129,6 +131,9 @@ families! {
 /// Reasons of `weir_admin_refused_total`: a foreign `Host` or `Origin`, no token or a wrong one, a role too low, and too
 /// many wrong tokens from one address.
 pub const ADMIN_REFUSALS: &[&str] = &["host", "origin", "no_token", "wrong_token", "role", "attempts"];
+
+/// Kinds of `weir_unusable`.
+pub const UNUSABLE_KINDS: &[&str] = &["certificate"];
 
 /// The closed lists that other modules own: what may be a label value.
 #[derive(Debug, Clone, Copy)]
@@ -178,6 +183,7 @@ pub struct Metrics {
     reloads: Reasons,
     last_reload: IntGauge,
     apply: Histogram,
+    unusable: Vec<(&'static str, IntGauge)>,
 }
 
 impl Metrics {
@@ -211,6 +217,7 @@ impl Metrics {
             reloads: fixed.reasons(&RELOADS, &["ok", "refused"]),
             last_reload: fixed.gauge(&LAST_RELOAD),
             apply: fixed.histogram(&APPLY),
+            unusable: fixed.by_code(&UNUSABLE, UNUSABLE_KINDS),
             registry,
         }
     }
@@ -253,6 +260,12 @@ impl Metrics {
     /// that expire first are shown, so that domains do not become series.
     pub fn set_certificates(&self, certificates: Vec<(String, i64)>) {
         self.series.set_certificates(certificates);
+    }
+
+    /// Sets how many things of this kind, one of [`UNUSABLE_KINDS`], cannot be used.
+    pub fn set_unusable(&self, kind: &str, number: usize) {
+        let gauge = self.unusable.iter().find(|(known, _)| *known == kind);
+        gauge.expect("the kind is in the list").1.set(i64::try_from(number).unwrap_or(i64::MAX));
     }
 
     /// Replaces what is known of the rollouts that run.

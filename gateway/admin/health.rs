@@ -36,7 +36,12 @@ async fn live(_: Call) -> Answer {
 
 async fn ready(call: Call) -> Answer {
     Ok(if call.server.ready.load(Ordering::Acquire) {
-        "ready\n".into_response()
+        // Whatever cannot be used takes down itself alone, so it shows here and changes no code.
+        match call.server.live.unusable().values().map(|things| things.len()).sum() {
+            0 => "ready\n".into_response(),
+            1 => "ready\n1 thing cannot be used: see /v1/status\n".into_response(),
+            many => format!("ready\n{many} things cannot be used: see /v1/status\n").into_response(),
+        }
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
     })

@@ -29,6 +29,9 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// How often the counts are looked at.
 const STEP: Duration = Duration::from_secs(5);
 
+/// How many of the things that cannot be used are named.
+const MOST_UNUSABLE: usize = 100;
+
 /// Of the status.
 pub(super) fn operations() -> Vec<Operation> {
     let summary = "The node, and what each alias and version did within the last minute; functions in pages.";
@@ -128,6 +131,9 @@ async fn status(call: Call) -> Answer {
     let mut answer = of_node(server, &snapshot);
     answer["store"] = of_store(server).await;
     answer["freeze"] = rollouts::freeze(server);
+    let unusable = unusable(server);
+    answer["unusable_total"] = unusable.len().into();
+    answer["unusable"] = unusable.into_iter().take(MOST_UNUSABLE).collect();
     answer["functions"] = items.into();
     answer["next"] = next.into();
     Ok(Json(answer).into_response())
@@ -163,6 +169,16 @@ async fn of_store(server: &Server) -> Value {
         "healthy": error.is_none(),
         "message": error,
     })
+}
+
+/// What cannot be used as it is, by kind and name.
+fn unusable(server: &Server) -> Vec<Value> {
+    let kinds = server.live.unusable();
+    let all = kinds.iter().flat_map(|(kind, things)| things.iter().map(move |thing| (kind, thing)));
+    let shown = all.map(|(kind, thing)| {
+        json!({ "kind": kind, "name": thing.name, "reason": thing.reason, "since": rfc3339(thing.since) })
+    });
+    shown.collect()
 }
 
 /// What is live, and what it did within the window.

@@ -69,6 +69,10 @@ struct Status {
     window_seconds: f64,
     #[serde(default)]
     freeze: Freeze,
+    #[serde(default)]
+    unusable: Vec<Unusable>,
+    #[serde(default)]
+    unusable_total: usize,
     functions: Vec<Function>,
 }
 
@@ -78,6 +82,14 @@ struct Freeze {
     by: Option<String>,
     reason: Option<String>,
     until: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Unusable {
+    kind: String,
+    name: String,
+    reason: String,
+    since: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -158,6 +170,7 @@ impl std::fmt::Display for Status {
             let text = |text: &Option<String>| visible(text.as_deref().unwrap_or("-"));
             writeln!(f, "freeze  by {} until {}{}", text(by), text(until), told(reason.as_deref()))?;
         }
+        write!(f, "{}", self.unusable())?;
         if self.functions.is_empty() {
             return writeln!(f, "\nno functions");
         }
@@ -233,6 +246,17 @@ impl Status {
             }
         }
         table
+    }
+
+    /// A line for each thing that cannot be used.
+    fn unusable(&self) -> String {
+        let lines = self.unusable.iter().map(|thing| {
+            let Unusable { kind, name, reason, since } = thing;
+            format!("UNUSABLE  {} since {}\n", visible(&format!("{kind} of {name}: {reason}")), visible(since))
+        });
+        let more = self.unusable_total.saturating_sub(self.unusable.len());
+        let rest = if more > 0 { format!("UNUSABLE  and {more} more\n") } else { String::new() };
+        lines.chain([rest]).collect()
     }
 
     /// A line for each endpoint that is out.

@@ -57,6 +57,13 @@ impl Fixed<'_> {
         values.iter().map(move |values| gauges.with_label_values(values))
     }
 
+    /// A gauge for each value of the only label.
+    pub(super) fn by_code(&self, family: &Family, codes: &[&'static str]) -> Vec<(&'static str, IntGauge)> {
+        let values: Vec<[&str; 1]> = codes.iter().map(|code| [*code]).collect();
+        let values: Vec<&[&str]> = values.iter().map(|value| &value[..]).collect();
+        codes.iter().copied().zip(self.gauges(family, &values)).collect()
+    }
+
     pub(super) fn histogram(&self, family: &Family) -> Histogram {
         let histogram = Histogram::with_opts(times(family)).expect(LEGAL);
         self.register(Box::new(histogram.clone()));

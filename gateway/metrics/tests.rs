@@ -54,6 +54,7 @@ fn a_scrape_after_scripted_events() {
     metrics.set_certificates(vec![("shop.example.com".into(), 1_800_000_000)]);
     metrics.lines_dropped.inc_by(3);
     metrics.notices_lost.inc();
+    metrics.set_unusable("certificate", 2);
     metrics.set_rollouts(vec![Standing { function: shop.clone(), alias: prod.clone(), step: 2, weight: 500 }]);
     metrics.judged(&shop, &prod, Judged::NoWorse);
     let golden = include_str!("../../tests/fixtures/metrics/scrape.txt");
@@ -121,6 +122,7 @@ fn names_and_labels_are_a_contract() {
             "weir_notices_lost_total{}",
             "weir_store_started_empty{}",
             "weir_unsaved_rollback{}",
+            "weir_unusable{kind}",
             "weir_tls_certificate_not_after_seconds{domain}",
             "weir_tls_handshakes_total{result}",
             "weir_access_log_dropped_total{}",

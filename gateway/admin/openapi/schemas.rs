@@ -239,6 +239,10 @@ fn statuses() -> Schemas {
     let function = json!({ "type": "object", "properties": {
         "name": string(""), "aliases": { "type": "array", "items": alias }, "versions": { "type": "array", "items": version },
     } });
+    let unusable = json!({ "type": "object", "required": ["kind", "name", "reason", "since"], "properties": {
+        "kind": { "enum": ["certificate"] }, "name": string("The host of a domain, or `default_certificate`."),
+        "reason": string("Why, and what that means."), "since": string("RFC 3339."),
+    } });
     let status = json!({ "type": "object", "properties": {
         "node": reference("node"),
         "reload": { "type": "object", "properties": {
@@ -251,6 +255,8 @@ fn statuses() -> Schemas {
             "healthy": { "type": "boolean" }, "message": { "type": ["string", "null"] },
         } },
         "freeze": reference("freeze"),
+        "unusable": { "type": "array", "items": unusable, "description": "Things that cannot be used as they are; 100 at most." },
+        "unusable_total": integer("How many of them there are."),
         "window_seconds": integer("What rates are measured over."),
         "functions": { "type": "array", "items": function },
         "next": { "type": ["string", "null"] },
