@@ -1,14 +1,15 @@
 //! TLS: certificates by server name, swapped while running.
 //!
 //! TLS 1.2 and 1.3 by rustls with aws-lc-rs; ALPN offers `h2` and `http/1.1`; session tickets rotate every six hours. A client
-//! that asks for no name, or for one without a certificate, is refused with `unrecognized_name` (RFC 6066, section 3).
+//! that asks for a name without a certificate is refused with `unrecognized_name` (RFC 6066, section 3), and so is one that
+//! asks for no name, unless there is a default certificate.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use imbl::HashMap;
 use pingora_core::protocols::tls::SslDigest;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -71,7 +72,11 @@ impl LiveCertificates {
 impl ResolvesServerCert for LiveCertificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let certificates = self.0.load();
-        certificates.find(&hello.server_name()?.to_ascii_lowercase()).map(|certified| Arc::clone(&certified.key))
+        let certified = match hello.server_name() {
+            None => certificates.without_name(),
+            Some(name) => certificates.find(&name.to_ascii_lowercase()).or_else(|| certificates.for_unknown_name()),
+        };
+        certified.map(|certified| Arc::clone(&certified.key))
     }
 }
 
@@ -104,21 +109,62 @@ impl ResolvesServerCert for LiveCertificate {
     }
 }
 
-/// Certificates by host.
+/// Certificates by host. A clone shares what is not changed.
 #[derive(Debug, Clone, Default)]
 pub struct Certificates {
     exact: HashMap<Box<str>, Arc<Certified>>,
     /// By what follows `*.`.
     wildcard: HashMap<Box<str>, Arc<Certified>>,
+    default: Option<Arc<Certified>>,
+    default_for_unknown: bool,
 }
 
 impl Certificates {
-    /// Serves `host`, which is lower case, or every host below it when it starts with `*.`.
-    pub fn insert(&mut self, host: &str, certified: Arc<Certified>) {
+    /// Serves `host`, which is lower case, or every host below it when it starts with `*.`. Answers what it had before.
+    pub fn insert(&mut self, host: &str, certified: Arc<Certified>) -> Option<Arc<Certified>> {
         match host.strip_prefix("*.") {
             Some(suffix) => self.wildcard.insert(suffix.into(), certified),
             None => self.exact.insert(host.into(), certified),
-        };
+        }
+    }
+
+    /// Ends what [`insert`](Self::insert) began, and answers it.
+    pub fn remove(&mut self, host: &str) -> Option<Arc<Certified>> {
+        match host.strip_prefix("*.") {
+            Some(suffix) => self.wildcard.remove(suffix),
+            None => self.exact.remove(host),
+        }
+    }
+
+    /// Serves clients that name no host, or no longer. Answers what they had before.
+    pub fn set_default(&mut self, certified: Option<Arc<Certified>>) -> Option<Arc<Certified>> {
+        std::mem::replace(&mut self.default, certified)
+    }
+
+    /// Whether clients that name an unknown host get the default certificate too.
+    pub fn set_default_for_unknown(&mut self, is_for_unknown: bool) {
+        self.default_for_unknown = is_for_unknown;
+    }
+
+    /// The certificate for clients that name no host.
+    #[must_use]
+    pub fn without_name(&self) -> Option<&Arc<Certified>> {
+        self.default.as_ref()
+    }
+
+    /// The certificate for clients that name an unknown host.
+    #[must_use]
+    pub fn for_unknown_name(&self) -> Option<&Arc<Certified>> {
+        self.default.as_ref().filter(|_| self.default_for_unknown)
+    }
+
+    /// The certificate that was inserted for this very host pattern.
+    #[must_use]
+    pub fn own(&self, host: &str) -> Option<&Arc<Certified>> {
+        match host.strip_prefix("*.") {
+            Some(suffix) => self.wildcard.get(suffix),
+            None => self.exact.get(host),
+        }
     }
 
     /// The certificate for a host: its own, else the one of the nearest wildcard above it.
@@ -190,16 +236,22 @@ impl Certified {
                 problem(key_file, "holds no private key; expected an unencrypted PKCS#8, PKCS#1 or SEC1 section".into())
             }
             error => problem(key_file, format!("not readable as PEM: {error}")),
-        })?;
+        });
+        let key = found.map_err(|error| if is_encrypted(key) { problem(key_file, ENCRYPTED.into()) } else { error })?;
         let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
                 problem(key_file, format!("is not the key of the first certificate in {cert_file}"))
             }
             rustls::Error::InvalidCertificate(error) => in_cert(format!("its first certificate is invalid: {error:?}")),
             error => problem(key_file, format!("cannot be used: {error}")),
-        });
-        let key = found.map_err(|error| if is_encrypted(key) { problem(key_file, ENCRYPTED.into()) } else { error })?;
+        })?;
         Ok(Arc::new(Self { key: Arc::new(key), names, not_before, not_after }))
+    }
+
+    /// Whether it is the same chain of certificates, and so has the same key.
+    #[must_use]
+    pub fn has_same_chain(&self, other: &Self) -> bool {
+        self.key.cert == other.key.cert
     }
 
     /// End of its validity, in seconds since 1970 (negative before).
@@ -225,6 +277,16 @@ impl Certified {
         }
         warnings
     }
+}
+
+/// What is said of a key that is protected by a passphrase.
+const ENCRYPTED: &str = "the private key is encrypted; expected one without a passphrase: \
+                         `openssl pkey -in ENCRYPTED -out PLAIN` writes it";
+
+/// Whether a PEM text holds an encrypted key: of PKCS#8 (RFC 5958), or in the older form of OpenSSL (RFC 1421, 4.6.1.1).
+fn is_encrypted(pem: &[u8]) -> bool {
+    let has = |mark: &[u8]| memchr::memmem::find(pem, mark).is_some();
+    has(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"Proc-Type: 4,ENCRYPTED")
 }
 
 fn dns_names(leaf: &x509_parser::certificate::X509Certificate<'_>) -> Vec<String> {
@@ -273,16 +335,6 @@ pub(super) async fn accept(
         let _ = start.io.shutdown().await;
         return Err(Refusal::UnknownServerName);
     }
-/// What is said of a key that is protected by a passphrase.
-const ENCRYPTED: &str = "the private key is encrypted; expected one without a passphrase: \
-                         `openssl pkey -in ENCRYPTED -out PLAIN` writes it";
-
-/// Whether a PEM text holds an encrypted key: of PKCS#8 (RFC 5958), or in the older form of OpenSSL (RFC 1421, 4.6.1.1).
-fn is_encrypted(pem: &[u8]) -> bool {
-    let has = |mark: &[u8]| memchr::memmem::find(pem, mark).is_some();
-    has(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"Proc-Type: 4,ENCRYPTED")
-}
-
     let stream = start.into_stream(Arc::clone(config)).await.map_err(|_| Refusal::Handshake)?;
     let (_, session) = stream.get_ref();
     let version = match session.protocol_version() {
@@ -295,6 +347,7 @@ fn is_encrypted(pem: &[u8]) -> bool {
     };
     let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("");
     let sni = session.server_name().unwrap_or_default().to_ascii_lowercase();
+    let sni = sni.strip_suffix('.').unwrap_or(&sni);
     let digest = Arc::new(SslDigest::new(cipher, version, None, None, Vec::new()));
     let tls = Tls { sni: sni.into(), version, digest };
     Ok((stream, tls, protocol))
@@ -328,6 +381,12 @@ mod tests {
     fn what_is_wrong_is_said_with_its_file() {
         let (cert, key) = pem(&["a.example"], 2020..2030);
         let (_, other_key) = pem(&["a.example"], 2020..2030);
+        let base64 = "MHcCAQEEIIrYSSNQFaA2Hwf1duRSxKtLYX5CB04fSeQ6tF1aY/PuoAoGCCqGSM49";
+        let section =
+            |kind: &str, head: &str| format!("-----BEGIN {kind}-----\n{head}{base64}\n-----END {kind}-----\n");
+        let encrypted_pkcs8 = section("ENCRYPTED PRIVATE KEY", "");
+        let dek = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0F8DB6AD68DB54D5DF7E1B7E5A3A5C9B\n\n";
+        let encrypted_sec1 = section("EC PRIVATE KEY", dek);
         let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let table = [
             (cert.as_str(), other_key.as_str(), "shop.key: is not the key of the first certificate in shop.crt"),
@@ -338,10 +397,19 @@ mod tests {
             ("-----BEGIN CERTIFICATE-----\nAAAA", key.as_str(), "shop.crt: not readable as PEM: "),
             (cert.as_str(), cert.as_str(), "shop.key: holds no private key; expected"),
             (cert.as_str(), "", "shop.key: holds no private key; expected"),
+            (
+                cert.as_str(),
+                &encrypted_pkcs8,
+                "shop.key: the private key is encrypted; expected one without a passphrase",
+            ),
+            (
+                cert.as_str(),
+                &encrypted_sec1,
+                "shop.key: the private key is encrypted; expected one without a passphrase",
+            ),
         ];
         for (cert, key, expected) in table {
             let problem = parse(cert, key).unwrap_err().to_string();
-    let sni = sni.strip_suffix('.').unwrap_or(&sni);
             assert!(problem.starts_with(expected), "{problem}");
         }
     }
@@ -376,12 +444,6 @@ mod tests {
             ("other.example.com", Some(&wide)),
             ("a.b.example.com", Some(&wide)),
             ("below.shop.example.com", Some(&wide)),
-        let base64 = "MHcCAQEEIIrYSSNQFaA2Hwf1duRSxKtLYX5CB04fSeQ6tF1aY/PuoAoGCCqGSM49";
-        let section =
-            |kind: &str, head: &str| format!("-----BEGIN {kind}-----\n{head}{base64}\n-----END {kind}-----\n");
-        let encrypted_pkcs8 = section("ENCRYPTED PRIVATE KEY", "");
-        let dek = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0F8DB6AD68DB54D5DF7E1B7E5A3A5C9B\n\n";
-        let encrypted_sec1 = section("EC PRIVATE KEY", dek);
             ("example.com", Some(&wider)),
             ("com", None),
             ("", None),
@@ -391,18 +453,7 @@ mod tests {
             let found = certificates.find(host);
             assert!(found.map(Arc::as_ptr) == expected.map(Arc::as_ptr), "{host}");
         }
-        let mut hosts: Vec<_> = certificates.iter().map(|(host, _)| host).collect();
-            (
-                cert.as_str(),
-                &encrypted_pkcs8,
-                "shop.key: the private key is encrypted; expected one without a passphrase",
-            ),
-            (
-                cert.as_str(),
-                &encrypted_sec1,
-                "shop.key: the private key is encrypted; expected one without a passphrase",
-            ),
-        hosts.sort();
-        assert_eq!(hosts, ["*.com", "*.example.com", "shop.example.com"]);
+        assert!(Arc::ptr_eq(&certificates.remove("*.example.com").unwrap(), &wide));
+        assert!(Arc::ptr_eq(certificates.find("other.example.com").unwrap(), &wider));
     }
 }

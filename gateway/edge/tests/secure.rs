@@ -106,6 +106,27 @@ async fn a_name_without_a_certificate_is_refused_by_the_right_alert() {
 }
 
 #[tokio::test]
+async fn clients_without_a_name_get_the_default_certificate_and_unknown_names_do_not() {
+    let secure = Secure::start(limits()).await;
+    let default = make(&["127.0.0.1"]);
+    let mut certificates = Certificates::clone(&secure.live.current());
+    certificates.set_default(Some(default.certified));
+    secure.live.publish(certificates.clone());
+    let trusting = Secure { roots: [secure.roots.clone(), vec![default.der]].concat(), ..secure };
+    let mut client = Client::over(trusting.connect("127.0.0.1", &["http/1.1"]).await.unwrap());
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(client.response().await.1, b"GET / 0");
+    assert_eq!(trusting.gateway.seen().snis, [Some(String::new())]);
+    trusting.connect("a.example", &[]).await.unwrap();
+    let error = trusting.connect("c.example", &[]).await.unwrap_err();
+    assert!(error.to_string().contains("UnrecognisedName"), "{error}");
+    certificates.set_default_for_unknown(true);
+    trusting.live.publish(certificates);
+    let error = trusting.connect("c.example", &[]).await.unwrap_err();
+    assert!(error.to_string().contains("not valid for name"), "the default certificate was shown: {error}");
+}
+
+#[tokio::test]
 async fn a_server_name_may_end_in_a_dot() {
     let secure = Secure::start(limits()).await;
     let mut client = Client::over(secure.connect("A.example.", &["http/1.1"]).await.unwrap());

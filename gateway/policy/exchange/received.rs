@@ -192,13 +192,14 @@ pub(super) fn lacks_trailers<F: RequestFields + ?Sized>(head: &HeadView<'_, F>, 
 /// Whether the TLS connection was made for a host with another certificate than the one that the request names.
 fn is_misdirected(snapshot: &Snapshot, sni: &str, host: &str) -> bool {
     let (mut sni_buffer, mut host_buffer) = ([0; 256], [0; 256]);
-    let sni = host::normalize(sni, &mut sni_buffer);
+    // A client that names no host gets the default certificate, and is not misled by it.
+    let Some(sni) = host::normalize(sni, &mut sni_buffer) else { return false };
     let host = host::normalize(host, &mut host_buffer);
     let certificate = |host: &str| {
         let domain = snapshot.table.domain_of(host).and_then(|domain| snapshot.table.domain(domain))?;
         domain.model.certificate.as_ref()
     };
-    sni != host && host.and_then(certificate).is_some_and(|own| sni.and_then(certificate) != Some(own))
+    host != Some(sni) && host.and_then(certificate).is_some_and(|own| certificate(sni) != Some(own))
 }
 
 /// Whether a trusted proxy in front says that the client spoke TLS to it.
