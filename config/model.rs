@@ -172,12 +172,20 @@ impl Config {
         })
     }
 
-    /// Whether the domains of both have the same certificates. Costs what differs.
-    #[must_use]
-    pub fn has_same_certificates(&self, other: &Self) -> bool {
-        self.domains.diff(&other.domains).all(|item| match item {
-            DiffItem::Add(_, domain) | DiffItem::Remove(_, domain) => domain.certificate.is_none(),
-            DiffItem::Update { old: (_, old), new: (_, new) } => old.certificate == new.certificate,
+    /// The domains that have another certificate than in `other`, with that certificate; `None` where there is none any
+    /// more. Costs what differs.
+    pub fn certificates_unlike<'a>(
+        &'a self,
+        other: &'a Self,
+    ) -> impl Iterator<Item = (&'a HostPattern, Option<&'a Certificate>)> {
+        other.domains.diff(&self.domains).filter_map(|item| {
+            let (host, old, new) = match item {
+                DiffItem::Add(host, new) => (host, None, Some(new)),
+                DiffItem::Update { old: (_, old), new: (host, new) } => (host, Some(old), Some(new)),
+                DiffItem::Remove(host, old) => (host, Some(old), None),
+            };
+            let of = |domain: Option<&'a Arc<Domain>>| domain.and_then(|domain| domain.certificate.as_deref());
+            (of(old) != of(new)).then_some((host, of(new)))
         })
     }
 }

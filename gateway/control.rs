@@ -19,6 +19,7 @@ pub mod file;
 mod files;
 pub mod journal;
 mod named;
+pub mod named_files;
 mod programs;
 mod publish;
 mod retention;
@@ -47,10 +48,11 @@ use crate::outcomes::Wake;
 use crate::store::{PutError, Store, StoreError};
 use crate::upstreams::Upstreams;
 use aside::Aside;
+use certificates::Keeper;
 use conduct::{Ballots, Calls, Conductor, Shared, Sights};
 use rollouts::Rollouts;
 use tokens::{Role, Secret, Tokens};
-use writer::{Command, What, Writer};
+use writer::{Command, Wanted, What, Writer};
 
 pub use crate::store::Revision;
 pub use rollback::RollBack;
@@ -220,15 +222,19 @@ impl Control {
     /// When the store cannot be read, or holds what this version cannot read.
     pub async fn start(ground: Ground, upstreams: Upstreams) -> Result<Self, Refused> {
         let (store, conducted, aside) = (Arc::clone(&ground.store), ground.clone(), ground.aside.clone());
-        let ahead = publish::start(ground.clone(), upstreams)
+        let certificates = Keeper::new(&ground);
+        let ahead = publish::start(ground.clone(), Arc::clone(&certificates), upstreams)
             .map_err(|error| Refused::Unavailable(format!("the control plane needs a thread: {error}")))?;
         let tokens = tokens::follow(Arc::clone(&store)).await;
         let (state, rollouts) = watch::channel(Rollouts::default());
         let (moved, moves) = mpsc::unbounded_channel();
         let clock = Steady::start();
         let writer = Writer::new(ground, ahead, Arc::clone(&tokens), state, moved, clock).await?;
+        // What was stored is live, and the first handshake finds its certificates.
+        certificates.look_at_all().await;
+        tokio::spawn(certificates::follow(Arc::downgrade(&certificates)));
         let (commands, queue) = mpsc::channel(64);
-        tokio::spawn(writer.run(queue));
+        tokio::spawn(writer.run(queue, commands.downgrade(), certificates));
         let shared = Arc::new(Shared { sights: watch::Sender::default(), ballots: Ballots::default() });
         let (weak, told) = (commands.downgrade(), rollouts.clone());
         let conductor = Conductor::new(conducted, weak, told, moves, Arc::clone(&shared), clock);
@@ -278,6 +284,14 @@ impl Control {
     /// Why not; nothing has changed then, unless the reason is [`Refused::Unknown`].
     pub async fn apply_file(&self, author: Author, file: Config, dry_run: bool) -> Outcome {
         self.ask(author, What::File(Box::new(file)), None, dry_run).await
+    }
+
+    /// As [`apply_file`](Self::apply_file), for the start: a certificate that cannot be used takes down its own domain alone.
+    ///
+    /// # Errors
+    /// As `apply_file`, but for certificates.
+    pub async fn apply_at_start(&self, file: Config) -> Outcome {
+        self.ask(Author::of("start"), What::Start(Box::new(file)), None, false).await
     }
 
     /// Brings back what was. Goes live even when the store cannot take it.
@@ -395,7 +409,7 @@ impl Control {
 
     async fn ask(&self, author: Author, what: What, guard: Option<Guard>, dry_run: bool) -> Outcome {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Change { author, what, guard, dry_run, reply }).await?;
+        self.send(Command::Change(Wanted::new(author, what, guard, dry_run), reply)).await?;
         answer.await.unwrap_or(Err(Refused::Stopping))
     }
 

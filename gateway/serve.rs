@@ -13,7 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use config::model::Process;
+use config::model::{Config, Process};
+use config::problem::Problem;
 use config::resolve::Unresolved;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
@@ -25,7 +26,7 @@ use crate::control::aside::Aside;
 use crate::control::backup::ImportError;
 use crate::control::conduct::Calls;
 use crate::control::file::{ConfigFile, Reload};
-use crate::control::{Author, Control, Environment, Ground, Refused, certificates};
+use crate::control::{Control, Environment, Ground, Refused, named_files};
 use crate::edge::tls::{CertificateProblem, LiveCertificates};
 use crate::edge::{Edge, Refusal};
 use crate::live::Live;
@@ -61,6 +62,12 @@ pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// The problems of the files that a configuration names, as far as they can be seen from here.
+#[must_use]
+pub(crate) fn unusable_files(config: &Config) -> Vec<Problem> {
+    named_files::check(config)
+}
+
 /// As [`run`]; `before` is called on the control plane's runtime when the configuration is live and no socket is open.
 fn run_with(path: &Path, keep: Keep, before: impl FnOnce(&Started) -> io::Result<()>) -> Exit {
     let environment: Environment = Arc::new(environment);
@@ -77,7 +84,7 @@ fn run_with(path: &Path, keep: Keep, before: impl FnOnce(&Started) -> io::Result
     let outcome = control_threads.map_err(Failure::from).and_then(|runtime| {
         let _context = runtime.enter();
         let (started, access) = Started::new(&runtime, &process, keep, environment)?;
-        runtime.block_on(started.control.apply_file(Author::of("start"), config, false))?;
+        runtime.block_on(started.control.apply_at_start(config))?;
         let token = runtime.block_on(token::ensure(&started.control, &process, keep))?;
         before(&started)?;
         started.run(&runtime, path, text, &process)?;
@@ -205,8 +212,6 @@ impl Started {
         runtime.spawn(admin::serve(door, self.admin(&ready, &drain, reloads.subscribe())));
         // It serves once.
         let _ = self.calls.admin_url.set(url);
-        let (live, certificates) = (Arc::clone(&self.live), Arc::clone(&self.certificates));
-        runtime.spawn(certificates::follow(live, certificates, Arc::clone(&self.metrics)));
         let reload = Arc::new(Notify::new());
         let metrics = Arc::clone(&self.metrics);
         let file = ConfigFile::new(

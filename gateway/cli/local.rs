@@ -4,10 +4,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use config::model::Config;
-use config::problem::{self, Problem};
+use config::problem::{self, Problem, Severity};
 
 use super::Exit;
-use crate::serve::environment;
+use crate::serve::{environment, unusable_files};
 
 /// `weir validate`
 #[derive(Debug, clap::Args)]
@@ -29,19 +29,21 @@ impl Validate {
             Ok(text) => text,
             Err(exit) => return exit,
         };
-        let parsed = config::parse::parse(&text, &environment);
-        let (config, problems) = match &parsed {
-            Ok((config, warnings)) => (Some(config), warnings),
+        let (config, problems) = match config::parse::parse(&text, &environment) {
+            Ok((config, mut problems)) => {
+                problems.extend(config::parse::locate(&text, unusable_files(&config)));
+                (Some(config), problems)
+            }
             Err(problems) => (None, problems),
         };
-        let clean = problems.is_empty() || !self.strict;
-        let valid = config.is_some() && clean;
+        let refused = problems.iter().any(|problem| self.strict || problem.severity == Severity::Error);
+        let valid = config.is_some() && !refused;
         if self.json {
             print(&pretty(&problems.iter().map(Problem::to_json).collect()));
         } else {
-            report(&self.file, &text, problems);
+            report(&self.file, &text, &problems);
             if let Some(config) = config.filter(|_| valid) {
-                print(&summary(&self.file, config));
+                print(&summary(&self.file, &config));
             }
         }
         if valid { Exit::Ok } else { Exit::Invalid }

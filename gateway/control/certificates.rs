@@ -1,179 +1,251 @@
 //! Certificates of domains: read when a domain names others, and again when their files change.
+//!
+//! A file that cannot be used concerns the domains that name it and nobody else: they go on with the last content that was
+//! usable, they are named in the status, in a metric and in the log, and the file is looked at again every few seconds.
+//! A look compares marks of the files (device, inode, size, times) and reads what changed, on a thread of its own. It finds
+//! what a watch of directories would miss: links into other directories, and file systems of other machines.
 
-use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+mod pair;
+mod pairs;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use config::model::{Certificate, Config};
-use config::problem::Problem;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
+use super::Ground;
+use super::files::{Answer, Readers};
 use crate::clock;
-use crate::edge::tls::{CertificateProblem, Certificates, Certified, LiveCertificate, LiveCertificates};
+use crate::edge::tls::{LiveCertificate, LiveCertificates};
 use crate::live::Live;
-use crate::metrics::Metrics;
+use crate::metrics::{MAX_CERTIFICATES, Metrics};
+use pair::{Found, News, Pair};
+use pairs::{Name, Pairs, Told};
 
-/// How often the files are looked at, for renewals.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+pub use pair::read_one;
 
-/// The certificates of `new`, if they are others than those of `old`.
-///
-/// # Errors
-/// Every certificate that cannot be used.
-pub fn load(old: &Config, new: &Config) -> Result<Option<Certificates>, Vec<Problem>> {
-    if old.has_same_certificates(new) { Ok(None) } else { read(new).map(Some) }
+/// The kind of things that cannot be used, as the status and the metric name it.
+pub const KIND: &str = "certificate";
+
+/// The least and the most time between two looks at all files.
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
+/// The time between two looks in lengths of a look, so that looks take 1 % of a core at most.
+const LOOK_SHARE: u32 = 100;
+
+/// The certificates of a running gateway.
+pub(super) struct Keeper {
+    pairs: Mutex<Pairs>,
+    readers: Readers,
+    /// Asks for a look now.
+    wanted: Notify,
+    published: Arc<LiveCertificates>,
+    live: Arc<Live>,
+    metrics: Arc<Metrics>,
 }
 
-/// Reads every certificate that a domain names; one that several name is read once.
-fn read(config: &Config) -> Result<Certificates, Vec<Problem>> {
-    let mut certificates = Certificates::default();
-    let mut seen: HashMap<&Certificate, Option<Arc<Certified>>> = HashMap::new();
-    let mut problems = Vec::new();
-    for (host, domain) in &config.domains {
-        let Some(certificate) = &domain.certificate else { continue };
-        let host = host.to_string();
-        let path = format!("domains.\"{host}\".certificate");
-        let certified = seen.entry(certificate).or_insert_with(|| match read_one(certificate) {
-            Ok(certified) => Some(certified),
-            Err(problem) => {
-                problems.push(Problem::error(&path, problem.to_string()));
-                None
+impl Keeper {
+    /// Without any certificate yet; handshakes see what it publishes.
+    pub(super) fn new(ground: &Ground) -> Arc<Self> {
+        Arc::new(Self {
+            pairs: Mutex::default(),
+            readers: Readers::default(),
+            wanted: Notify::new(),
+            published: Arc::clone(&ground.certificates),
+            live: Arc::clone(&ground.live),
+            metrics: Arc::clone(&ground.metrics),
+        })
+    }
+
+    /// The threads on which files are read.
+    pub(super) fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
+    /// Serves the domains of `config`, which is about to go live, with what is known of their files. Reads nothing: files
+    /// that nobody looked at yet are looked at soon. Costs what changed.
+    pub(super) fn serve(&self, config: &Config) {
+        let mut pairs = self.lock();
+        if let Some(told) = pairs.serve(config) {
+            told.iter().for_each(Told::log);
+            self.publish(&pairs);
+            if pairs.lacks_any() {
+                self.wanted.notify_one();
             }
-        });
-        if let Some(certified) = certified {
-            for warning in certified.warnings(&host, clock::unix()) {
-                tracing::warn!("{path}: {warning}");
-            }
-            certificates.insert(&host, Arc::clone(certified));
         }
     }
-    if problems.is_empty() { Ok(certificates) } else { Err(problems) }
-}
 
-/// Reads one certificate and its key.
-///
-/// # Errors
-/// What makes them unusable.
-pub fn read_one(files: &Certificate) -> Result<Arc<Certified>, CertificateProblem> {
-    let pem = |path: &Path| {
-        let file = path.display().to_string();
-        match fs::read(path) {
-            Ok(pem) => Ok((file, pem)),
-            Err(error) => Err(CertificateProblem { file, what: format!("cannot be read: {error}") }),
-        }
-    };
-    let (cert, key) = (pem(&files.cert)?, pem(&files.key)?);
-    Certified::parse((&cert.0, &cert.1), (&key.0, &key.1))
-}
-
-/// Reads the certificates again whenever one of their files changes, as renewals do. A file that cannot be used leaves
-/// what is served, with a line in the log.
-pub async fn follow(live: Arc<Live>, certificates: Arc<LiveCertificates>, metrics: Arc<Metrics>) {
-    let mut known = Modified::new();
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let config = live.load().table.config().clone();
-        let named = config.domains.values().filter_map(|domain| domain.certificate.as_deref()).cloned().collect();
-        match renewed(&mut known, named, move || read(&config)).await {
-            None => {}
-            Some(Ok(renewed)) => {
-                metrics.set_certificates(renewed.iter().map(|(host, one)| (host, one.not_after())).collect());
-                certificates.publish(renewed);
-                tracing::info!("certificates were read again: a file changed");
-            }
-            Some(Err(problems)) => {
-                for problem in problems {
-                    tracing::error!("a renewed certificate cannot be used, the old one serves on: {problem}");
+    /// Looks at these files, and serves what changed. Answers why they cannot be used, in the same order.
+    pub(super) async fn look_at(&self, files: &[Certificate]) -> Vec<Option<String>> {
+        let mut jobs = Vec::with_capacity(files.len());
+        {
+            let mut pairs = self.lock();
+            for files in files {
+                let pair = pairs.pair(files);
+                if !pair.is_late() {
+                    jobs.push((files.clone(), pair.seen()));
                 }
             }
         }
+        let looked: Vec<Certificate> = jobs.iter().map(|(files, _)| files.clone()).collect();
+        let found = self.readers.each(jobs, |(files, seen)| pair::look(files, *seen)).await;
+        let mut pairs = self.lock();
+        self.take(&mut pairs, looked.into_iter().zip(found));
+        files.iter().map(|files| pairs.pair(files).wrong().map(|wrong| wrong.reason.clone())).collect()
+    }
+
+    /// Looks at the files of every domain.
+    pub(super) async fn look_at_all(&self) {
+        let named = {
+            let mut pairs = self.lock();
+            pairs.forget();
+            pairs.named()
+        };
+        self.look_at(&named).await;
+    }
+
+    fn take(&self, pairs: &mut Pairs, found: impl Iterator<Item = (Certificate, Answer<Found>)>) {
+        let mut changed = false;
+        for (files, found) in found {
+            if let Some(told) = pairs.take(&files, found) {
+                changed = true;
+                told.log();
+            }
+        }
+        if changed {
+            self.publish(pairs);
+        }
+    }
+
+    fn publish(&self, pairs: &Pairs) {
+        self.metrics.set_certificates(pairs.ends(MAX_CERTIFICATES));
+        self.published.publish(pairs.served().clone());
+        let unusable = pairs.unusable();
+        self.metrics.set_unusable(KIND, unusable.len());
+        self.live.set_unusable(KIND, unusable);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pairs> {
+        self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// As [`follow`], for the one certificate of the admin listener.
-pub async fn follow_one(files: Certificate, certificate: Arc<LiveCertificate>) {
-    let mut known = modified(std::slice::from_ref(&files));
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let again = files.clone();
-        match renewed(&mut known, vec![files.clone()], move || read_one(&again)).await {
-            None => {}
-            Some(Ok(renewed)) => {
-                certificate.publish(renewed);
-                tracing::info!("the certificate of the admin API was read again: a file changed");
+impl Told {
+    fn log(&self) {
+        const SHOWN: usize = 3;
+        let names: Vec<&str> = self.names.iter().take(SHOWN).map(Name::as_str).collect();
+        let names = match self.names.len() {
+            // A change that may yet be refused names it; its author is told.
+            0 => return,
+            all if all > SHOWN => format!("{} and {} more", names.join(", "), all - SHOWN),
+            _ => names.join(", "),
+        };
+        let files = &self.files;
+        let reason = self.reason.as_deref().unwrap_or_default();
+        match self.news {
+            News::None => {}
+            News::Renewed => tracing::info!("the certificate of {names} was read again: {}", files.cert.display()),
+            News::Mended => tracing::info!("the files of the certificate of {names} can be used again"),
+            News::Broken if self.serves => {
+                tracing::error!("the certificate of {names} cannot be used, the last good one serves on: {reason}");
             }
-            Some(Err(problem)) => {
+            News::Broken => {
                 tracing::error!(
-                    "the renewed certificate of the admin API cannot be used, the old one serves on: {problem}"
+                    "the certificate of {names} cannot be used, their TLS is refused until it can: {reason}"
                 );
             }
         }
     }
 }
 
-/// When files were last modified; those that cannot be seen are left out.
-type Modified = HashMap<PathBuf, SystemTime>;
-
-/// What `read` answers, if a file changed since it was known.
-async fn renewed<T: Send + 'static>(
-    known: &mut Modified,
-    certificates: Vec<Certificate>,
-    read: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let before = std::mem::take(known);
-    let looked = tokio::task::spawn_blocking(move || {
-        let now = modified(&certificates);
-        let renewed = now.iter().any(|(path, time)| before.get(path).is_some_and(|before| before != time));
-        (now, renewed.then(read))
-    });
-    let (now, read) = looked.await.expect("reading files does not panic");
-    *known = now;
-    read
+/// Looks at all files every few seconds, and at once where some are wanted, as long as somebody holds the keeper.
+pub(super) async fn follow(keeper: Weak<Keeper>) {
+    let mut pause = LOOK_EVERY.0;
+    while let Some(keeper) = keeper.upgrade() {
+        // Woken or not, a look is due.
+        let _ = timeout(pause, keeper.wanted.notified()).await;
+        let began = clock::now();
+        keeper.look_at_all().await;
+        pause = (began.elapsed() * LOOK_SHARE).clamp(LOOK_EVERY.0, LOOK_EVERY.1);
+    }
 }
 
-fn modified(certificates: &[Certificate]) -> Modified {
-    let files = certificates.iter().flat_map(|certificate| [&certificate.cert, &certificate.key]);
-    files.filter_map(|path| Some((path.clone(), fs::metadata(path).ok()?.modified().ok()?))).collect()
+/// Follows the files of the one certificate of the admin listener: a file that cannot be used leaves what is served, with
+/// a line in the log.
+pub async fn follow_one(files: Certificate, certificate: Arc<LiveCertificate>) {
+    follow_one_every(LOOK_EVERY.0, files, certificate).await;
+}
+
+async fn follow_one_every(pause: Duration, files: Certificate, certificate: Arc<LiveCertificate>) {
+    let (readers, mut pair) = (Readers::default(), Pair::of(certificate.current()));
+    loop {
+        tokio::time::sleep(pause).await;
+        if pair.is_late() {
+            continue;
+        }
+        let job = vec![(files.clone(), pair.seen())];
+        let Some(found) = readers.each(job, |(files, seen)| pair::look(files, *seen)).await.pop() else { continue };
+        match pair.take(&files, found) {
+            News::None => {}
+            News::Renewed => {
+                certificate.publish(Arc::clone(pair.good().expect("a renewed pair has content")));
+                tracing::info!("the certificate of the admin API was read again: {}", files.cert.display());
+            }
+            News::Mended => tracing::info!("the files of the certificate of the admin API can be used again"),
+            News::Broken => {
+                let reason = pair.wrong().map(|wrong| wrong.reason.as_str()).unwrap_or_default();
+                tracing::error!(
+                    "the certificate of the admin API cannot be used, the last good one serves on: {reason}"
+                );
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
+    use std::fs;
 
     use super::*;
+    use crate::edge::tls::Certified;
 
-    /// Writes a new certificate with its key, `minutes` after 1970, so that the change shows whatever the clock's steps.
-    fn write(files: &Certificate, minutes: u64) {
+    const PAUSE: Duration = Duration::from_millis(5);
+
+    fn write(files: &Certificate) {
         let made = rcgen::generate_simple_self_signed(["weir.internal".to_owned()]).unwrap();
-        for (path, pem) in [(&files.cert, made.cert.pem()), (&files.key, made.signing_key.serialize_pem())] {
-            fs::write(path, pem).unwrap();
-            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(60 * minutes);
-            File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        fs::write(&files.cert, made.cert.pem()).unwrap();
+        fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    }
+
+    async fn another(live: &LiveCertificate, than: &Arc<Certified>) -> Arc<Certified> {
+        loop {
+            let now = live.current();
+            if !Arc::ptr_eq(&now, than) {
+                return now;
+            }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// The clock runs as fast as nobody waits for anything else.
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_renewed_certificate_of_the_admin_listener_is_served_and_a_broken_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let files = Certificate { cert: folder.path().join("crt"), key: folder.path().join("key") };
-        write(&files, 1);
+        write(&files);
         let live = Arc::new(LiveCertificate::new(read_one(&files).unwrap()));
         let first = live.current();
-        let followed = tokio::spawn(follow_one(files.clone(), Arc::clone(&live)));
-        tokio::time::sleep(2 * LOOK_EVERY).await;
-        assert!(Arc::ptr_eq(&first, &live.current()), "nothing changed");
-        write(&files, 2);
-        tokio::time::sleep(2 * LOOK_EVERY).await;
-        let second = live.current();
-        assert!(!Arc::ptr_eq(&first, &second));
+        let followed = tokio::spawn(follow_one_every(PAUSE, files.clone(), Arc::clone(&live)));
+        write(&files);
+        let second = another(&live, &first).await;
         fs::write(&files.cert, "-").unwrap();
-        tokio::time::sleep(2 * LOOK_EVERY).await;
-        assert!(Arc::ptr_eq(&second, &live.current()), "what cannot be used leaves what is served");
-        write(&files, 3);
-        tokio::time::sleep(2 * LOOK_EVERY).await;
-        assert!(!Arc::ptr_eq(&second, &live.current()));
+        // Many looks, none of which takes anything away.
+        for _ in 0..20 {
+            tokio::time::sleep(PAUSE).await;
+            assert!(Arc::ptr_eq(&second, &live.current()), "what cannot be used leaves what is served");
+        }
+        write(&files);
+        another(&live, &second).await;
         followed.abort();
     }
 }

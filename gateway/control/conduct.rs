@@ -21,7 +21,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time;
 
 use super::rollouts::{Rollouts, view};
-use super::writer::{Command, Moved, What};
+use super::writer::{Command, Moved, Wanted, What};
 use super::{Author, Ground, Refused};
 use crate::clock::{self, Steady};
 use crate::hook::{Hooks, Question};
@@ -237,7 +237,7 @@ impl Conductor {
     async fn ask_writer(&mut self, author: Author, what: What) {
         let Some(commands) = self.commands.upgrade() else { return };
         let (reply, answer) = oneshot::channel();
-        let command = Command::Change { author, what, guard: None, dry_run: false, reply };
+        let command = Command::Change(Wanted::new(author, what, None, false), reply);
         if commands.send(command).await.is_err() {
             return;
         }

@@ -1,24 +1,247 @@
-//! Files that a configuration names: whether they can be used is known before anything is stored.
+//! Files that a configuration names: read whole, within bounds, on threads of their own.
+//!
+//! Only regular files are read, and at most 1 MiB of each, so that `/dev/zero` or a FIFO is a mistake and no trap. A file
+//! system that does not answer holds up a thread that nobody waits for: neither a change nor the end of the process does.
 
-use config::model::{Config, Target};
-use config::problem::Problem;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
 
-use super::certificates;
-use crate::upstreams::check_authorities;
+use nix::libc::O_NONBLOCK;
+use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
-/// The certificates and certificate authorities that `new` names beside `old`, and that cannot be used here.
-pub(super) fn unusable(old: &Config, new: &Config) -> Vec<Problem> {
-    let mut problems = certificates::load(old, new).err().unwrap_or_default();
-    for (name, function) in new.functions_unlike(old) {
-        for (number, version) in &function.versions {
-            if let Target::Upstream(upstream) = &version.target
-                && let Some(ca) = upstream.tls.as_ref().and_then(|tls| tls.ca.as_ref())
-                && let Err(error) = check_authorities(ca)
-            {
-                let path = format!("functions.{name}.versions.{number}.tls.ca");
-                problems.push(Problem::error(path, error.to_string()));
+/// The size of the largest file that is read, in bytes.
+const MOST: u64 = 1 << 20;
+/// The time that one file, or a pair of them, may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Threads that may wait for file systems at the same time.
+const THREADS: usize = 64;
+/// The coarsest step of the times that file systems note.
+const STEP: Duration = Duration::from_secs(2);
+
+/// A mark of a file's content that is known without reading it: it changes with the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    file: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// The mark of a regular file. Blocks on the file system.
+    ///
+    /// # Errors
+    /// Why the file cannot be used, to be read after its name.
+    pub(super) fn of(path: &Path) -> Result<Self, String> {
+        let metadata = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
+        Self::of_regular(&metadata)
+    }
+
+    fn of_regular(metadata: &Metadata) -> Result<Self, String> {
+        let kind = metadata.file_type();
+        if kind.is_file() {
+            return Ok(Self {
+                file: (metadata.dev(), metadata.ino()),
+                size: metadata.len(),
+                modified: (metadata.mtime(), metadata.mtime_nsec()),
+                changed: (metadata.ctime(), metadata.ctime_nsec()),
+            });
+        }
+        let found = if kind.is_dir() {
+            "a directory"
+        } else if kind.is_fifo() {
+            "a FIFO"
+        } else if kind.is_socket() {
+            "a socket"
+        } else {
+            "a device"
+        };
+        Err(format!("is {found}; expected a regular file"))
+    }
+
+    /// Whether the file may change within the same step of its times, `now` (since 1970), and keep this mark.
+    pub(super) fn is_fresh(&self, now: Duration) -> bool {
+        i64::try_from(now.saturating_sub(STEP).as_secs()).is_ok_and(|then| self.changed.0 >= then)
+    }
+}
+
+/// A file's content and its mark. Blocks on the file system.
+///
+/// # Errors
+/// Why the file cannot be used, to be read after its name.
+pub(super) fn read(path: &Path) -> Result<(Stamp, Vec<u8>), String> {
+    // To open a device can have effects of its own, so what it is comes first.
+    Stamp::of(path)?;
+    // Without a wait for the other end, should it have become a FIFO meanwhile.
+    let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path);
+    let file: File = opened.map_err(|error| unreadable(&error))?;
+    let stamp = Stamp::of_regular(&file.metadata().map_err(|error| unreadable(&error))?)?;
+    let mut content = Vec::new();
+    file.take(MOST + 1).read_to_end(&mut content).map_err(|error| unreadable(&error))?;
+    if content.len() as u64 > MOST {
+        return Err("is larger than 1 MiB".into());
+    }
+    Ok((stamp, content))
+}
+
+fn unreadable(error: &io::Error) -> String {
+    format!("cannot be read: {error}")
+}
+
+/// Threads on which files are looked at.
+#[derive(Debug, Clone)]
+pub(super) struct Readers {
+    free: Arc<Semaphore>,
+    patience: Duration,
+}
+
+/// A thread that waits for a file system.
+pub(super) type Waiting = OwnedSemaphorePermit;
+
+/// The answer of one job.
+#[derive(Debug)]
+pub(super) enum Answer<T> {
+    /// It was done in time.
+    Done(T),
+    /// It took too long. Its thread waits on as long as the reference can be upgraded.
+    Late(Weak<Waiting>),
+    /// It was not begun: too many threads wait already.
+    Skipped,
+}
+
+impl Default for Readers {
+    fn default() -> Self {
+        Self { free: Arc::new(Semaphore::new(THREADS)), patience: PATIENCE }
+    }
+}
+
+impl Readers {
+    /// Does `work` on each of `jobs`, one after the other. One that takes too long is left to its thread, and another
+    /// thread goes on with the next. The answers are in the order of the jobs.
+    pub(super) async fn each<J, T>(
+        &self,
+        jobs: Vec<J>,
+        work: impl Fn(&J) -> T + Send + Sync + 'static,
+    ) -> Vec<Answer<T>>
+    where
+        J: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let (jobs, work) = (Arc::new(jobs), Arc::new(work));
+        let mut answers = Vec::with_capacity(jobs.len());
+        while answers.len() < jobs.len() {
+            let (tell, mut told) = mpsc::unbounded_channel();
+            let Some(waiting) = self.start(&jobs, &work, answers.len(), tell) else {
+                answers.resize_with(jobs.len(), || Answer::Skipped);
+                break;
+            };
+            loop {
+                match timeout(self.patience, told.recv()).await {
+                    Ok(Some(answer)) => answers.push(Answer::Done(answer)),
+                    Ok(None) if answers.len() == jobs.len() => break,
+                    // The job panicked, which must not be repeated for ever.
+                    Ok(None) => {
+                        answers.push(Answer::Skipped);
+                        break;
+                    }
+                    Err(_) => {
+                        answers.push(Answer::Late(waiting));
+                        break;
+                    }
+                }
             }
         }
+        answers
     }
-    problems
+
+    /// A thread that does the jobs from this one on, as long as somebody listens. `None` when there is no thread.
+    fn start<J, T>(
+        &self,
+        jobs: &Arc<Vec<J>>,
+        work: &Arc<impl Fn(&J) -> T + Send + Sync + 'static>,
+        from: usize,
+        tell: mpsc::UnboundedSender<T>,
+    ) -> Option<Weak<Waiting>>
+    where
+        J: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let permit = Arc::new(Arc::clone(&self.free).try_acquire_owned().ok()?);
+        let waiting = Arc::downgrade(&permit);
+        let (jobs, work) = (Arc::clone(jobs), Arc::clone(work));
+        let spawned = thread::Builder::new().name("weir-files".into()).spawn(move || {
+            let _permit = permit;
+            for job in &jobs[from..] {
+                if tell.send(work(job)).is_err() {
+                    return;
+                }
+            }
+        });
+        spawned.ok().map(|_| waiting)
+    }
+}
+
+/// The sentence about a file that took too long.
+pub(super) fn late() -> String {
+    format!("the file system did not answer within {} s", PATIENCE.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn only_regular_files_of_bounded_size_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("small"), "text").unwrap();
+        assert_eq!(read(&path("small")).unwrap().1, b"text");
+        std::fs::write(path("most"), vec![b'a'; MOST as usize]).unwrap();
+        assert_eq!(read(&path("most")).unwrap().1.len() as u64, MOST);
+        std::fs::write(path("large"), vec![b'a'; MOST as usize + 1]).unwrap();
+        assert_eq!(read(&path("large")).unwrap_err(), "is larger than 1 MiB");
+        assert!(std::process::Command::new("mkfifo").arg(path("fifo")).status().unwrap().success());
+        assert_eq!(read(&path("fifo")).unwrap_err(), "is a FIFO; expected a regular file");
+        assert_eq!(read(folder.path()).unwrap_err(), "is a directory; expected a regular file");
+        assert_eq!(read(Path::new("/dev/zero")).unwrap_err(), "is a device; expected a regular file");
+        assert!(read(&path("none")).unwrap_err().starts_with("cannot be read: No such file"));
+    }
+
+    #[tokio::test]
+    async fn a_job_that_hangs_holds_up_no_other() {
+        let readers = Readers { patience: Duration::from_secs(1), ..Readers::default() };
+        let go = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&go);
+        let work = move |job: &u8| {
+            while *job == 2 && !until.load(Ordering::Acquire) {
+                thread::park_timeout(Duration::from_millis(1));
+            }
+            *job
+        };
+        let answers = readers.each(vec![1, 2, 3], work).await;
+        let [Answer::Done(1), Answer::Late(waiting), Answer::Done(3)] = &answers[..] else {
+            panic!("{answers:?}");
+        };
+        assert!(waiting.upgrade().is_some(), "its thread still waits");
+        go.store(true, Ordering::Release);
+        while waiting.upgrade().is_some() || readers.free.available_permits() < THREADS {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_than_so_many_threads_wait() {
+        let readers = Readers { free: Arc::new(Semaphore::new(1)), patience: Duration::from_millis(50) };
+        let answers = readers.each(vec![1, 2], |_| thread::park_timeout(Duration::from_secs(5))).await;
+        assert!(matches!(answers[..], [Answer::Late(_), Answer::Skipped]), "{answers:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! The one way to the swap: what the store's watch tells becomes a snapshot, and the snapshot goes live.
 //!
-//! A transaction that cannot be made live (a text of another version of Weir, a certificate that is not there) leaves the
-//! last good snapshot serving, with a log line and a metric.
+//! A transaction that cannot be made live (a text of another version of Weir) leaves the last good snapshot serving, with a
+//! log line and a metric. No certificate file does that: a domain whose files cannot be used is live without them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -21,8 +21,9 @@ use config::weight::Weight;
 use imbl::OrdMap;
 use tokio::sync::oneshot;
 
+use super::certificates::Keeper;
 use super::named::below;
-use super::{CONFIG, Ground, Refused, certificates};
+use super::{CONFIG, Ground, Refused};
 use crate::clock;
 use crate::live::{AliasState, Cursor, Destination, Snapshot};
 use crate::outcomes::Outcomes;
@@ -35,6 +36,7 @@ const RETIRE_EVERY: Duration = Duration::from_millis(100);
 /// Turns the store's updates into snapshots.
 struct Publisher {
     ground: Ground,
+    certificates: Arc<Keeper>,
     upstreams: Upstreams,
     stored: Stored,
     /// Whether the store has had a transaction that `stored` has not.
@@ -76,11 +78,12 @@ impl Ahead {
 ///
 /// # Errors
 /// When the system gives no thread to free old snapshots on.
-pub(super) fn start(ground: Ground, upstreams: Upstreams) -> io::Result<Ahead> {
+pub(super) fn start(ground: Ground, certificates: Arc<Keeper>, upstreams: Upstreams) -> io::Result<Ahead> {
     let (retired, snapshots) = mpsc::channel();
     thread::Builder::new().name("weir-retire".into()).spawn(move || retire(&snapshots))?;
     let store = Arc::clone(&ground.store);
-    let mut publisher = Publisher { ground, upstreams, stored: Stored::default(), behind: false, ahead: Vec::new() };
+    let (stored, ahead) = (Stored::default(), Vec::new());
+    let mut publisher = Publisher { ground, certificates, upstreams, stored, behind: false, ahead };
     let (ahead, mut shown) = tokio::sync::mpsc::channel::<Show>(1);
     tokio::spawn(async move {
         let mut updates = store.watch(CONFIG, 0).await;
@@ -182,6 +185,7 @@ impl Publisher {
         });
         let revision = stored.revision;
         let snapshot = self.snapshot(stored, &config)?;
+        self.certificates.serve(&config);
         self.ground.metrics.revision.set(i64::try_from(revision).unwrap_or(i64::MAX));
         let before = self.ground.live.publish(Arc::new(snapshot));
         self.ground.metrics.reloaded(began.elapsed());
@@ -234,7 +238,6 @@ impl Publisher {
         let before = self.ground.live.load_full();
         let cursor = |alias| before.cursor(alias).map_or(0, |cursor| cursor.0.load(Ordering::Relaxed));
         let (table, changes) = before.table.update(config, &cursor);
-        let certificates = certificates::load(before.table.config(), config)?;
         let mut next = Snapshot { revision, table, revisions, ..Snapshot::clone(&before) };
         self.point_upstreams(&mut next, &changes)?;
         self.point_aliases(&before, &mut next, &changes);
@@ -242,11 +245,6 @@ impl Publisher {
         removed(&changes.aliases).for_each(|index| next.aliases.clear(index.get()));
         removed(&changes.upstreams).for_each(|index| next.upstreams.clear(index.get()));
         self.forget(&before, &next, &changes);
-        if let Some(certificates) = certificates {
-            let ends = certificates.iter().map(|(host, certified)| (host, certified.not_after()));
-            self.ground.metrics.set_certificates(ends.collect());
-            self.ground.certificates.publish(certificates);
-        }
         Ok(next)
     }
 

@@ -1,58 +1,39 @@
 //! The only one who writes to the store on this node.
 
+mod command;
 mod draft;
+mod looked;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::edit::{self, Edit};
 use config::model::Config;
-use config::rollout::{Ask, Event, RolloutId};
+use config::rollout::RolloutId;
 use config::texts;
 use imbl::OrdMap;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time;
 
+use super::certificates::Keeper;
 use super::journal::{self, Hash, Start, Told};
 use super::named::{below, changes};
 use super::publish::Ahead;
 use super::rollback::Past;
 use super::rollouts::{Freeze, Moves, ROLLOUT, Rollouts};
 use super::tokens::Tokens;
-use super::{Author, CONFIG, Done, Expected, FILE, Ground, Guard, Outcome, Refused, RollBack, TOKEN};
-use super::{files, programs, retention};
+use super::{Author, CONFIG, Done, Expected, FILE, Ground, Guard, Outcome, Refused, TOKEN};
+use super::{programs, retention};
 use crate::clock::{self, Steady};
 use crate::live::Progress;
 use crate::store::{Change, Order, Page, PutError, Revision};
 
+pub(super) use command::{Command, Wanted, What};
 use draft::Draft;
+use looked::Halt;
 
 /// How often an unsaved rollback is tried again.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
-
-/// A request, queued.
-pub(super) enum Command {
-    Change { author: Author, what: What, guard: Option<Guard>, dry_run: bool, reply: oneshot::Sender<Outcome> },
-    Drift(oneshot::Sender<(Config, Config)>),
-}
-
-/// What is wanted.
-pub(super) enum What {
-    Edits(Vec<Edit>),
-    /// What this file says otherwise than the file before.
-    File(Box<Config>),
-    RollBack(RollBack),
-    /// `what`: for the journal.
-    Token {
-        name: String,
-        text: Option<String>,
-        what: String,
-    },
-    Begin(Box<Ask>),
-    Event(RolloutId, Box<Event>),
-    /// For so long; `None` ends it.
-    Freeze(Option<Duration>),
-}
 
 pub(super) struct Writer {
     ground: Ground,
@@ -132,7 +113,13 @@ impl Writer {
         Ok(writer)
     }
 
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    /// Carries out the commands of the queue, until nobody can send any. `again` leads into the queue.
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        again: mpsc::WeakSender<Command>,
+        certificates: Arc<Keeper>,
+    ) {
         let mut look = time::interval(retention::LOOK_EVERY);
         loop {
             let command = tokio::select! {
@@ -150,8 +137,15 @@ impl Writer {
                 }
             };
             match command {
-                Command::Change { author, what, guard, dry_run, reply } => {
-                    let outcome = self.carry_out(&author, &what, guard.as_ref(), dry_run).await;
+                Command::Change(wanted, reply) => {
+                    let outcome = match self.carry_out(&wanted).await {
+                        Ok(done) => Ok(done),
+                        Err(Halt::Refused(refused)) => Err(refused),
+                        Err(Halt::Look(named)) => {
+                            looked::first(named, (wanted, reply), again.clone(), Arc::clone(&certificates));
+                            continue;
+                        }
+                    };
                     // An asker that went away does not undo the change.
                     let _ = reply.send(outcome);
                 }
@@ -162,35 +156,37 @@ impl Writer {
         }
     }
 
-    async fn carry_out(&mut self, author: &Author, what: &What, guard: Option<&Guard>, dry_run: bool) -> Outcome {
+    async fn carry_out(&mut self, wanted: &Wanted) -> Result<Done, Halt> {
+        let Wanted { author, what, guard, dry_run, looked } = wanted;
         let is_unsaved = self.unsaved.is_some() && !self.save().await;
         loop {
             if self.stale {
                 self.refresh().await?;
             }
-            self.check(guard)?;
+            self.check(guard.as_ref())?;
             let draft = self.draft(author, what).await?;
             let begun = if let What::Begin(ask) = what { Some(&*ask.plan) } else { None };
             programs::admit(author, &self.known.config, &draft.config, begun)?;
-            if dry_run || draft.changes.is_empty() {
+            looked.admit(what, &self.known.config, &draft.config)?;
+            if *dry_run || draft.changes.is_empty() {
                 return Ok(self.done(self.known.config.clone(), draft.config));
             }
             let back = draft.back.clone().map(|edits| (edits, draft.moves.clone()));
             if is_unsaved && back.is_none() {
                 let why =
                     "a rollback is live that the store could not take yet; nothing else changes before it is stored";
-                return Err(Refused::Unavailable(why.to_owned()));
+                return Err(Refused::Unavailable(why.to_owned()).into());
             }
             let before = self.known.config.clone();
             match self.write(author, draft).await {
                 Ok(()) => return Ok(self.done(before, self.known.config.clone())),
                 Err(Failed::Conflict) => self.stale = true,
-                Err(Failed::Refused(refused)) => return Err(refused),
+                Err(Failed::Refused(refused)) => return Err(refused.into()),
                 Err(Failed::Store(error)) => {
                     self.stale = matches!(error, PutError::Unknown(_));
                     return match back {
-                        Some((edits, moves)) => self.show_unsaved(author, edits, moves, error).await,
-                        None => Err(error.into()),
+                        Some((edits, moves)) => Ok(self.show_unsaved(author, edits, moves, error).await?),
+                        None => Err(Refused::from(error).into()),
                     };
                 }
             }
@@ -224,7 +220,7 @@ impl Writer {
                 let (draft, edits) = self.of_edits(author, self.past().edits(what).await?)?;
                 Ok(Draft { back: Some(edits), ..draft })
             }
-            What::File(file) => {
+            What::File(file) | What::Start(file) => {
                 let (mut draft, _) = self.of_edits(author, edit::edits_between(&known.file, file))?;
                 draft.changes.extend(changes(FILE, &known.file, file));
                 // Process settings are not stored, so they are no part of what is compared.
@@ -284,10 +280,6 @@ impl Writer {
     /// Stores the draft; answers when it is live.
     async fn write(&mut self, author: &Author, draft: Draft) -> Result<(), Failed> {
         let known = &self.known;
-        let unusable = files::unusable(&known.config, &draft.config);
-        if !unusable.is_empty() {
-            return Err(Failed::Refused(Refused::Problems(unusable)));
-        }
         let revision = known.revision + 1;
         let sides = (&known.config, &draft.config);
         let told = Told { what: draft.told(), news: draft.moves.news() };

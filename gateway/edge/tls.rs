@@ -182,12 +182,6 @@ impl Certificates {
             None
         })
     }
-
-    /// Every host pattern with its certificate, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (String, &Certified)> {
-        let exact = self.exact.iter().map(|(host, certified)| (host.to_string(), &**certified));
-        exact.chain(self.wildcard.iter().map(|(suffix, certified)| (format!("*.{suffix}"), &**certified)))
-    }
 }
 
 /// A certificate chain with the key that belongs to it.

@@ -3,6 +3,7 @@
 mod kit;
 
 mod access;
+mod certificates;
 mod commands;
 mod control;
 mod crash;

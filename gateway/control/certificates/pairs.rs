@@ -1,0 +1,222 @@
+//! The certificates of the domains that are live, in memory: no file is touched here.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use config::host::HostPattern;
+use config::model::{Certificate, Config, DefaultCertificate};
+
+use super::pair::{Found, News, Pair};
+use crate::clock;
+use crate::control::files::Answer;
+use crate::edge::tls::Certificates;
+use crate::live::Unusable;
+
+/// The time for which a pair of files stays known that no domain names: the domain that will name it may not be live yet.
+const KEEP: Duration = Duration::from_secs(60);
+
+/// Every pair of files that a domain names, and what handshakes see of them.
+#[derive(Debug, Default)]
+pub(super) struct Pairs {
+    /// The configuration whose domains are served.
+    config: Config,
+    entries: HashMap<Certificate, Entry>,
+    /// What handshakes see.
+    served: Certificates,
+    /// Expiry and name of all that is served.
+    ends: BTreeSet<(i64, Box<str>)>,
+}
+
+/// One pair of files and who names it.
+#[derive(Debug)]
+struct Entry {
+    pair: Pair,
+    names: BTreeSet<Name>,
+    /// When it was looked at or named last.
+    used: Instant,
+}
+
+/// Who names a pair of files.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Name {
+    /// `default_certificate`
+    Default,
+    /// A domain, by its host.
+    Domain(Box<str>),
+}
+
+/// News of one pair of files, to be told.
+pub(super) struct Told {
+    pub(super) files: Certificate,
+    pub(super) news: News,
+    pub(super) names: Vec<Name>,
+    /// Why the files cannot be used.
+    pub(super) reason: Option<String>,
+    /// Whether some content of before serves on.
+    pub(super) serves: bool,
+}
+
+impl Name {
+    fn of(host: &HostPattern) -> Self {
+        Self::Domain(host.to_string().into())
+    }
+
+    /// The name as the status shows it.
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Default => "default_certificate",
+            Self::Domain(host) => host,
+        }
+    }
+}
+
+impl Pairs {
+    /// Serves the domains of `config`: what is known of their files goes live at once, and a domain whose files are not
+    /// known or not usable goes on with what it had. Answers what is to be told; `None` when nothing changed. Costs what
+    /// differs.
+    pub(super) fn serve(&mut self, config: &Config) -> Option<Vec<Told>> {
+        let before = std::mem::replace(&mut self.config, config.clone());
+        let mut renamed: Vec<(Name, Option<Certificate>, Option<Certificate>)> = config
+            .certificates_unlike(&before)
+            .map(|(host, now)| {
+                let old = before.domains.get(host).and_then(|domain| domain.certificate.as_deref());
+                (Name::of(host), old.cloned(), now.cloned())
+            })
+            .collect();
+        let (old, new) = (&before.default_certificate, &config.default_certificate);
+        if old != new {
+            let files = |own: &Option<Arc<DefaultCertificate>>| own.as_ref().map(|own| own.files.clone());
+            renamed.push((Name::Default, files(old), files(new)));
+            self.served.set_default_for_unknown(new.as_ref().is_some_and(|own| own.unknown_names));
+        }
+        let (changed, mut told) = (!renamed.is_empty(), Vec::new());
+        for (name, old, new) in renamed {
+            if let Some(entry) = old.and_then(|old| self.entries.get_mut(&old)) {
+                entry.names.remove(&name);
+            }
+            match new {
+                None => self.hide(&name),
+                Some(files) => {
+                    self.entry(files.clone()).names.insert(name.clone());
+                    self.show(&name, &files);
+                    let wrong = self.entries.get(&files).and_then(|entry| entry.pair.wrong());
+                    if let Some(reason) = wrong.map(|wrong| wrong.reason.clone()) {
+                        let serves = self.is_served(&name);
+                        told.push(Told { files, news: News::Broken, names: vec![name], reason: Some(reason), serves });
+                    }
+                }
+            }
+        }
+        changed.then_some(told)
+    }
+
+    /// The certificates that handshakes see.
+    pub(super) fn served(&self) -> &Certificates {
+        &self.served
+    }
+
+    /// Every pair that is named.
+    pub(super) fn named(&self) -> Vec<Certificate> {
+        self.entries.iter().filter(|(_, entry)| !entry.names.is_empty()).map(|(files, _)| files.clone()).collect()
+    }
+
+    /// Whether a pair is named that nobody looked at.
+    pub(super) fn lacks_any(&self) -> bool {
+        self.entries.values().any(|entry| !entry.names.is_empty() && !entry.pair.is_known())
+    }
+
+    /// The pair of these files; a new one if it is not known.
+    pub(super) fn pair(&mut self, files: &Certificate) -> &Pair {
+        &self.entry(files.clone()).pair
+    }
+
+    /// Takes in what a look at these files found, and serves it.
+    pub(super) fn take(&mut self, files: &Certificate, found: Answer<Found>) -> Option<Told> {
+        let entry = self.entry(files.clone());
+        let was_known = entry.pair.is_known();
+        let news = entry.pair.take(files, found);
+        let names: Vec<Name> = entry.names.iter().cloned().collect();
+        let reason = entry.pair.wrong().map(|wrong| wrong.reason.clone());
+        let news = match news {
+            News::None => return None,
+            News::Renewed => {
+                names.iter().for_each(|name| self.show(name, files));
+                // The first content of a file is served, and nothing to tell.
+                if was_known { News::Renewed } else { News::None }
+            }
+            News::Mended | News::Broken => news,
+        };
+        let serves = names.iter().all(|name| self.is_served(name));
+        Some(Told { files: files.clone(), news, names, reason, serves })
+    }
+
+    /// Forgets pairs that nobody names.
+    pub(super) fn forget(&mut self) {
+        self.entries.retain(|_, entry| !entry.names.is_empty() || entry.used.elapsed() < KEEP);
+    }
+
+    /// What cannot be used now, by name.
+    pub(super) fn unusable(&self) -> Vec<Unusable> {
+        let wrong = self.entries.values().filter_map(|entry| Some((entry.pair.wrong()?, &entry.names)));
+        let each = wrong.flat_map(|(wrong, names)| {
+            names.iter().map(|name| {
+                let meanwhile = if self.is_served(name) { "the last good one is served" } else { "TLS is refused" };
+                let reason = format!("{}; {meanwhile}", wrong.reason);
+                Unusable { name: name.as_str().to_owned(), reason, since: wrong.since }
+            })
+        });
+        let mut all: Vec<Unusable> = each.collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Name and expiry of those that expire first.
+    pub(super) fn ends(&self, most: usize) -> Vec<(String, i64)> {
+        self.ends.iter().take(most).map(|(end, name)| (name.to_string(), *end)).collect()
+    }
+
+    fn entry(&mut self, files: Certificate) -> &mut Entry {
+        let entry = self.entries.entry(files);
+        let entry =
+            entry.or_insert_with(|| Entry { pair: Pair::default(), names: BTreeSet::new(), used: clock::now() });
+        entry.used = clock::now();
+        entry
+    }
+
+    /// Shows what is known of these files under this name, if anything is.
+    fn show(&mut self, name: &Name, files: &Certificate) {
+        let Some(good) = self.entries.get(files).and_then(|entry| entry.pair.good()).cloned() else { return };
+        if let Name::Domain(host) = name {
+            for warning in good.warnings(host, clock::unix()) {
+                tracing::warn!("domains.\"{host}\".certificate: {}: {warning}", files.cert.display());
+            }
+        }
+        self.ends.insert((good.not_after(), name.as_str().into()));
+        let before = match name {
+            Name::Default => self.served.set_default(Some(good.clone())),
+            Name::Domain(host) => self.served.insert(host, good.clone()),
+        };
+        if let Some(before) = before.filter(|before| before.not_after() != good.not_after()) {
+            self.ends.remove(&(before.not_after(), name.as_str().into()));
+        }
+    }
+
+    fn is_served(&self, name: &Name) -> bool {
+        match name {
+            Name::Default => self.served.without_name().is_some(),
+            Name::Domain(host) => self.served.own(host).is_some(),
+        }
+    }
+
+    /// Shows nothing under this name any more.
+    fn hide(&mut self, name: &Name) {
+        let before = match name {
+            Name::Default => self.served.set_default(None),
+            Name::Domain(host) => self.served.remove(host),
+        };
+        if let Some(before) = before {
+            self.ends.remove(&(before.not_after(), name.as_str().into()));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Files that a configuration names.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use config::model::{AdminListener, Certificate, Config, Target};
+use config::problem::Problem;
+
+use super::{certificates, files};
+use crate::upstreams::check_authorities;
+
+/// Certificates and certificate authorities, each with its path in the configuration.
+#[derive(Debug, Default)]
+pub(super) struct NamedFiles {
+    pub(super) certificates: Vec<(String, Certificate)>,
+    pub(super) authorities: Vec<(String, PathBuf)>,
+}
+
+impl NamedFiles {
+    /// Those that `new` names where `old` named none or others. Costs what differs.
+    pub(super) fn of_change(old: &Config, new: &Config) -> Self {
+        let mut named = Self::default();
+        for (host, files) in new.certificates_unlike(old) {
+            let path = || format!("domains.\"{host}\".certificate");
+            named.certificates.extend(files.map(|files| (path(), files.clone())));
+        }
+        if new.default_certificate != old.default_certificate
+            && let Some(own) = &new.default_certificate
+        {
+            named.certificates.push(("default_certificate".into(), own.files.clone()));
+        }
+        for (name, function) in new.functions_unlike(old) {
+            let before = old.functions.get(name);
+            for (number, version) in &function.versions {
+                let known = before.and_then(|before| before.versions.get(number));
+                if let Some(ca) = authority(&version.target)
+                    && known.and_then(|known| authority(&known.target)) != Some(ca)
+                {
+                    named.authorities.push((format!("functions.{name}.versions.{number}.tls.ca"), ca.clone()));
+                }
+            }
+        }
+        named
+    }
+}
+
+fn authority(target: &Target) -> Option<&PathBuf> {
+    match target {
+        Target::Upstream(upstream) => upstream.tls.as_ref().and_then(|tls| tls.ca.as_ref()),
+        Target::Response(_) => None,
+    }
+}
+
+/// The files that `config` names and that cannot be used: errors, where they are there, and warnings, where they are not
+/// or may not be read, as on another machine than the gateway's. Blocks on the file system.
+#[must_use]
+pub fn check(config: &Config) -> Vec<Problem> {
+    let mut named = NamedFiles::of_change(&Config::default(), config);
+    if let AdminListener::Tcp { tls: Some(files), .. } = &config.process.admin {
+        named.certificates.push(("admin.tls".into(), files.clone()));
+    }
+    let mut problems = Vec::new();
+    let mut seen = HashSet::new();
+    for (at, files) in named.certificates.into_iter().filter(|(_, files)| seen.insert(files.clone())) {
+        let hidden = [&files.cert, &files.key].into_iter().find_map(|path| hidden(&at, path));
+        let problem = hidden.or_else(|| Some(Problem::error(&at, certificates::read_one(&files).err()?.to_string())));
+        problems.extend(problem);
+    }
+    for (at, path) in named.authorities {
+        problems.extend(hidden(&at, &path).or_else(|| Some(Problem::error(&at, check_authority(&path).err()?))));
+    }
+    problems
+}
+
+/// Whether the certificate authorities of this file can be used. Blocks on the file system.
+///
+/// # Errors
+/// Why not, with the name of the file.
+pub(super) fn check_authority(path: &Path) -> Result<(), String> {
+    // Within bounds, which the other reader does not know.
+    files::read(path).map_err(|what| format!("{}: {what}", path.display()))?;
+    check_authorities(&path.to_owned()).map_err(|error| error.to_string())
+}
+
+/// A warning about a file that cannot be seen from here.
+fn hidden(at: &str, path: &Path) -> Option<Problem> {
+    let error =
+        fs::metadata(path).and_then(|found| if found.is_file() { fs::File::open(path).map(drop) } else { Ok(()) });
+    let error = error.err()?;
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied).then(|| {
+        let message = format!("{} cannot be read here, so it was not checked: {error}", path.display());
+        Problem::warning(at, message)
+    })
+}

@@ -1,0 +1,54 @@
+//! What the writer is asked for.
+
+use std::time::Duration;
+
+use config::edit::Edit;
+use config::model::Config;
+use config::rollout::{Ask, Event, RolloutId};
+use tokio::sync::oneshot;
+
+use super::looked::Looked;
+use crate::control::{Author, Guard, Outcome, RollBack};
+
+/// A request, queued.
+pub(in crate::control) enum Command {
+    Change(Wanted, oneshot::Sender<Outcome>),
+    Drift(oneshot::Sender<(Config, Config)>),
+}
+
+/// A change that somebody wants.
+pub(in crate::control) struct Wanted {
+    pub(in crate::control) author: Author,
+    pub(in crate::control) what: What,
+    pub(in crate::control) guard: Option<Guard>,
+    pub(in crate::control) dry_run: bool,
+    /// What is known of the files that it names.
+    pub(in crate::control) looked: Looked,
+}
+
+/// What is wanted.
+pub(in crate::control) enum What {
+    Edits(Vec<Edit>),
+    /// What this file says otherwise than the file before.
+    File(Box<Config>),
+    /// As `File`, and no certificate keeps it from going live.
+    Start(Box<Config>),
+    RollBack(RollBack),
+    /// `what`: for the journal.
+    Token {
+        name: String,
+        text: Option<String>,
+        what: String,
+    },
+    Begin(Box<Ask>),
+    Event(RolloutId, Box<Event>),
+    /// For so long; `None` ends it.
+    Freeze(Option<Duration>),
+}
+
+impl Wanted {
+    /// Without a look at any file yet.
+    pub(in crate::control) fn new(author: Author, what: What, guard: Option<Guard>, dry_run: bool) -> Self {
+        Self { author, what, guard, dry_run, looked: Looked::default() }
+    }
+}
