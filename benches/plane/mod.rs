@@ -33,6 +33,16 @@ pub(crate) fn metrics() -> Arc<Metrics> {
 
 /// Makes live what `store` holds.
 pub(crate) fn start(runtime: &Runtime, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> (Arc<Live>, Control) {
+    start_with(runtime, store, metrics, Arc::default())
+}
+
+/// The same where somebody looks at the certificates.
+pub(crate) fn start_with(
+    runtime: &Runtime,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    certificates: Arc<LiveCertificates>,
+) -> (Arc<Live>, Control) {
     let _context = runtime.enter();
     let environment: Environment = Arc::new(|_| None);
     let live = Arc::new(Live::default());
@@ -42,7 +52,7 @@ pub(crate) fn start(runtime: &Runtime, store: Arc<dyn Store>, metrics: Arc<Metri
     let ground = Ground {
         store,
         live: Arc::clone(&live),
-        certificates: Arc::new(LiveCertificates::default()),
+        certificates,
         calls,
         aside: Aside::default(),
         metrics,
