@@ -8,8 +8,11 @@
 mod budget;
 mod endpoint;
 mod health;
+mod load;
+mod member;
 mod names;
 mod pick;
+mod probe;
 mod state;
 mod trust;
 
@@ -22,29 +25,26 @@ use std::time::{Duration, Instant};
 
 use config::table::Rendered;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 pub use budget::RetryBudget;
 pub use config::table::UpstreamKey;
 pub use health::Checker;
-pub use pick::{Failure, Member, Pick, Tried};
+pub use member::{Failure, Member, Pick};
+pub use pick::Tried;
 pub use state::{EndpointView, UpstreamState};
 pub use trust::{Authorities, Trust, TrustError, check_authorities};
 
 use crate::clock;
 use endpoint::Millis;
-use names::Lookup;
-
-/// Checks that run at the same time, over all upstreams.
-const CHECKS_AT_ONCE: usize = 64;
-/// Names that are looked up at the same time; each one holds a thread.
-const LOOKUPS_AT_ONCE: usize = 16;
+use names::{Lookup, Resolver};
 
 /// News about endpoints. Rare: transitions only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// Requests failed in a row: no more of them for `time`, then one probe.
+    /// Requests failed in a row, or a probe did: no more of them for `time`, then one probe.
     Ejected { endpoint: SocketAddr, after: Failure, time: Duration },
+    /// An attempt or a probe failed for this reason. Told every ten seconds at most for each endpoint.
+    Failing { endpoint: SocketAddr, reason: &'a str },
     /// The probe was answered.
     Returned { endpoint: SocketAddr },
     /// Active checks failed, the last one for this reason.
@@ -85,9 +85,7 @@ struct Shared {
     start: Instant,
     runtime: Handle,
     next_id: AtomicU64,
-    lookup: Lookup,
-    lookups: Arc<Semaphore>,
-    checks: Semaphore,
+    resolver: Arc<Resolver>,
     checker: Arc<dyn Checker>,
 }
 
@@ -104,9 +102,7 @@ impl Upstreams {
             start: clock::now(),
             runtime,
             next_id: AtomicU64::new(1),
-            lookup,
-            lookups: Arc::new(Semaphore::new(LOOKUPS_AT_ONCE)),
-            checks: Semaphore::new(CHECKS_AT_ONCE),
+            resolver: Arc::new(Resolver::new(lookup)),
             checker,
         };
         Self { shared: Arc::new(shared), states: HashMap::new() }
@@ -156,14 +152,14 @@ impl Upstreams {
     /// Forgets one: its checks and lookups stop; requests that hold a pick go on.
     pub fn forget(&mut self, key: &UpstreamKey) {
         if let Some(state) = self.states.remove(key) {
-            state.retire();
+            state.end();
         }
     }
 
     /// Forgets all but these.
     pub fn retain(&mut self, keep: impl Fn(&UpstreamKey) -> bool) {
         for (_, state) in self.states.extract_if(|key, _| !keep(key)) {
-            state.retire();
+            state.end();
         }
     }
 }
@@ -204,8 +200,9 @@ impl fmt::Display for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ejected { endpoint, after, time } => {
-                write!(f, "endpoint {endpoint} ejected for {time:?}: failures in a row, the last one {after:?}")
+                write!(f, "endpoint {endpoint} ejected for {time:?}: failures in a row, the last one {after}")
             }
+            Self::Failing { endpoint, reason } => write!(f, "endpoint {endpoint} fails: {reason}"),
             Self::Returned { endpoint } => write!(f, "endpoint {endpoint} answers again"),
             Self::Down { endpoint, reason } => write!(f, "endpoint {endpoint} is down: {reason}"),
             Self::Up { endpoint } => write!(f, "endpoint {endpoint} is up"),

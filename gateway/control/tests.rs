@@ -43,6 +43,10 @@ impl Checker for Deaf {
     async fn get(&self, _: &Member, _: &str, _: Duration) -> Result<u16, String> {
         Ok(200)
     }
+
+    async fn connect(&self, _: &Member, _: Duration) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 impl Node {

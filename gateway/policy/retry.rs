@@ -68,7 +68,7 @@ pub fn again(attempt: &Attempt<'_>, failure: Failure, retries: &Retries, budget:
 
 /// Whether doing it twice is the same as doing it once: an idempotent method (RFC 9110 section 9.2.2, the safe ones of
 /// 9.2.1 among them), or a client that promises so with `idempotency-key`.
-pub(super) fn may_be_repeated(attempt: &Attempt<'_>) -> bool {
+pub fn may_be_repeated(attempt: &Attempt<'_>) -> bool {
     attempt.idempotency_key || matches!(attempt.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
 }
 

@@ -33,7 +33,7 @@ impl Proxy {
         };
         // What an attempt before has read of it is read again.
         ctx.body_bytes = 0;
-        let attempt = match resolved.begin(received, &mut rand::rng()) {
+        let attempt = match resolved.begin(received, &view::head(session.req_header()), &mut rand::rng()) {
             Ok(attempt) => attempt,
             Err(refusal) => return Err(refused(ctx, refusal)),
         };
@@ -145,7 +145,7 @@ pub(super) fn failed(session: &Session, ctx: &mut Ctx, mut error: Box<Error>) ->
         fault::of(&error, attempt.is_sent())
     };
     let view = view::head(session.req_header());
-    let next = attempt.failed((received, resolved), &view, failure, || replay(session));
+    let next = attempt.failed((received, resolved), &view, (failure, &error), || replay(session));
     error.set_retry(next == Next::Again);
     ctx.failure = Some(failure);
     error

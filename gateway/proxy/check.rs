@@ -26,25 +26,30 @@ pub struct LaneChecker {
 
 #[async_trait]
 impl Checker for LaneChecker {
-    async fn get(&self, member: &Member, path: &str, timeout: Duration) -> std::result::Result<u16, String> {
-        self.status_of(member, path, timeout).await.map_err(|error| error.to_string())
+    async fn get(&self, member: &Member, path: &str, limit: Duration) -> std::result::Result<u16, String> {
+        self.status_of(member, path, limit).await.map_err(|error| error.to_string())
+    }
+
+    async fn connect(&self, member: &Member, limit: Duration) -> std::result::Result<(), String> {
+        let peer = self.peers.for_check_of(member, limit);
+        self.dial(&peer).await.map(drop).map_err(|error| error.to_string())
     }
 }
 
 impl LaneChecker {
-    async fn status_of(&self, member: &Member, path: &str, timeout: Duration) -> Result<u16> {
-        let peer = self.peers.for_check_of(member, timeout);
+    async fn status_of(&self, member: &Member, path: &str, limit: Duration) -> Result<u16> {
+        let peer = self.peers.for_check_of(member, limit);
         let host = match &member.spec().host {
             RenderedHost::Set(host) => host,
             RenderedHost::Keep | RenderedHost::Endpoint => member.authority(),
         };
-        let mut session = self.connect(&peer).await?;
+        let mut session = self.dial(&peer).await?;
         let scheme = if peer.is_tls() { "https" } else { "http" };
         let head = request(&session, scheme, host, path)?;
         exchange(&mut session, head).await
     }
 
-    async fn connect(&self, peer: &HttpPeer) -> Result<HttpSession> {
+    async fn dial(&self, peer: &HttpPeer) -> Result<HttpSession> {
         let connector = self.connector.get_or_init(|| Connector::new(Some(ConnectorOptions::new(1))));
         connector.get_http_session(peer).await.map(|(session, _)| session)
     }

@@ -38,7 +38,7 @@ impl edge::Observer for Told {
 impl upstreams::Observer for Told {
     fn observe(&self, upstream: &UpstreamKey, event: &Event<'_>) {
         match event {
-            Event::Ejected { .. } | Event::Down { .. } | Event::Unresolved { .. } => {
+            Event::Ejected { .. } | Event::Failing { .. } | Event::Down { .. } | Event::Unresolved { .. } => {
                 tracing::warn!(%upstream, "{event}");
             }
             Event::Returned { .. } | Event::Up { .. } | Event::Resolved { .. } => tracing::info!(%upstream, "{event}"),

@@ -1,13 +1,21 @@
 //! One endpoint: its address, what is in flight to it, and its health.
 //!
 //! Health has two halves. *Active* health is `up`, decided by checks alone. *Passive* health is what requests show: five
-//! failures in a row eject the endpoint for 1 s, then 2, 4 … 30 s; when the time is over a single request probes it and
-//! decides. An ejection is only an advice to the pick (see [`pick`](super::pick)): it never makes a version unhealthy.
+//! failures in a row (no connection, one that breaks, silence, 502, 503, 504) eject the endpoint for 1 s, then 2, 4 … 30 s.
+//! An answer that ended whole starts the count again; its head alone does not, or an endpoint that breaks off every answer
+//! would never be found. A 500 is no failure: it comes from the application, and whoever can send what makes it throw
+//! could eject one endpoint after the other.
+//!
+//! When the time of an ejection is over, one probe decides whether the endpoint returns: a request that may be repeated,
+//! else after a second a check of our own (see [`probe`](super::probe)). It returns on probation: its next failure ejects
+//! it again.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+use super::load::Penalty;
 
 /// Failures in a row that eject (Envoy's `consecutive_gateway_failure` default).
 const FAILURES: u32 = 5;
@@ -15,8 +23,14 @@ const FAILURES: u32 = 5;
 const FIRST: u64 = 1_000;
 /// The longest ejection. So long without an ejection, and the next one is a first one again.
 const LONGEST: u64 = 30_000;
-/// How long a probe may take before another request becomes the probe.
+/// How long a probe may take before another one may start.
 const PROBE: u64 = 5_000;
+/// How long after the end of an ejection only requests that may be repeated probe; then a check of our own does.
+const REPEATABLE_ONLY: u64 = 1_000;
+/// How long after the end of an ejection any request probes, should the check of our own not have decided by then.
+const ANYBODY: u64 = REPEATABLE_ONLY + PROBE;
+/// The least time between two times that the reason of a failure is told.
+const TELL: u64 = 10_000;
 
 /// Milliseconds since the gateway started, never 0.
 pub(super) type Millis = u64;
@@ -30,25 +44,41 @@ pub(super) struct Endpoint {
     pub(super) host: Arc<str>,
     pub(super) address: SocketAddr,
     in_flight: AtomicU32,
+    pub(super) penalty: Penalty,
     up: AtomicBool,
     /// Checks in a row with the same result: positive when good, negative when bad.
     streak: AtomicI64,
     failures: AtomicU32,
     /// 0: not ejected. Otherwise ejected, and to be probed from then on.
     ejected_until: AtomicU64,
+    /// How many ejections decide how long the next one is.
     ejections: AtomicU32,
+    /// How many ejections there ever were.
+    epoch: AtomicU32,
     returned: AtomicU64,
+    told: AtomicU64,
 }
 
-/// What passive health says.
+/// In which capacity a request was sent to an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Requests show nothing bad.
-    Good,
-    /// Ejected; the time is not over.
-    Ejected,
-    /// Ejected, and the next request may try it.
-    ProbeDue,
+pub(super) enum Capacity {
+    /// The endpoint was not ejected; it had been so many times before.
+    In(u32),
+    /// It was ejected, and this request decides whether it returns.
+    Probe,
+    /// It was ejected, but nothing else was left. An answer brings it back; a failure shows nothing new.
+    LastResort,
+}
+
+/// Who wants to probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Prober {
+    /// A request that may be sent again elsewhere if it fails.
+    Repeatable,
+    /// A check of our own, which may take so many milliseconds.
+    Check(u64),
+    /// A request whose failure its client sees.
+    Any,
 }
 
 impl Endpoint {
@@ -59,12 +89,15 @@ impl Endpoint {
             host,
             address,
             in_flight: AtomicU32::new(0),
+            penalty: Penalty::default(),
             up: AtomicBool::new(true),
             streak: AtomicI64::new(0),
             failures: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
             ejections: AtomicU32::new(0),
+            epoch: AtomicU32::new(0),
             returned: AtomicU64::new(0),
+            told: AtomicU64::new(0),
         }
     }
 
@@ -78,6 +111,18 @@ impl Endpoint {
 
     pub(super) fn end(&self) {
         self.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    /// What picks compare.
+    pub(super) fn load(&self, now: impl FnOnce() -> Millis) -> u64 {
+        self.penalty.load(self.in_flight(), now)
+    }
+
+    /// Whether the reason of a failure is to be told now: not more often than a log can bear.
+    pub(super) fn tells(&self, now: Millis) -> bool {
+        let told = self.told.load(Relaxed);
+        (told == 0 || now.saturating_sub(told) >= TELL)
+            && self.told.compare_exchange(told, now, Relaxed, Relaxed).is_ok()
     }
 
     // --- active --------------------------------------------------------------------------------------------------
@@ -113,54 +158,90 @@ impl Endpoint {
 
     // --- passive -------------------------------------------------------------------------------------------------
 
-    /// Whether it was never ejected, or has returned; needs no clock.
-    pub(super) fn in_good_standing(&self) -> bool {
+    /// Whether it is not ejected; needs no clock.
+    pub(super) fn is_in(&self) -> bool {
         self.ejected_until.load(Relaxed) == 0
     }
 
-    pub(super) fn standing(&self, now: Millis) -> Standing {
-        match self.ejected_until.load(Relaxed) {
-            0 => Standing::Good,
-            until if until > now => Standing::Ejected,
-            _ => Standing::ProbeDue,
-        }
+    /// The capacity of a request that is sent while the endpoint is in.
+    pub(super) fn as_member(&self) -> Capacity {
+        Capacity::In(self.epoch.load(Relaxed))
     }
 
-    /// Makes the caller's request the probe; `false` when another one was faster.
-    pub(super) fn claim_probe(&self, now: Millis) -> bool {
+    /// From when on it may be probed; `None` while it is in.
+    pub(super) fn due(&self, by: Prober) -> Option<Millis> {
         let until = self.ejected_until.load(Relaxed);
-        until != 0 && until <= now && self.ejected_until.compare_exchange(until, now + PROBE, Relaxed, Relaxed).is_ok()
+        (until != 0).then_some(until + by.waits())
     }
 
-    /// A request was answered. True when that brings the endpoint back.
-    pub(super) fn succeeded(&self, probe: bool, now: impl FnOnce() -> Millis) -> bool {
-        if probe {
-            self.failures.store(0, Relaxed);
-            self.returned.store(now(), Relaxed);
-            return self.ejected_until.swap(0, Relaxed) != 0;
-        }
+    /// Lets the caller probe; `false` when it is too early, another one was faster, or there is no need.
+    pub(super) fn claim_probe(&self, by: Prober, now: Millis) -> bool {
+        let until = self.ejected_until.load(Relaxed);
+        until != 0
+            && until + by.waits() <= now
+            && self.ejected_until.compare_exchange(until, now + by.takes(), Relaxed, Relaxed).is_ok()
+    }
+
+    /// An answer has begun, and shows that the endpoint works. True when that brings it back.
+    pub(super) fn began_well(&self, capacity: Capacity, now: impl FnOnce() -> Millis) -> bool {
         // What was sent before an ejection says nothing about now.
-        if self.failures.load(Relaxed) != 0 && self.in_good_standing() {
-            self.failures.store(0, Relaxed);
+        if matches!(capacity, Capacity::In(_)) || self.is_in() {
+            return false;
         }
-        false
+        self.failures.store(FAILURES - 1, Relaxed);
+        self.returned.store(now(), Relaxed);
+        self.ejected_until.swap(0, Relaxed) != 0
     }
 
-    /// A request failed. `Some(time)` when that ejects the endpoint; `last` tells that no other one is left.
-    pub(super) fn failed(&self, probe: bool, now: Millis, last: impl FnOnce() -> bool) -> Option<Duration> {
+    /// An answer has ended whole.
+    pub(super) fn ended_well(&self, capacity: Capacity) {
+        if self.failures.load(Relaxed) != 0 && self.is_in() && !self.is_stale(capacity) {
+            self.failures.store(0, Relaxed);
+        }
+    }
+
+    /// A request failed. `Some(time)` when that ejects the endpoint.
+    pub(super) fn failed(&self, capacity: Capacity, now: Millis) -> Option<Duration> {
         let until = self.ejected_until.load(Relaxed);
-        if !probe {
-            if until != 0 || self.failures.fetch_add(1, Relaxed) + 1 < FAILURES || last() {
+        if until == 0 {
+            if self.is_stale(capacity) || self.failures.fetch_add(1, Relaxed) + 1 < FAILURES {
                 return None;
             }
             if now.saturating_sub(self.returned.load(Relaxed)) >= LONGEST {
                 self.ejections.store(0, Relaxed);
             }
+        } else if capacity != Capacity::Probe {
+            return None;
         }
         let time = FIRST.saturating_mul(1 << self.ejections.load(Relaxed).min(16)).min(LONGEST);
         self.ejected_until.compare_exchange(until, now + time, Relaxed, Relaxed).ok()?;
         self.ejections.fetch_add(1, Relaxed);
+        self.epoch.fetch_add(1, Relaxed);
         Some(Duration::from_millis(time))
+    }
+
+    /// Whether the endpoint was ejected after a request was sent.
+    fn is_stale(&self, capacity: Capacity) -> bool {
+        matches!(capacity, Capacity::In(epoch) if epoch != self.epoch.load(Relaxed))
+    }
+}
+
+impl Prober {
+    /// How long after the end of an ejection it may probe.
+    fn waits(self) -> Millis {
+        match self {
+            Self::Repeatable => 0,
+            Self::Check(_) => REPEATABLE_ONLY,
+            Self::Any => ANYBODY,
+        }
+    }
+
+    /// How long its probe may take before another one may start.
+    fn takes(self) -> Millis {
+        match self {
+            Self::Check(limit) => limit.max(PROBE),
+            Self::Repeatable | Self::Any => PROBE,
+        }
     }
 }
 
@@ -173,64 +254,119 @@ mod tests {
     }
 
     fn fail(endpoint: &Endpoint, times: u32, now: Millis) -> Option<Duration> {
-        (0..times).map(|_| endpoint.failed(false, now, || false)).last().flatten()
+        let capacity = endpoint.as_member();
+        (0..times).map(|_| endpoint.failed(capacity, now)).last().flatten()
     }
 
     #[test]
-    fn five_failures_in_a_row_eject_and_one_success_starts_the_count_again() {
+    fn five_failures_in_a_row_eject_and_a_whole_answer_starts_the_count_again() {
         let endpoint = endpoint();
+        let capacity = endpoint.as_member();
         assert_eq!(fail(&endpoint, 4, 1), None);
-        assert!(!endpoint.succeeded(false, || 1));
+        assert!(!endpoint.began_well(capacity, || 1));
+        endpoint.ended_well(capacity);
         assert_eq!(fail(&endpoint, 4, 1), None);
+        assert!(!endpoint.began_well(capacity, || 1), "a head alone changes nothing");
         assert_eq!(fail(&endpoint, 1, 1), Some(Duration::from_secs(1)));
-        assert_eq!(endpoint.standing(1_000), Standing::Ejected);
-        assert_eq!(endpoint.standing(1_001), Standing::ProbeDue);
+        assert_eq!(endpoint.due(Prober::Repeatable), Some(1_001));
     }
 
     #[test]
     fn a_single_probe_decides_and_ejections_grow_to_thirty_seconds() {
         let endpoint = endpoint();
         let mut now = 1 + fail(&endpoint, 5, 1).expect("ejected").as_millis() as u64;
+        let claim = |now| endpoint.claim_probe(Prober::Repeatable, now);
         for seconds in [2, 4, 8, 16, 30, 30] {
-            assert!(endpoint.claim_probe(now) && !endpoint.claim_probe(now), "one probe");
-            assert_eq!(endpoint.standing(now), Standing::Ejected, "nobody else gets in meanwhile");
-            assert_eq!(endpoint.failed(true, now, || true), Some(Duration::from_secs(seconds)));
+            assert!(!claim(now - 1), "too early");
+            assert!(claim(now) && !claim(now), "one probe");
+            assert!(!endpoint.is_in(), "nobody else gets in meanwhile");
+            assert_eq!(endpoint.failed(Capacity::Probe, now), Some(Duration::from_secs(seconds)));
             now += seconds * 1_000;
         }
-        assert!(endpoint.claim_probe(now));
-        assert!(endpoint.succeeded(true, || now));
-        assert_eq!(endpoint.standing(now), Standing::Good);
+        assert!(claim(now));
+        assert!(endpoint.began_well(Capacity::Probe, || now));
+        assert!(endpoint.is_in());
+        endpoint.ended_well(Capacity::Probe);
         // Soon after, it is the same trouble; after thirty good seconds, a new one.
         assert_eq!(fail(&endpoint, 5, now + 1), Some(Duration::from_secs(30)));
-        assert!(endpoint.claim_probe(now + 30_001) && endpoint.succeeded(true, || now + 30_001));
+        assert!(claim(now + 30_001) && endpoint.began_well(Capacity::Probe, || now + 30_001));
+        endpoint.ended_well(Capacity::Probe);
         assert_eq!(fail(&endpoint, 5, now + 60_001), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn who_may_probe_and_when() {
+        let endpoint = endpoint();
+        fail(&endpoint, 5, 1);
+        let (over, check) = (1_001, Prober::Check(20_000));
+        for (by, from) in [(Prober::Repeatable, over), (check, over + 1_000), (Prober::Any, over + 6_000)] {
+            assert_eq!(endpoint.due(by), Some(from));
+            assert!(!endpoint.claim_probe(by, from - 1), "{by:?}");
+        }
+        // A check that takes long is not overtaken by another one.
+        assert!(endpoint.claim_probe(check, over + 1_000));
+        assert!(!endpoint.claim_probe(Prober::Repeatable, over + 20_000));
     }
 
     #[test]
     fn a_lost_probe_is_followed_by_another() {
         let endpoint = endpoint();
         fail(&endpoint, 5, 1);
-        assert!(endpoint.claim_probe(2_000));
-        assert!(!endpoint.claim_probe(2_000 + PROBE - 1));
-        assert!(endpoint.claim_probe(2_000 + PROBE));
+        assert!(endpoint.claim_probe(Prober::Repeatable, 2_000));
+        assert!(!endpoint.claim_probe(Prober::Repeatable, 2_000 + PROBE - 1));
+        assert!(endpoint.claim_probe(Prober::Repeatable, 2_000 + PROBE));
+    }
+
+    #[test]
+    fn after_its_return_one_failure_ejects_it_until_an_answer_ended_whole() {
+        for (whole, ejected) in [(false, Some(Duration::from_secs(2))), (true, None)] {
+            let endpoint = endpoint();
+            fail(&endpoint, 5, 1);
+            assert!(endpoint.claim_probe(Prober::Repeatable, 2_000));
+            assert!(endpoint.began_well(Capacity::Probe, || 2_000));
+            if whole {
+                endpoint.ended_well(Capacity::Probe);
+            }
+            // Its own probe that breaks off counts as any other failure.
+            assert_eq!(endpoint.failed(Capacity::Probe, 2_001), ejected);
+        }
     }
 
     #[test]
     fn what_was_sent_before_the_ejection_decides_nothing() {
         let endpoint = endpoint();
+        let before = endpoint.as_member();
         fail(&endpoint, 5, 1);
-        assert!(!endpoint.succeeded(false, || 2));
-        assert_eq!(endpoint.failed(false, 2, || false), None);
-        assert_eq!(endpoint.standing(500), Standing::Ejected);
+        assert!(!endpoint.began_well(before, || 2));
+        assert_eq!(endpoint.failed(before, 2), None);
+        assert!(!endpoint.is_in());
+        // Neither does it when the endpoint has returned.
+        assert!(endpoint.claim_probe(Prober::Repeatable, 2_000) && endpoint.began_well(Capacity::Probe, || 2_000));
+        for _ in 0..10 {
+            assert_eq!(endpoint.failed(before, 2_001), None);
+        }
+        endpoint.ended_well(before);
+        assert!(fail(&endpoint, 1, 2_002).is_some(), "still on probation");
     }
 
     #[test]
-    fn the_last_one_stays_until_it_is_no_longer_the_last() {
+    fn a_last_resort_brings_it_back_but_makes_nothing_worse() {
         let endpoint = endpoint();
+        fail(&endpoint, 5, 1);
         for _ in 0..100 {
-            assert_eq!(endpoint.failed(false, 1, || true), None);
+            assert_eq!(endpoint.failed(Capacity::LastResort, 2), None);
         }
-        assert_eq!(endpoint.failed(false, 1, || false), Some(Duration::from_secs(1)));
+        assert_eq!(endpoint.due(Prober::Repeatable), Some(1_001));
+        assert!(endpoint.began_well(Capacity::LastResort, || 3));
+        assert!(!endpoint.began_well(Capacity::LastResort, || 3), "once");
+        assert!(endpoint.is_in());
+    }
+
+    #[test]
+    fn reasons_are_told_once_in_ten_seconds() {
+        let endpoint = endpoint();
+        let told: Vec<_> = (1..30_000).filter(|now| endpoint.tells(*now)).collect();
+        assert_eq!(told, [1, 10_001, 20_001]);
     }
 
     #[test]
@@ -249,10 +385,10 @@ mod tests {
         let endpoint = endpoint();
         fail(&endpoint, 5, 1);
         assert_eq!(endpoint.checked(true, 1, 1), None);
-        assert_eq!(endpoint.standing(1), Standing::Ejected, "it was up all the time: requests know better");
+        assert!(!endpoint.is_in(), "it was up all the time: requests know better");
         assert_eq!(endpoint.checked(false, 1, 1), Some(false));
         assert_eq!(endpoint.checked(true, 1, 1), Some(true));
-        assert_eq!(endpoint.standing(1), Standing::Good);
+        assert!(endpoint.is_in());
         assert_eq!(fail(&endpoint, 4, 1), None);
     }
 }

@@ -3,19 +3,33 @@
 //! Every address of a name is an endpoint. A lookup that fails keeps the last good answer; a name that never had one has
 //! no endpoint, and the upstream is unhealthy if it has no other. The system's resolver answers (`getaddrinfo`), so
 //! `/etc/hosts`, search domains and `nsswitch` hold as everywhere else.
+//!
+//! `getaddrinfo` can hang and cannot be stopped. So each lookup has a thread that nobody waits for: neither the exit nor
+//! a runtime, nor the lookups of other names. A name never has more than one.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Weak};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rand::RngExt;
-use tokio::task::JoinSet;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
 
 use super::{Rendered, UpstreamState};
 
 /// Time between two lookups of the same name, up to a tenth more or less.
 const EVERY: Duration = Duration::from_secs(5);
+/// After so long without an answer the name counts as one that cannot be looked up.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Lookups that are begun at the same time.
+const AT_ONCE: usize = 64;
+/// A lookup that takes longer makes room for another one to begin.
+const PROMPT: Duration = Duration::from_millis(250);
+/// What `getaddrinfo` and the modules of `nsswitch` need, with room to spare.
+const STACK: usize = 512 << 10;
 
 /// Turns host and port into addresses. Blocks.
 pub(super) type Answer = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
@@ -25,60 +39,144 @@ pub(super) type Answer = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send
 pub(super) struct Lookup {
     pub(super) answer: Arc<Answer>,
     pub(super) every: Duration,
+    pub(super) silence: Duration,
 }
 
 impl Lookup {
     /// The system's resolver.
     pub(super) fn system() -> Self {
-        Self { answer: Arc::new(|host, port| Ok((host, port).to_socket_addrs()?.collect())), every: EVERY }
+        let answer = |host: &str, port| Ok((host, port).to_socket_addrs()?.collect());
+        Self { answer: Arc::new(answer), every: EVERY, silence: SILENCE }
     }
 }
 
-/// Whether any endpoint is a name.
-pub(super) fn has_names(spec: &Rendered) -> bool {
-    spec.endpoints.iter().any(|(host, _)| is_name(host))
+/// A host and a port.
+type Name = (String, u16);
+/// Sorted addresses without repetition; what went wrong where there are none.
+type Outcome = Result<Vec<SocketAddr>, String>;
+/// Names that are being looked up, and who wants to know.
+type Pending = Mutex<HashMap<Name, Vec<oneshot::Sender<Outcome>>>>;
+
+/// Looks names up for all upstreams.
+pub(super) struct Resolver {
+    lookup: Lookup,
+    begun: Semaphore,
+    pending: Arc<Pending>,
 }
 
-fn is_name(host: &str) -> bool {
-    host.parse::<IpAddr>().is_err()
+/// A name that is being looked up: no longer when this is dropped.
+struct Outstanding {
+    pending: Arc<Pending>,
+    name: Name,
 }
 
-/// Looks up all names of an upstream again and again, until it is dropped or retired.
-pub(super) async fn keep(upstream: Weak<UpstreamState>) {
-    while let Some(state) = upstream.upgrade() {
-        let every = state.shared.lookup.every;
-        look_up_all(&state).await;
-        drop(state);
-        let pause = every.mul_f64(rand::rng().random_range(0.9..1.1));
-        tokio::time::sleep(pause).await;
+impl Resolver {
+    pub(super) fn new(lookup: Lookup) -> Self {
+        Self { lookup, begun: Semaphore::new(AT_ONCE), pending: Arc::default() }
     }
-}
 
-async fn look_up_all(state: &Arc<UpstreamState>) {
-    let mut lookups = JoinSet::new();
-    for (index, (host, port)) in state.spec().endpoints.iter().enumerate() {
-        if is_name(host) {
-            let (state, host, port) = (Arc::clone(state), host.clone(), *port);
-            lookups.spawn(async move {
-                let answer = look_up(&state, host, port).await;
-                state.answered(index, answer);
-            });
+    /// The answer for a name, by a lookup that is under way if there is one.
+    async fn look_up(&self, name: Name) -> Outcome {
+        let (tell, mut told) = oneshot::channel();
+        let Some(tell) = join(&self.pending, &name, tell) else { return heard(told.await) };
+        let permit = self.begun.acquire().await.map_err(|error| error.to_string())?;
+        // Somebody else may have begun meanwhile.
+        if let Some(tell) = join(&self.pending, &name, tell) {
+            self.begin(name, tell)?;
+        }
+        let prompt = timeout(PROMPT, &mut told).await;
+        drop(permit);
+        match prompt {
+            Ok(answer) => heard(answer),
+            Err(_) => heard(told.await),
         }
     }
-    lookups.join_all().await;
+
+    fn begin(&self, name: Name, tell: oneshot::Sender<Outcome>) -> Result<(), String> {
+        lock(&self.pending).entry(name.clone()).or_default().push(tell);
+        let outstanding = Outstanding { pending: Arc::clone(&self.pending), name };
+        let answer = Arc::clone(&self.lookup.answer);
+        let thread = std::thread::Builder::new().name("weir-lookup".into()).stack_size(STACK);
+        let begun = thread.spawn(move || {
+            let outcome = addresses(answer(&outstanding.name.0, outstanding.name.1));
+            outstanding.tell(&outcome);
+        });
+        begun.map(drop).map_err(|error| format!("no thread for the lookup: {error}"))
+    }
 }
 
-/// One lookup on a thread of its own. The permit stays with the thread: a resolver that hangs cannot gather threads.
-async fn look_up(state: &UpstreamState, host: String, port: u16) -> Result<Vec<SocketAddr>, String> {
-    let permit = Arc::clone(&state.shared.lookups).acquire_owned().await.map_err(|error| error.to_string())?;
-    let lookup = state.shared.lookup.clone();
-    let thread = tokio::task::spawn_blocking(move || {
-        let answer = (lookup.answer)(&host, port);
-        drop(permit);
-        answer
-    });
-    let mut addresses = thread.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+impl Outstanding {
+    fn tell(&self, outcome: &Outcome) {
+        for waiting in lock(&self.pending).remove(&self.name).unwrap_or_default() {
+            // Whoever is gone needs no answer.
+            let _ = waiting.send(outcome.clone());
+        }
+    }
+}
+
+impl Drop for Outstanding {
+    fn drop(&mut self) {
+        lock(&self.pending).remove(&self.name);
+    }
+}
+
+/// Waits with others for a lookup that is under way; gives `tell` back when there is none.
+fn join(pending: &Pending, name: &Name, tell: oneshot::Sender<Outcome>) -> Option<oneshot::Sender<Outcome>> {
+    match lock(pending).get_mut(name) {
+        Some(waiting) => {
+            waiting.push(tell);
+            None
+        }
+        None => Some(tell),
+    }
+}
+
+fn heard(answer: Result<Outcome, oneshot::error::RecvError>) -> Outcome {
+    answer.unwrap_or_else(|_| Err("the lookup ended without an answer".into()))
+}
+
+fn addresses(answer: io::Result<Vec<SocketAddr>>) -> Outcome {
+    let mut addresses = answer.map_err(|error| error.to_string())?;
     addresses.sort_unstable();
     addresses.dedup();
     if addresses.is_empty() { Err("the answer is empty".into()) } else { Ok(addresses) }
+}
+
+/// Every change under the lock is one call, so a poisoned one is as good as any.
+fn lock(pending: &Pending) -> std::sync::MutexGuard<'_, HashMap<Name, Vec<oneshot::Sender<Outcome>>>> {
+    pending.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The places of the endpoints that are names.
+pub(super) fn of(spec: &Rendered) -> impl Iterator<Item = usize> {
+    let is_name = |(_, (host, _)): &(usize, &Name)| host.parse::<IpAddr>().is_err();
+    spec.endpoints.iter().enumerate().filter(is_name).map(|(index, _)| index)
+}
+
+/// Looks up one name of an upstream again and again, until it is dropped or retired.
+pub(super) async fn keep(upstream: Weak<UpstreamState>, index: usize) {
+    let Some((resolver, name)) =
+        upstream.upgrade().map(|state| (Arc::clone(&state.shared.resolver), state.spec().endpoints[index].clone()))
+    else {
+        return;
+    };
+    let Lookup { every, silence, .. } = resolver.lookup;
+    let tell = |outcome| upstream.upgrade().map(|state| state.answered(index, outcome));
+    loop {
+        let mut lookup = pin!(resolver.look_up(name.clone()));
+        let outcome = match timeout(silence, &mut lookup).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                if tell(Err(format!("no answer within {silence:?}"))).is_none() {
+                    return;
+                }
+                lookup.await
+            }
+        };
+        if tell(outcome).is_none() {
+            return;
+        }
+        let pause = every.mul_f64(rand::rng().random_range(0.9..1.1));
+        tokio::time::sleep(pause).await;
+    }
 }

@@ -1,22 +1,27 @@
 //! The pick of an endpoint for one attempt, always inside one version.
 //!
-//! Power of two choices: of two endpoints drawn at random the one with fewer requests in flight. Endpoints that an
-//! attempt of the same request has tried are left out while another is left; so are ejected ones, but for the single
-//! request that probes them. When nothing else is left an ejected endpoint is picked all the same: passive health alone
-//! never makes a version unhealthy, only active checks (and names that have no address) do. No lock, no allocation.
+//! Power of two choices: of two endpoints drawn at random the one with less load (see [`load`](super::load)). Endpoints
+//! that an attempt of the same request has tried are left out while another is left; so are ejected ones, but for the
+//! single request that probes them.
+//!
+//! The panic threshold is none: while one endpoint is in, only those that are in are picked, however few, because an
+//! ejected one is known to fail. When none is in, the upstream is not [healthy](UpstreamState::healthy), and requests go
+//! to the spare of their version. Requests that nobody else may answer are still picked an endpoint, any that active
+//! checks do not say is down, and the first that is answered brings its endpoint back. No lock, no allocation.
 
-use std::net::{Ipv6Addr, SocketAddr};
-use std::ops::Deref;
 use std::sync::Arc;
 
 use rand::Rng;
 
-use super::endpoint::{Endpoint, Millis, Standing};
-use super::state::Common;
-use super::{Event, Rendered, Trust, UpstreamState};
+use super::UpstreamState;
+use super::endpoint::{Capacity, Endpoint, Prober};
+use super::load::Pace;
+use super::member::{Member, Pick};
 
 /// The most attempts of one request that are remembered.
 const MAX_TRIED: usize = 8;
+/// One good answer in so many is timed.
+const TIMED: u32 = 16;
 
 /// The endpoints that attempts of one request have tried.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,7 +33,7 @@ pub struct Tried {
 impl Tried {
     /// Remembers the endpoint of an attempt. Beyond eight attempts the oldest is forgotten.
     pub fn add(&mut self, pick: &Pick) {
-        self.ids[self.count % MAX_TRIED] = pick.member.endpoint.id;
+        self.ids[self.count % MAX_TRIED] = pick.id();
         self.count += 1;
     }
 
@@ -37,143 +42,19 @@ impl Tried {
     }
 }
 
-/// How an attempt failed, as passive health counts it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// No connection: refused, unreachable, timed out, or TLS refused.
-    Connect,
-    /// The connection broke before the response was complete.
-    Reset,
-    /// Connected, but silent for too long.
-    Timeout,
-}
-
-/// One endpoint of one upstream.
-#[derive(Debug)]
-pub struct Member {
-    pub(super) endpoint: Arc<Endpoint>,
-    port: u16,
-    authority: Box<str>,
-    pub(super) common: Arc<Common>,
-}
-
-/// A picked endpoint, in flight until it is dropped.
-#[derive(Debug)]
-pub struct Pick {
-    member: Arc<Member>,
-    probe: bool,
-}
-
-impl Pick {
-    fn new(member: &Arc<Member>, probe: bool) -> Self {
-        member.endpoint.begin();
-        Self { member: Arc::clone(member), probe }
-    }
-
-    /// The endpoint.
-    #[must_use]
-    pub fn member(&self) -> &Member {
-        &self.member
-    }
-
-    /// The attempt was answered, with whatever status.
-    pub fn succeeded(&self) {
-        let (endpoint, reporter) = (&self.member.endpoint, &self.member.common.reporter);
-        if endpoint.succeeded(self.probe, || reporter.millis()) {
-            reporter.tell(&Event::Returned { endpoint: endpoint.address });
-        }
-    }
-
-    /// The attempt failed. An attempt that says neither (a client that left) changes nothing.
-    pub fn failed(&self, failure: Failure) {
-        let (endpoint, reporter) = (&self.member.endpoint, &self.member.common.reporter);
-        if let Some(time) = endpoint.failed(self.probe, reporter.millis(), || self.member.is_last()) {
-            reporter.tell(&Event::Ejected { endpoint: endpoint.address, after: failure, time });
-        }
-    }
-}
-
-impl Drop for Pick {
-    fn drop(&mut self) {
-        self.member.endpoint.end();
-    }
-}
-
-/// Everything about the endpoint.
-impl Deref for Pick {
-    type Target = Member;
-
-    fn deref(&self) -> &Member {
-        &self.member
-    }
-}
-
-impl Member {
-    pub(super) fn new(endpoint: Arc<Endpoint>, port: u16, common: Arc<Common>) -> Self {
-        let authority = authority(&endpoint.host, port).into();
-        Self { endpoint, port, authority, common }
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.endpoint.address
-    }
-
-    /// Its host as configured: a name, or an IP address without brackets.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        &self.endpoint.host
-    }
-
-    /// Its port.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Host and port as a `Host` field writes them.
-    #[must_use]
-    pub fn authority(&self) -> &str {
-        &self.authority
-    }
-
-    /// A number that no other endpoint of the process has or had.
-    #[must_use]
-    pub fn id(&self) -> u64 {
-        self.endpoint.id
-    }
-
-    /// How the endpoints of its upstream are spoken to.
-    #[must_use]
-    pub fn spec(&self) -> &Rendered {
-        &self.common.spec
-    }
-
-    /// Whom a connection to it trusts.
-    #[must_use]
-    pub fn trust(&self) -> &Trust {
-        &self.common.trust
-    }
-
-    /// Whether an ejection would leave the upstream without a usable endpoint.
-    fn is_last(&self) -> bool {
-        let Some(upstream) = self.common.upstream.upgrade() else { return true };
-        let usable = |member: &Arc<Self>| member.endpoint.is_up() && member.endpoint.in_good_standing();
-        !upstream.members.load().iter().any(|other| usable(other) && other.endpoint.id != self.endpoint.id)
-    }
-}
-
 impl UpstreamState {
-    /// Picks the endpoint of one attempt and counts it as in flight until the pick is dropped. `None` when active checks
-    /// say that all are down, or no name has an address.
+    /// Picks the endpoint of one attempt and counts it as in flight until the pick is dropped. `repeatable`: the request
+    /// may be sent again if the attempt fails, so that it may probe an ejected endpoint. `None` when active checks say
+    /// that all are down, or no name has an address.
     #[must_use]
-    pub fn pick(&self, tried: &Tried, rng: &mut impl Rng) -> Option<Pick> {
+    pub fn pick(&self, tried: &Tried, repeatable: bool, rng: &mut impl Rng) -> Option<Pick> {
         let members = self.members.load();
+        let prober = if repeatable { Prober::Repeatable } else { Prober::Any };
         match &***members {
             [] => None,
-            [only] => only.endpoint.is_up().then(|| Pick::new(only, only.claims(|| self.common.reporter.millis()))),
-            many => Choice { many, tried, millis: &|| self.common.reporter.millis() }.pick(rng),
+            // Without a choice there is no load to compare, and nothing to time.
+            [only] => only.endpoint.is_up().then(|| Pick::new(only, capacity(only, prober), false)),
+            many => Choice { many, tried, prober, pace: &self.common.kept.pace }.pick(rng),
         }
     }
 }
@@ -182,13 +63,14 @@ impl UpstreamState {
 struct Choice<'a> {
     many: &'a [Arc<Member>],
     tried: &'a Tried,
-    millis: &'a dyn Fn() -> Millis,
+    prober: Prober,
+    pace: &'a Pace,
 }
 
 /// What may be picked when nothing better is left, in this order.
 const FALLBACKS: [fn(&Choice<'_>, &Endpoint) -> bool; 4] = [
     |choice, endpoint| choice.is_best(endpoint),
-    |_, endpoint| endpoint.is_up() && endpoint.in_good_standing(),
+    |_, endpoint| endpoint.is_up() && endpoint.is_in(),
     |choice, endpoint| endpoint.is_up() && !choice.tried.has(endpoint),
     |_, endpoint| endpoint.is_up(),
 ];
@@ -196,28 +78,37 @@ const FALLBACKS: [fn(&Choice<'_>, &Endpoint) -> bool; 4] = [
 impl Choice<'_> {
     /// Draws two; unless one of them will do, looks at all.
     fn pick(&self, rng: &mut impl Rng) -> Option<Pick> {
-        let (first, second) = two_of(self.many.len(), rng);
+        let random = rng.next_u64();
+        let timed = random as u32 % TIMED == 0 || self.pace.is_unknown();
+        let (first, second) = two_of(self.many.len(), random);
         let (first, second) = (&self.many[first], &self.many[second]);
+        // An endpoint that is out belongs to the one request that probes it.
+        for member in [first, second] {
+            if self.may_probe(member) && member.claims(self.prober) {
+                return Some(Pick::new(member, Capacity::Probe, timed));
+            }
+        }
         let member = match (self.is_best(&first.endpoint), self.is_best(&second.endpoint)) {
             (true, true) => less_loaded(first, second),
             (true, false) => first,
             (false, true) => second,
-            (false, false) => return self.pick_of_all(rng),
+            (false, false) => return self.pick_of_all(timed, rng),
         };
-        let probe = member.claims(self.millis);
-        // An endpoint that is out belongs to the one request that probes it.
-        if probe || member.endpoint.in_good_standing() { Some(Pick::new(member, probe)) } else { self.pick_of_all(rng) }
+        Some(Pick::new(member, member.endpoint.as_member(), timed))
     }
 
-    /// Up, not tried, and not ejected (or due to be probed).
+    /// Up, not tried, and not ejected.
     fn is_best(&self, endpoint: &Endpoint) -> bool {
-        endpoint.is_up()
-            && !self.tried.has(endpoint)
-            && (endpoint.in_good_standing() || endpoint.standing((self.millis)()) == Standing::ProbeDue)
+        endpoint.is_up() && endpoint.is_in() && !self.tried.has(endpoint)
+    }
+
+    /// Whether it could be probed, if the time has come.
+    fn may_probe(&self, member: &Member) -> bool {
+        !member.endpoint.is_in() && member.endpoint.is_up() && !self.tried.has(&member.endpoint)
     }
 
     /// Two choices among those of the first fallback that has any.
-    fn pick_of_all(&self, rng: &mut impl Rng) -> Option<Pick> {
+    fn pick_of_all(&self, timed: bool, rng: &mut impl Rng) -> Option<Pick> {
         for fits in FALLBACKS {
             let fitting = || self.many.iter().filter(|member| fits(self, &member.endpoint));
             let count = fitting().count();
@@ -225,40 +116,39 @@ impl Choice<'_> {
                 0 => continue,
                 1 => fitting().next(),
                 _ => {
-                    let (first, second) = two_of(count, rng);
+                    let (first, second) = two_of(count, rng.next_u64());
                     // Health may change between the count and here; then the first that fits will do.
                     let drawn = fitting().nth(first).zip(fitting().nth(second));
                     drawn.map(|(first, second)| less_loaded(first, second)).or_else(|| fitting().next())
                 }
             };
             if let Some(member) = member {
-                return Some(Pick::new(member, member.claims(self.millis)));
+                return Some(Pick::new(member, capacity(member, self.prober), timed));
             }
         }
         None
     }
 }
 
-impl Member {
-    /// Whether this request becomes the endpoint's probe.
-    fn claims(&self, millis: impl Fn() -> Millis) -> bool {
-        !self.endpoint.in_good_standing() && self.endpoint.claim_probe(millis())
+/// In which capacity a request goes to an endpoint that was picked whatever its standing.
+fn capacity(member: &Member, prober: Prober) -> Capacity {
+    if member.endpoint.is_in() {
+        member.endpoint.as_member()
+    } else if member.claims(prober) {
+        Capacity::Probe
+    } else {
+        Capacity::LastResort
     }
 }
 
-/// Host and port as in a `Host` field: IPv6 addresses in brackets (RFC 3986, 3.2.2).
-fn authority(host: &str, port: u16) -> String {
-    if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
 fn less_loaded<'a>(first: &'a Arc<Member>, second: &'a Arc<Member>) -> &'a Arc<Member> {
-    if second.endpoint.in_flight() < first.endpoint.in_flight() { second } else { first }
+    if second.load() < first.load() { second } else { first }
 }
 
 /// Two different places below `count`, which is at least 2, each pair equally likely (up to 2^-32 x `count`).
-fn two_of(count: usize, rng: &mut impl Rng) -> (usize, usize) {
-    let first = below(count, rng.next_u32());
-    let second = below(count - 1, rng.next_u32());
+fn two_of(count: usize, random: u64) -> (usize, usize) {
+    let first = below(count, (random >> 32) as u32);
+    let second = below(count - 1, random as u32);
     (first, if second >= first { second + 1 } else { second })
 }
 
@@ -284,18 +174,19 @@ mod tests {
     fn eject(state: &UpstreamState, index: usize) {
         let now = state.common.reporter.millis();
         let members = state.members.load();
-        assert!((0..5).any(|_| members[index].endpoint.failed(false, now, || false).is_some()));
+        let endpoint = &members[index].endpoint;
+        assert!((0..5).any(|_| endpoint.failed(endpoint.as_member(), now).is_some()));
     }
 
     fn index_of(state: &UpstreamState, pick: &Pick) -> usize {
-        state.members.load().iter().position(|member| Arc::ptr_eq(member, &pick.member)).unwrap()
+        state.members.load().iter().position(|member| std::ptr::eq(&**member, pick.member())).unwrap()
     }
 
     #[tokio::test]
     async fn requests_in_flight_are_spread_evenly() {
         let state = upstream(10);
         let mut rng = rng();
-        let picks: Vec<_> = (0..1_000).map(|_| state.pick(&Tried::default(), &mut rng).unwrap()).collect();
+        let picks: Vec<_> = (0..1_000).map(|_| state.pick(&Tried::default(), true, &mut rng).unwrap()).collect();
         let loads: Vec<_> = state.endpoints().iter().map(|endpoint| endpoint.in_flight).collect();
         // One random choice would leave a spread of about 30.
         assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 5, "{loads:?}");
@@ -308,10 +199,10 @@ mod tests {
     async fn a_slow_endpoint_gets_less() {
         let state = upstream(2);
         let mut rng = rng();
-        let slow = std::iter::repeat_with(|| state.pick(&Tried::default(), &mut rng).unwrap())
+        let slow = std::iter::repeat_with(|| state.pick(&Tried::default(), true, &mut rng).unwrap())
             .find(|pick| index_of(&state, pick) == 0);
         for _ in 0..100 {
-            let pick = state.pick(&Tried::default(), &mut rng).unwrap();
+            let pick = state.pick(&Tried::default(), true, &mut rng).unwrap();
             assert_eq!(index_of(&state, &pick), 1);
         }
         drop(slow);
@@ -328,7 +219,9 @@ mod tests {
             let mut shares = BTreeMap::new();
             let (picks, left) = (40_000, count - usize::from(ejected.is_some()));
             for _ in 0..picks {
-                *shares.entry(index_of(&state, &state.pick(&Tried::default(), &mut rng).unwrap())).or_insert(0) += 1;
+                *shares
+                    .entry(index_of(&state, &state.pick(&Tried::default(), true, &mut rng).unwrap()))
+                    .or_insert(0) += 1;
             }
             let fair = picks as f64 / left as f64;
             assert_eq!(shares.len(), left);
@@ -343,13 +236,13 @@ mod tests {
             let state = upstream(count);
             let (mut tried, mut rng, mut seen) = (Tried::default(), rng(), Vec::new());
             for _ in 0..count {
-                let pick = state.pick(&tried, &mut rng).unwrap();
+                let pick = state.pick(&tried, true, &mut rng).unwrap();
                 tried.add(&pick);
                 seen.push(index_of(&state, &pick));
             }
             seen.sort_unstable();
             assert_eq!(seen, (0..count).collect::<Vec<_>>());
-            assert!(state.pick(&tried, &mut rng).is_some(), "then again from the start");
+            assert!(state.pick(&tried, true, &mut rng).is_some(), "then again from the start");
         }
     }
 
@@ -360,14 +253,16 @@ mod tests {
         let mut rng = rng();
         let members = state.members.load();
         until("the time is over", || {
-            members[1].endpoint.standing(state.common.reporter.millis()) == Standing::ProbeDue
+            members[1].endpoint.due(Prober::Repeatable).is_some_and(|due| due <= state.common.reporter.millis())
         })
         .await;
-        let picks: Vec<_> = (0..60).map(|_| state.pick(&Tried::default(), &mut rng).unwrap()).collect();
+        let cautious: Vec<_> = (0..60).map(|_| state.pick(&Tried::default(), false, &mut rng).unwrap()).collect();
+        assert!(cautious.iter().all(|pick| index_of(&state, pick) != 1), "no probe that its client would see fail");
+        let picks: Vec<_> = (0..60).map(|_| state.pick(&Tried::default(), true, &mut rng).unwrap()).collect();
         let probes: Vec<_> = picks.iter().filter(|pick| index_of(&state, pick) == 1).collect();
         assert_eq!(probes.len(), 1);
-        probes[0].succeeded();
-        let after = (0..60).filter(|_| index_of(&state, &state.pick(&Tried::default(), &mut rng).unwrap()) == 1);
+        probes[0].answered(200);
+        let after = (0..60).filter(|_| index_of(&state, &state.pick(&Tried::default(), true, &mut rng).unwrap()) == 1);
         assert!(after.count() > 1, "it is back");
     }
 
@@ -408,7 +303,7 @@ mod tests {
             for (index, (one, member)) in given.iter().zip(state.members.load().iter()).enumerate() {
                 (0..one.load).for_each(|_| member.endpoint.begin());
                 if one.tried {
-                    tried.add(&Pick::new(member, false));
+                    tried.add(&Pick::new(member, Capacity::LastResort, false));
                 }
                 if one.ejected {
                     eject(&state, index);
@@ -420,7 +315,7 @@ mod tests {
             let best = oracle(&given);
             let mut rng: rand::rngs::SmallRng = rand::SeedableRng::seed_from_u64(seed);
             for _ in 0..rng.random_range(5..20) {
-                let pick = state.pick(&tried, &mut rng).map(|pick| index_of(&state, &pick));
+                let pick = state.pick(&tried, true, &mut rng).map(|pick| index_of(&state, &pick));
                 prop_assert_eq!(pick.is_some(), !best.is_empty());
                 if let Some(index) = pick {
                     prop_assert!(best.contains(&index), "{} of {:?}", index, best);

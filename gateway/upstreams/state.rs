@@ -3,24 +3,30 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use tokio::task::AbortHandle;
 
 use super::endpoint::Endpoint;
-use super::pick::Member;
-use super::trust::Trust;
-use super::{Event, Rendered, Reporter, RetryBudget, Shared, UpstreamKey, health, names};
+use super::load::Pace;
+use super::member::Member;
+use super::{Event, Rendered, Reporter, RetryBudget, Shared, Trust, UpstreamKey, health, names, probe};
 
 /// One upstream at run time: its endpoints, their health, its retry budget.
 pub struct UpstreamState {
     pub(super) common: Arc<Common>,
     pub(super) shared: Arc<Shared>,
-    budget: Arc<RetryBudget>,
     pub(super) members: ArcSwap<Box<[Arc<Member>]>>,
+    /// Some endpoint is up and in.
     healthy: AtomicBool,
+    /// Some endpoint is up.
+    up: AtomicBool,
+    /// Counts what may have changed the two.
+    changes: AtomicU64,
+    /// Whether a task probes ejected endpoints.
+    pub(super) probing: AtomicBool,
     control: Mutex<Control>,
 }
 
@@ -30,7 +36,22 @@ pub(super) struct Common {
     pub(super) spec: Arc<Rendered>,
     pub(super) trust: Trust,
     pub(super) reporter: Reporter,
-    pub(super) upstream: Weak<UpstreamState>,
+    pub(super) kept: Arc<Kept>,
+}
+
+/// What an upstream keeps over changes of its configuration.
+#[derive(Debug)]
+pub(super) struct Kept {
+    budget: RetryBudget,
+    pub(super) pace: Pace,
+    /// The state that counts: what happens to an endpoint is told to it, also by requests that began under an older one.
+    current: ArcSwap<Weak<UpstreamState>>,
+}
+
+impl Kept {
+    pub(super) fn current(&self) -> Option<Arc<UpstreamState>> {
+        self.current.load().upgrade()
+    }
 }
 
 /// What only the control plane touches.
@@ -39,16 +60,27 @@ struct Control {
     addresses: Vec<Vec<SocketAddr>>,
     /// What the last lookup of each said, when it failed.
     errors: Vec<Option<String>>,
+    /// Lookups of names.
     tasks: Vec<AbortHandle>,
+    /// Checks, by the endpoint's id.
+    checks: HashMap<u64, AbortHandle>,
     /// A newer state, or none, has taken over: nothing may change any more.
     retired: bool,
 }
 
 impl UpstreamState {
-    /// Whether the version can answer: some endpoint exists that active checks do not say is down. One atomic load.
+    /// Whether the version answers as far as is known: some endpoint exists that neither active checks nor requests say
+    /// is bad. If not, a spare should answer. One atomic load.
     #[must_use]
     pub fn healthy(&self) -> bool {
         self.healthy.load(Relaxed)
+    }
+
+    /// Whether a request that nobody else may answer is worth an attempt: some endpoint exists that active checks do not
+    /// say is down. One atomic load.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.up.load(Relaxed)
     }
 
     /// Which upstream it is.
@@ -66,7 +98,7 @@ impl UpstreamState {
     /// What is left for retries.
     #[must_use]
     pub fn budget(&self) -> &RetryBudget {
-        &self.budget
+        &self.common.kept.budget
     }
 
     /// Attempts in flight at all its endpoints.
@@ -86,7 +118,7 @@ impl UpstreamState {
                 port: member.port(),
                 address: member.endpoint.address,
                 up: member.endpoint.is_up(),
-                ejected: !member.endpoint.in_good_standing(),
+                ejected: !member.endpoint.is_in(),
                 in_flight: member.endpoint.in_flight(),
             })
             .collect()
@@ -128,8 +160,9 @@ impl UpstreamState {
         old: Option<&Self>,
     ) -> Arc<Self> {
         let percent = spec.retries.budget;
-        let budget = old.map_or_else(|| Arc::new(RetryBudget::new(percent)), |old| Arc::clone(&old.budget));
-        budget.set_percent(percent);
+        let new = || Kept { budget: RetryBudget::new(percent), pace: Pace::default(), current: ArcSwap::default() };
+        let kept = old.map_or_else(|| Arc::new(new()), |old| Arc::clone(&old.common.kept));
+        kept.budget.set_percent(percent);
         let observer = Arc::clone(&shared.observer);
         // Once the old one is retired, no task of it changes what the two share.
         let mut answers = old.map(Self::retire).unwrap_or_default();
@@ -140,13 +173,16 @@ impl UpstreamState {
         let addresses: Vec<_> = addresses.collect();
         let errors = vec![None; addresses.len()];
         let reporter = Reporter { key, observer, start: shared.start };
-        let state = Arc::new_cyclic(|this| Self {
-            common: Arc::new(Common { spec, trust, reporter, upstream: Weak::clone(this) }),
+        let control = Control { addresses, errors, tasks: Vec::new(), checks: HashMap::new(), retired: false };
+        let state = Arc::new(Self {
+            common: Arc::new(Common { spec, trust, reporter, kept }),
             shared: Arc::clone(shared),
-            budget,
             members: ArcSwap::from_pointee(Box::default()),
             healthy: AtomicBool::new(false),
-            control: Mutex::new(Control { addresses, errors, tasks: Vec::new(), retired: false }),
+            up: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
+            probing: AtomicBool::new(false),
+            control: Mutex::new(control),
         });
         let known = old.map(|old| old.members.load_full());
         state.set_up(known.as_ref().map_or(&[], |known| known));
@@ -154,21 +190,21 @@ impl UpstreamState {
     }
 
     /// Makes the first members and starts the tasks.
-    fn set_up(&self, known: &[Arc<Member>]) {
+    fn set_up(self: &Arc<Self>, known: &[Arc<Member>]) {
         let mut control = self.control();
-        self.rebuild(&control.addresses, known);
-        let Common { spec, upstream, .. } = &*self.common;
+        self.rebuild(&mut control, known);
+        let Common { spec, kept, .. } = &*self.common;
         if spec.health.is_none() {
             self.members.load().iter().for_each(|member| member.endpoint.unchecked());
         }
+        kept.current.store(Arc::new(Arc::downgrade(self)));
         self.refresh();
-        let runtime = &self.shared.runtime;
-        if names::has_names(spec) {
-            control.tasks.push(runtime.spawn(names::keep(Weak::clone(upstream))).abort_handle());
+        for index in names::of(spec) {
+            let task = self.shared.runtime.spawn(names::keep(Arc::downgrade(self), index));
+            control.tasks.push(task.abort_handle());
         }
-        if spec.health.is_some() {
-            control.tasks.push(runtime.spawn(health::keep(Weak::clone(upstream))).abort_handle());
-        }
+        drop(control);
+        self.probe_ejected();
     }
 
     /// Stops the tasks; from here on nothing but requests changes an endpoint. Returns the addresses of each endpoint.
@@ -176,15 +212,22 @@ impl UpstreamState {
         let mut control = self.control();
         control.retired = true;
         control.tasks.drain(..).for_each(|task| task.abort());
+        control.checks.drain().for_each(|(_, task)| task.abort());
         self.spec().endpoints.iter().cloned().zip(control.addresses.iter().cloned()).collect()
     }
 
-    /// Makes the members for these addresses; endpoints among `known` keep their state.
-    fn rebuild(&self, addresses: &[Vec<SocketAddr>], known: &[Arc<Member>]) {
+    /// Stops the tasks of an upstream that nobody names any more.
+    pub(super) fn end(&self) {
+        self.common.kept.current.store(Arc::default());
+        self.retire();
+    }
+
+    /// Makes the members for the addresses as they are now; endpoints among `known` keep their state.
+    fn rebuild(self: &Arc<Self>, control: &mut Control, known: &[Arc<Member>]) {
         let known: HashMap<(&str, SocketAddr), &Arc<Member>> =
             known.iter().map(|member| ((&*member.endpoint.host, member.endpoint.address), member)).collect();
         let mut members = Vec::new();
-        for ((host, port), addresses) in self.spec().endpoints.iter().zip(addresses) {
+        for ((host, port), addresses) in self.spec().endpoints.iter().zip(&control.addresses) {
             for &address in addresses {
                 let endpoint = match known.get(&(host.as_str(), address)) {
                     Some(member) => Arc::clone(&member.endpoint),
@@ -196,17 +239,63 @@ impl UpstreamState {
                 members.push(Arc::new(Member::new(endpoint, *port, Arc::clone(&self.common))));
             }
         }
+        self.check(control, &members);
         self.members.store(Arc::new(members.into_boxed_slice()));
     }
 
-    /// Brings `healthy` up to date. Called under the control lock.
-    fn refresh(&self) {
-        let healthy = self.members.load().iter().any(|member| member.endpoint.is_up());
-        self.healthy.store(healthy, Relaxed);
+    /// Gives each of the endpoints a task that checks it, and ends those of endpoints that are gone.
+    fn check(self: &Arc<Self>, control: &mut Control, members: &[Arc<Member>]) {
+        if self.spec().health.is_none() {
+            return;
+        }
+        let mut before = std::mem::take(&mut control.checks);
+        for member in members {
+            let id = member.id();
+            let running = before.remove(&id).unwrap_or_else(|| {
+                let check = health::keep(Arc::downgrade(self), Arc::clone(member));
+                self.shared.runtime.spawn(check).abort_handle()
+            });
+            control.checks.insert(id, running);
+        }
+        before.into_values().for_each(|task| task.abort());
+    }
+
+    /// Brings what is known of the whole up to date, after an endpoint or the members have changed. Whoever comes last
+    /// sees all changes, and looks again if there was another one meanwhile: so the last word is right without a lock.
+    pub(super) fn refresh(&self) {
+        let mut seen = self.changes.fetch_add(1, SeqCst) + 1;
+        loop {
+            let members = self.members.load();
+            let up = || members.iter().filter(|member| member.endpoint.is_up());
+            self.up.store(up().next().is_some(), SeqCst);
+            self.healthy.store(up().any(|member| member.endpoint.is_in()), SeqCst);
+            let now = self.changes.load(SeqCst);
+            if now == seen {
+                return;
+            }
+            seen = now;
+        }
+    }
+
+    /// Makes sure that ejected endpoints are probed, if there are any.
+    pub(super) fn probe_ejected(self: &Arc<Self>) {
+        if self.has_ejected() && !self.probing.swap(true, SeqCst) {
+            self.shared.runtime.spawn(probe::keep(Arc::downgrade(self)));
+        }
+    }
+
+    /// Whether any endpoint is ejected.
+    pub(super) fn has_ejected(&self) -> bool {
+        self.members.load().iter().any(|member| !member.endpoint.is_in())
+    }
+
+    /// Whether it is the state that counts, and not one that a newer one or nobody has followed.
+    pub(super) fn is_current(&self) -> bool {
+        self.common.kept.current.load().as_ptr() == std::ptr::from_ref(self)
     }
 
     /// The answer for the endpoint at `index` of the spec: sorted addresses without repetition.
-    pub(super) fn answered(&self, index: usize, answer: Result<Vec<SocketAddr>, String>) {
+    pub(super) fn answered(self: &Arc<Self>, index: usize, answer: Result<Vec<SocketAddr>, String>) {
         let mut control = self.control();
         if control.retired {
             return;
@@ -228,7 +317,7 @@ impl UpstreamState {
                 }
                 if differs {
                     control.addresses[index] = addresses;
-                    self.rebuild(&control.addresses, &self.members.load_full());
+                    self.rebuild(&mut control, &self.members.load_full());
                     self.refresh();
                 }
             }
@@ -244,8 +333,10 @@ impl UpstreamState {
         }
         let endpoint = member.endpoint.address;
         let turn = member.endpoint.checked(result.is_ok(), health.rise, health.fall);
-        self.refresh();
         drop(control);
+        if turn.is_some() {
+            self.refresh();
+        }
         match (turn, result) {
             (Some(_), Ok(())) => self.common.reporter.tell(&Event::Up { endpoint }),
             (Some(_), Err(reason)) => self.common.reporter.tell(&Event::Down { endpoint, reason: &reason }),

@@ -20,6 +20,8 @@ use super::names::Lookup;
 use super::*;
 use crate::proxy::LaneChecker;
 
+mod names;
+
 // --- shared by the tests of the other files --------------------------------------------------------------------------
 
 pub(crate) fn key(version: u32) -> UpstreamKey {
@@ -139,10 +141,11 @@ pub(crate) async fn answer_once(
 
 /// One attempt, which ends with the connection, reported as the data path does.
 async fn attempt(state: &UpstreamState, rng: &mut SmallRng) -> Option<bool> {
-    let pick = state.pick(&Tried::default(), rng)?;
+    let pick = state.pick(&Tried::default(), true, rng)?;
     let connected = TcpStream::connect(pick.address()).await.is_ok();
     if connected {
-        pick.succeeded();
+        pick.answered(200);
+        pick.completed();
     } else {
         pick.failed(Failure::Connect);
     }
@@ -178,16 +181,79 @@ async fn a_dead_endpoint_is_ejected_and_comes_back() {
 }
 
 #[tokio::test]
-async fn the_only_endpoint_is_never_ejected() {
+async fn requests_alone_make_a_version_unhealthy_and_a_connection_heals_it() {
     let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let (mut upstreams, notes) = upstreams();
     let state = reconcile(&mut upstreams, key(1), spec(&[("127.0.0.1", dead.port())]));
     let mut rng = rng();
     for _ in 0..20 {
-        assert_eq!(attempt(&state, &mut rng).await, Some(false));
+        assert_eq!(attempt(&state, &mut rng).await, Some(false), "nobody else could answer, so it is tried");
     }
+    assert!(!state.healthy() && state.is_up());
+    assert_eq!(notes.count("ejected"), 1);
+    // No request comes any more: a spare answers.
+    until("a probe of our own", || notes.count("ejected for 2s") == 1).await;
+    assert_eq!(notes.count("fails: "), 1, "says why");
+    assert!(!state.healthy());
+    let _revived = TcpListener::bind(dead).await.unwrap();
+    until("it answers again", || notes.count("answers again") == 1).await;
+    assert!(state.healthy());
+}
+
+#[tokio::test]
+async fn a_version_that_throws_stays_and_one_that_is_overloaded_does_not() {
+    let (mut upstreams, notes) = upstreams();
+    let state = reconcile(&mut upstreams, key(1), paper_spec(2));
+    let answer = |status| {
+        let pick = state.pick(&Tried::default(), true, &mut rng()).unwrap();
+        pick.answered(status);
+        pick.completed();
+    };
+    (0..100).for_each(|_| answer(500));
     assert!(state.healthy());
     assert_eq!(notes.count("ejected"), 0);
+    (0..20).for_each(|_| answer(503));
+    assert!(!state.healthy());
+    assert_eq!(notes.count("ejected for 1s: failures in a row, the last one an answer 503"), 2);
+    answer(200);
+    assert!(state.healthy(), "the panic threshold: an answer brings its endpoint back");
+}
+
+#[tokio::test]
+async fn what_an_older_state_saw_counts_for_the_newer_one() {
+    let (mut upstreams, _) = upstreams();
+    let old = reconcile(&mut upstreams, key(1), paper_spec(1));
+    let pick = old.pick(&Tried::default(), true, &mut rng()).unwrap();
+    let other =
+        Rendered { timeouts: Timeouts { connect: Duration::from_millis(50), ..Timeouts::default() }, ..paper_spec(1) };
+    let new = reconcile(&mut upstreams, key(1), other);
+    let picks: Vec<_> = (0..5).map(|_| old.pick(&Tried::default(), true, &mut rng()).unwrap()).collect();
+    drop(old);
+    drop(pick);
+    picks.iter().for_each(|pick| pick.failed(Failure::Reset));
+    assert!(!new.healthy());
+}
+
+#[tokio::test]
+async fn an_attempt_counts_once_and_one_that_is_told_nothing_not_at_all() {
+    let (mut upstreams, notes) = upstreams();
+    let state = reconcile(&mut upstreams, key(1), paper_spec(1));
+    let mut rng = rng();
+    let mut pick = || state.pick(&Tried::default(), true, &mut rng).unwrap();
+    for _ in 0..4 {
+        let pick = pick();
+        pick.answered(503);
+        pick.completed();
+        pick.failed(Failure::Reset);
+    }
+    drop(pick());
+    assert_eq!(notes.count("ejected"), 0);
+    // Heads alone heal nothing.
+    for _ in 0..4 {
+        pick().answered(200);
+    }
+    pick().failed(Failure::Reset);
+    assert_eq!(notes.count("ejected"), 1);
 }
 
 #[tokio::test]
@@ -209,13 +275,13 @@ async fn checks_turn_an_endpoint_down_and_up_again() {
     until("down", || !state.healthy()).await;
     // The one that was under way may be the first of the three.
     assert!(server.asked() >= before + 2, "not before `fall` bad checks");
-    assert!(state.pick(&Tried::default(), &mut rng()).is_none());
+    assert!(state.pick(&Tried::default(), true, &mut rng()).is_none());
     assert_eq!(notes.count("is down: GET /healthz?deep=1 answered 503, healthy is 200 to 399"), 1);
 
     server.status.store(204, SeqCst);
     until("up", || state.healthy()).await;
     assert_eq!(notes.count("is up"), 1);
-    assert!(state.pick(&Tried::default(), &mut rng()).is_some());
+    assert!(state.pick(&Tried::default(), true, &mut rng()).is_some());
 
     // Without checks the endpoint is healthy again, whatever they said before.
     server.status.store(500, SeqCst);
@@ -234,6 +300,27 @@ async fn a_silent_endpoint_fails_its_checks() {
     let state = reconcile(&mut upstreams, key(1), spec);
     until("down", || !state.healthy()).await;
     assert_eq!(notes.count("is down"), 1);
+}
+
+#[tokio::test]
+async fn a_hanging_endpoint_delays_no_check_of_another() {
+    let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hanging = hanging.local_addr().unwrap().port();
+    let server = Scripted::start(200).await;
+    let (mut upstreams, _) = upstreams();
+    let (every, timeout) = (Duration::from_millis(50), Duration::from_secs(30));
+    let health = Some(HealthCheck { every, timeout, fall: 3, ..HealthCheck::default() });
+    // Of other versions, more than could be bounded over all of them.
+    let others = (2..100).map(|version| (key(version), spec(&[("127.0.0.1", hanging)])));
+    let sibling = [(key(1), spec(&[("127.0.0.1", hanging), ("127.0.0.1", server.port)]))];
+    let wanted = sibling.into_iter().chain(others);
+    let wanted = wanted.map(|(key, spec)| (key, Arc::new(Rendered { health: health.clone(), ..spec }))).collect();
+    let state = upstreams.reconcile(wanted).unwrap().remove(0);
+    until("it is checked", || server.asked() > 0).await;
+    server.status.store(503, SeqCst);
+    let fell = tokio::time::Instant::now();
+    until("it is down", || state.endpoints().iter().any(|endpoint| !endpoint.up)).await;
+    assert!(fell.elapsed() < Duration::from_secs(2), "three checks in {:?}", fell.elapsed());
 }
 
 #[tokio::test]
@@ -282,97 +369,16 @@ async fn checks_speak_http2_when_the_upstream_does() {
     assert!(connections.load(SeqCst) >= 2, "each check dials");
 }
 
-// --- names -----------------------------------------------------------------------------------------------------------
-
-#[tokio::test]
-async fn localhost_is_resolved_and_picked() {
-    let (mut upstreams, notes) = upstreams();
-    let state = reconcile(&mut upstreams, key(1), spec(&[("localhost", 8080)]));
-    until("an address", || state.healthy()).await;
-    let pick = state.pick(&Tried::default(), &mut rng()).unwrap();
-    assert!(pick.address().ip().is_loopback());
-    assert_eq!((pick.host(), pick.port()), ("localhost", 8080));
-    assert_eq!(notes.count("localhost resolves to"), 1);
-}
-
-#[tokio::test]
-async fn a_name_that_does_not_exist_is_no_endpoint_but_others_are() {
-    let (mut upstreams, notes) = upstreams();
-    let state = reconcile(&mut upstreams, key(1), spec(&[("nowhere.invalid", 80)]));
-    assert!(!state.healthy());
-    until("the failure", || notes.count("nowhere.invalid cannot be resolved") == 1).await;
-    assert!(!state.healthy());
-    assert!(state.pick(&Tried::default(), &mut rng()).is_none());
-    assert_eq!(state.unresolved().len(), 1);
-    assert_eq!(state.unresolved()[0].0, "nowhere.invalid");
-    let both = spec(&[("nowhere.invalid", 80), ("127.0.0.1", 80)]);
-    let state = reconcile(&mut upstreams, key(1), both);
-    assert!(state.healthy());
-}
-
-/// What every name resolves to.
-type Answer = Arc<Mutex<Result<Vec<SocketAddr>, io::ErrorKind>>>;
-
-fn scripted_names(answers: &Answer) -> (Upstreams, Arc<Notes>) {
-    let notes = Arc::new(Notes::default());
-    let answers = Arc::clone(answers);
-    let answer = move |_: &str, _: u16| answers.lock().unwrap().clone().map_err(io::Error::from);
-    let lookup = Lookup { answer: Arc::new(answer), every: Duration::from_millis(5) };
-    let observer = Arc::clone(&notes) as Arc<dyn Observer>;
-    (Upstreams::with_lookup(Handle::current(), observer, Arc::new(LaneChecker::default()), lookup), notes)
-}
-
-fn addresses(state: &UpstreamState) -> BTreeSet<SocketAddr> {
-    state.endpoints().into_iter().map(|endpoint| endpoint.address).collect()
-}
-
-#[tokio::test]
-async fn a_name_is_followed_and_its_last_good_answer_kept() {
-    let [a, b, c] = [1, 2, 3].map(|n| SocketAddr::from(([10, 0, 0, n], 80)));
-    let answers: Answer = Arc::new(Mutex::new(Ok(vec![b, a, b])));
-    let (mut upstreams, notes) = scripted_names(&answers);
-    let state = reconcile(&mut upstreams, key(1), spec(&[("shop.test", 80)]));
-    until("the first answer", || addresses(&state) == [a, b].into()).await;
-    assert_eq!(state.endpoints().len(), 2, "no address twice");
-    let mut rng = rng();
-    let held = std::iter::repeat_with(|| state.pick(&Tried::default(), &mut rng).unwrap())
-        .find(|pick| pick.address() == b)
-        .unwrap();
-
-    *answers.lock().unwrap() = Ok(vec![c, b]);
-    until("the new answer", || addresses(&state) == [b, c].into()).await;
-    let load = |state: &UpstreamState| state.endpoints().iter().find(|e| e.address == b).map(|e| e.in_flight);
-    assert_eq!(load(&state), Some(1), "what stays keeps its state");
-
-    *answers.lock().unwrap() = Err(io::ErrorKind::TimedOut);
-    until("the warning", || notes.count("its last 2 addresses stay") == 1).await;
-    assert_eq!(addresses(&state), [b, c].into());
-    *answers.lock().unwrap() = Ok(vec![]);
-    // Over a config change too, which a lookup that fails must not undo.
-    let more = spec(&[("shop.test", 80), ("10.0.0.9", 80)]);
-    let state = reconcile(&mut upstreams, key(1), more);
-    until("the empty answer", || notes.count("the answer is empty") == 1).await;
-    assert!(addresses(&state).is_superset(&[b, c].into()));
-    assert_eq!(load(&state), Some(1));
-    drop(held);
-    assert_eq!(load(&state), Some(0));
-
-    *answers.lock().unwrap() = Ok(vec![a]);
-    until("back", || addresses(&state) == [a, SocketAddr::from(([10, 0, 0, 9], 80))].into()).await;
-    assert!(state.unresolved().is_empty());
-    assert_eq!(notes.count("cannot be resolved"), 2, "once per change, not once per lookup");
-}
-
 // --- reconcile -------------------------------------------------------------------------------------------------------
 
 #[tokio::test]
 async fn state_survives_a_change_of_the_config() {
     let (mut upstreams, notes) = upstreams();
-    let first = reconcile(&mut upstreams, key(1), paper_spec(2));
-    assert!(Arc::ptr_eq(&first, &reconcile(&mut upstreams, key(1), paper_spec(2))), "nothing changed");
+    let first = reconcile(&mut upstreams, key(1), paper_spec(1));
+    assert!(Arc::ptr_eq(&first, &reconcile(&mut upstreams, key(1), paper_spec(1))), "nothing changed");
     let mut rng = rng();
-    let bad = first.pick(&Tried::default(), &mut rng).unwrap();
-    (0..5).for_each(|_| bad.failed(Failure::Reset));
+    let bad = first.pick(&Tried::default(), true, &mut rng).unwrap();
+    (0..5).for_each(|_| first.pick(&Tried::default(), true, &mut rng).unwrap().failed(Failure::Reset));
     assert_eq!(notes.count("ejected for 1s"), 1);
     for _ in 0..30 {
         assert!(first.budget().try_take());

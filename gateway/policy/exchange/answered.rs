@@ -159,7 +159,7 @@ impl Attempting {
     /// The whole answer went to the client.
     pub fn completed(&self) {
         if let Some(pick) = self.pick() {
-            pick.succeeded();
+            pick.completed();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One attempt at an endpoint, and whether another one follows.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use config::table::{Answers, RenderedEdits, RenderedHost};
@@ -236,7 +237,7 @@ impl Attempting {
     ) -> Next {
         self.answer = Some((clock::now(), status));
         if let Some(pick) = &self.pick {
-            pick.succeeded();
+            pick.answered(status);
         }
         // Most answers need no second look.
         if !resolved.may_try_again(status) {
@@ -245,18 +246,21 @@ impl Attempting {
         self.next((received, resolved), head, Failure::Status(status), body())
     }
 
-    /// The attempt broke: tells the endpoint's health, and decides whether another attempt follows.
+    /// The attempt broke, for a reason that operators read: tells the endpoint's health, and decides whether another
+    /// attempt follows.
     pub fn failed<F: RequestFields + ?Sized>(
         &self,
         (received, resolved): (&Received, &mut Resolved),
         head: &HeadView<'_, F>,
-        failure: AttemptFailure,
+        (failure, reason): (AttemptFailure, &dyn fmt::Display),
         body: impl FnOnce() -> (retry::Body, bool),
     ) -> Next {
         // A connection that was idle may break at its next request; one that had brought an answer's head was alive.
         let stale = self.reused && self.answer.is_none();
-        if let (Some(pick), Some(health)) = (&self.pick, failure.health(stale)) {
-            pick.failed(health);
+        match (&self.pick, failure.health(stale)) {
+            (Some(pick), Some(health @ upstreams::Failure::Connect)) => pick.failed_because(health, reason),
+            (Some(pick), Some(health)) => pick.failed(health),
+            _ => {}
         }
         match failure.retry() {
             Some(failure) => self.next((received, resolved), head, failure, body()),

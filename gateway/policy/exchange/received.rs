@@ -176,7 +176,7 @@ impl Worker {
 /// What is refused because of the version that was drawn; it keeps its slot.
 fn refuse_version<F: RequestFields + ?Sized>(head: &HeadView<'_, F>, served: &Served) -> Option<Refusal> {
     // Said here and not when the pick finds nothing, because a lane may have to close the connection then.
-    if served.destination.state.as_ref().is_some_and(|state| !state.healthy()) {
+    if served.destination.state.as_ref().is_some_and(|state| !state.is_up()) {
         return Some(Refusal::NoHealthy);
     }
     lacks_trailers(head, &served.destination).then_some(Refusal::NoTrailers)

@@ -67,12 +67,18 @@ impl Resolved {
     ///
     /// # Errors
     /// When none is left.
-    pub fn begin(&mut self, received: &Received, rng: &mut impl Rng) -> Result<Attempting, Refusal> {
+    pub fn begin<F: RequestFields + ?Sized>(
+        &mut self,
+        received: &Received,
+        head: &HeadView<'_, F>,
+        rng: &mut impl Rng,
+    ) -> Result<Attempting, Refusal> {
+        let repeatable = retry::may_be_repeated(&self.made(head, retry::Body::Replayable, false));
         let state = self.served.destination.state.as_ref().ok_or(Refusal::Internal)?;
         if self.attempts == 0 {
             state.budget().on_request();
         }
-        let pick = state.pick(&self.tried, rng).ok_or(Refusal::NoHealthy)?;
+        let pick = state.pick(&self.tried, repeatable, rng).ok_or(Refusal::NoHealthy)?;
         // Nothing has awaited anything but the client before the first attempt.
         let began = if self.attempts == 0 { received.started } else { clock::now() };
         self.tried.add(&pick);

@@ -47,7 +47,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, session: &mut Session, held: &mut Self::CTX) -> pingora_core::Result<Box<HttpPeer>> {
-        let pick = held.insert(self.state.pick(&Tried::default(), &mut rng()).expect("the upstream is healthy"));
+        let pick = held.insert(self.state.pick(&Tried::default(), true, &mut rng()).expect("the upstream is healthy"));
         let peers = &self.peers;
         Ok(if self.upgrades_apart && session.is_upgrade_req() {
             peers.for_upgrade_of(pick)
@@ -202,7 +202,7 @@ async fn only_the_right_authority_and_name_are_trusted() {
     let (connector, peers) = (Connector::new(None), Peers::default());
     for (spec, trusted) in cases {
         let tls = spec.tls.clone();
-        let pick = state(spec).pick(&Tried::default(), &mut rng()).unwrap();
+        let pick = state(spec).pick(&Tried::default(), true, &mut rng()).unwrap();
         let connected = connector.get_http_session(&*peers.of_pick(&pick)).await;
         assert_eq!(connected.is_ok(), trusted, "{tls:?}");
         if let Err(mut error) = connected.map(drop) {
