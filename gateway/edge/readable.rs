@@ -71,7 +71,10 @@ mod tests {
     use super::*;
 
     fn chunked(head: usize) -> Readable {
-        Readable::request(&Head { len: head, body: Body::Chunked }, &Limits::default())
+        Readable::request(
+            &Head { len: head, body: Body::Chunked, method: 0..0, target: 0..0, host: None },
+            &Limits::default(),
+        )
     }
 
     #[test]

@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use config::model::{Protocol, UpstreamTls};
 use config::table::Rendered;
-use pingora_core::ErrorType::{ConnectError, ConnectRefused};
+use pingora_core::ErrorType::{ConnectError, ConnectRefused, InternalError};
 use pingora_core::connectors::L4Connect;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_core::protocols::l4::stream::Stream;
@@ -32,6 +32,10 @@ use crate::upstreams::{Authorities, Member, Pick, Trust};
 
 /// Streams at a time on one HTTP/2 connection (pingora's default of 1 is slower than HTTP/1.1).
 const H2_STREAMS: usize = 100;
+/// Bytes of one answer that an endpoint may send before its client has read them.
+const H2_STREAM_WINDOW: u32 = 256 << 10;
+/// The same over all answers of a connection: all its streams may be full at once, and none waits for another one.
+const H2_CONNECTION_WINDOW: u32 = H2_STREAM_WINDOW * H2_STREAMS as u32;
 /// A silent HTTP/2 connection is found dead after this long; it would otherwise swallow requests until TCP gives up.
 const H2_PING: Duration = Duration::from_secs(10);
 /// Keeps connections of upgrades out of the pool of ordinary requests.
@@ -120,6 +124,8 @@ fn of_endpoint(
         options.set_http_version(2, 2);
         options.max_h2_streams = H2_STREAMS;
         options.h2_ping_interval = Some(H2_PING);
+        options.h2_stream_window_size = Some(H2_STREAM_WINDOW);
+        options.h2_connection_window_size = Some(H2_CONNECTION_WINDOW);
     }
     peer
 }
@@ -164,15 +170,23 @@ impl L4Connect for YieldingDial {
     async fn connect(&self, address: &PeerAddress) -> pingora_core::Result<Stream> {
         let address = address.as_inet().or_err(ConnectError, "upgrades need an IP address")?;
         let stream = TcpStream::connect(address).await.map_err(|error| {
-            let refused = error.kind() == io::ErrorKind::ConnectionRefused;
-            Error::because(
-                if refused { ConnectRefused } else { ConnectError },
-                format!("connecting to {address}"),
-                error,
-            )
+            let kind = match error.kind() {
+                io::ErrorKind::ConnectionRefused => ConnectRefused,
+                // Descriptors or local ports that the gateway lacks are not the endpoint's fault.
+                _ if is_own(&error) => InternalError,
+                _ => ConnectError,
+            };
+            Error::because(kind, format!("connecting to {address}"), error)
         })?;
         Ok(VirtualSocketStream::new(Box::new(YieldingSocket { stream, wrote: false })).into())
     }
+}
+
+/// Whether a connection failed for want of something that the gateway itself should have.
+fn is_own(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let own = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM, Errno::EADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|number| own.contains(&Errno::from_raw(number)))
 }
 
 /// A socket whose first read after a write yields to other tasks once.

@@ -3,6 +3,7 @@
 mod kit;
 
 mod access;
+mod balance;
 mod certificates;
 mod commands;
 mod control;

@@ -20,7 +20,8 @@ use super::wire::Stream;
 /// A listening endpoint. Dropping it closes the listener and every connection.
 ///
 /// Answers 200 with the request's body, or its name when that is empty; for `application/grpc` with `grpc-status` as a
-/// trailer. `/paced` takes a permit of [`pace`](Self::pace) before its head, and another one before its body.
+/// trailer. `/paced` takes a permit of [`pace`](Self::pace) before its head, and another one before its body. `/large` is
+/// answered with 64 MiB.
 pub(crate) struct H2Endpoint {
     pub(crate) address: SocketAddr,
     pub(crate) pace: Arc<Semaphore>,
@@ -32,6 +33,8 @@ pub(crate) struct H2Endpoint {
 struct Requests {
     seen: Mutex<Vec<Parts>>,
     reset: AtomicUsize,
+    /// Bytes of `/large` that were handed to connections.
+    large: AtomicUsize,
 }
 
 impl Drop for H2Endpoint {
@@ -53,6 +56,13 @@ impl H2Endpoint {
     /// Every request so far.
     pub(crate) fn seen(&self) -> Vec<Parts> {
         self.requests.seen.lock().expect("no test panics with the lock").clone()
+    }
+
+    /// Whether bytes of `/large` were sent, and none for a while.
+    pub(crate) async fn stands_still(&self) -> bool {
+        let before = self.requests.large.load(Ordering::SeqCst);
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        before > 0 && self.requests.large.load(Ordering::SeqCst) == before
     }
 
     /// Requests to `/paced` that were reset while they waited for their head.
@@ -97,7 +107,7 @@ async fn answer(
 ) -> Result<(), h2::Error> {
     let (parts, mut body) = request.into_parts();
     let grpc = parts.headers.get("content-type").is_some_and(|kind| kind == "application/grpc");
-    let paced = parts.uri.path() == "/paced";
+    let (paced, large) = (parts.uri.path() == "/paced", parts.uri.path() == "/large");
     requests.seen.lock().expect("no test panics with the lock").push(parts);
     let permit = async || {
         if paced {
@@ -114,6 +124,9 @@ async fn answer(
     let kind = if grpc { "application/grpc" } else { "text/plain" };
     let head = Response::builder().header("content-type", kind).body(()).expect("the head is well formed");
     let mut out = respond.send_response(head, false)?;
+    if large {
+        return send_large(&mut out, &requests.large).await;
+    }
     permit().await;
     let mut echo = Vec::new();
     while let Some(chunk) = body.data().await {
@@ -127,6 +140,24 @@ async fn answer(
             "grpc-status".parse().expect("a name"),
             HeaderValue::from_static("0"),
         )]))?;
+    }
+    Ok(())
+}
+
+/// Sends 64 MiB as fast as the client takes them.
+async fn send_large(out: &mut h2::SendStream<Bytes>, sent: &AtomicUsize) -> Result<(), h2::Error> {
+    const CHUNK: &[u8] = &[b'x'; 16_384];
+    for left in (0..64 * 64).rev() {
+        out.reserve_capacity(CHUNK.len());
+        while out.capacity() < CHUNK.len() {
+            // The client may reset the stream, which ends it.
+            match poll_fn(|cx| out.poll_capacity(cx)).await {
+                Some(capacity) => capacity?,
+                None => return Ok(()),
+            };
+        }
+        out.send_data(Bytes::from_static(CHUNK), left == 0)?;
+        sent.fetch_add(CHUNK.len(), Ordering::SeqCst);
     }
     Ok(())
 }
