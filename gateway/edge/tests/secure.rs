@@ -145,7 +145,7 @@ async fn a_plain_request_on_a_port_for_tls_is_told_so() {
         client.send(request).await;
         let answer = String::from_utf8(client.rest().await).unwrap();
         assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
-        assert!(answer.ends_with("\r\n\r\nthis port speaks TLS: use https\n"), "{answer}");
+        assert!(answer.ends_with(": this port speaks TLS: use https\n"), "{answer}");
     }
     secure.gateway.until(|seen| seen.refused.len() == 3).await;
     assert_eq!(secure.gateway.seen().refused, [Refusal::PlainOnTls; 3]);
