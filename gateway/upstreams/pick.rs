@@ -79,7 +79,7 @@ impl Choice<'_> {
     /// Draws two; unless one of them will do, looks at all.
     fn pick(&self, rng: &mut impl Rng) -> Option<Pick> {
         let random = rng.next_u64();
-        let timed = random as u32 % TIMED == 0 || self.pace.is_unknown();
+        let timed = (random as u32).is_multiple_of(TIMED) || self.pace.is_unknown();
         let (first, second) = two_of(self.many.len(), random);
         let (first, second) = (&self.many[first], &self.many[second]);
         // An endpoint that is out belongs to the one request that probes it.

@@ -1,8 +1,9 @@
 //! Trust in the endpoints of an upstream: the certificate authorities of its file, and the key that tells its connections
 //! from those of any other upstream.
 
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,9 +14,15 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{Rendered, UpstreamKey};
 
+/// The largest file of authorities that is read: several times what systems ship.
+const MOST: u64 = 1 << 20;
+
 /// The certificate authorities of an upstream cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
+    /// The file is not one that is read: a device, a FIFO, or far too large.
+    #[error("{}: {what}; a PEM file of at most {MOST} bytes is needed", path.display())]
+    Unfit { path: PathBuf, what: &'static str },
     /// The file cannot be read.
     #[error("{}: cannot read the certificate authorities: {error}; a PEM file is needed", path.display())]
     Unreadable { path: PathBuf, error: io::Error },
@@ -77,9 +84,22 @@ pub fn check_authorities(path: &PathBuf) -> Result<(), TrustError> {
     read_authorities(path).map(|_| ())
 }
 
+/// A regular file of bounded size. Whoever may name one could otherwise stop the control plane with `/dev/zero`.
+fn read(path: &PathBuf) -> Result<Vec<u8>, TrustError> {
+    let unreadable = |error| TrustError::Unreadable { path: path.clone(), error };
+    let unfit = |what| TrustError::Unfit { path: path.clone(), what };
+    // Before it is opened, because that waits for the other end of a FIFO.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(unfit("not a regular file"));
+    }
+    let mut pem = Vec::new();
+    File::open(path).and_then(|file| file.take(MOST + 1).read_to_end(&mut pem)).map_err(unreadable)?;
+    if pem.len() as u64 > MOST { Err(unfit("too large")) } else { Ok(pem) }
+}
+
 /// The DER certificates of a PEM file, each one usable as a trust anchor.
 fn read_authorities(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let pem = std::fs::read(path).map_err(|error| TrustError::Unreadable { path: path.clone(), error })?;
+    let pem = read(path)?;
     let mut found = Vec::new();
     for (index, certificate) in CertificateDer::pem_slice_iter(&pem).enumerate() {
         let refuse = |error: String| TrustError::Certificate { path: path.clone(), number: index + 1, error };
@@ -94,8 +114,6 @@ fn read_authorities(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Trus
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use config::model::UpstreamTls;
 
     use super::super::tests::{key, spec};
@@ -110,6 +128,11 @@ mod tests {
         let load = || Trust::load(&key(1), &Rendered { tls: Some(tls.clone()), ..spec(&[]) });
         let message = || load().unwrap_err().to_string();
         assert!(message().contains("authority.pem: cannot read the certificate authorities"), "{}", message());
+        fs::create_dir(&path).unwrap();
+        assert!(message().contains("authority.pem: not a regular file; a PEM file of at most"), "{}", message());
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, vec![b' '; MOST as usize + 1]).unwrap();
+        assert!(message().contains("authority.pem: too large"), "{}", message());
         fs::write(&path, "not PEM").unwrap();
         assert!(message().contains("holds no certificate"), "{}", message());
         let garbage = "-----BEGIN CERTIFICATE-----\nbm8gY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n";
@@ -117,5 +140,9 @@ mod tests {
         assert!(message().contains("certificate 2 cannot be used"), "{}", message());
         fs::write(&path, authority() + &authority()).unwrap();
         assert_eq!(load().unwrap().authorities().unwrap().len(), 2);
+        for device in ["/dev/zero", "/dev/null"] {
+            let error = check_authorities(&device.into()).unwrap_err().to_string();
+            assert!(error.contains("not a regular file"), "{error}");
+        }
     }
 }
