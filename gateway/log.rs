@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod end;
+mod escape;
 pub mod line;
 mod throttle;
 
@@ -19,6 +20,7 @@ use tracing_subscriber::layer::SubscriberExt;
 pub use access::{AccessLog, AccessThread};
 pub use end::EndReason;
 pub use line::{AccessLine, Resolved};
+pub use throttle::LineRate;
 
 use throttle::Throttled;
 

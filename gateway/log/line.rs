@@ -5,11 +5,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::end::EndReason;
+use super::escape;
 
 /// The most bytes of one field from outside (path, user agent …) that a line shows; what is cut ends in `…`.
 pub const MAX_FIELD: usize = 2048;
 
-/// One request. What is `None` is left out of the line. Fields from outside are bytes: anything may be in them.
+/// One request. What is `None` is left out of the line: of a head that was refused little is known, and nothing is made up.
+/// Fields from outside are bytes: anything may be in them.
 #[derive(Debug, Clone, Copy)]
 pub struct AccessLine<'a> {
     /// When the request's first byte came, since 1970.
@@ -23,15 +25,18 @@ pub struct AccessLine<'a> {
     /// From the request's last byte to the endpoint to the head of its answer, in the last attempt.
     pub upstream_time: Option<Duration>,
     /// As received.
-    pub method: &'a [u8],
+    pub method: Option<&'a [u8]>,
     /// As received, port included.
-    pub host: &'a [u8],
+    pub host: Option<&'a [u8]>,
+    /// The whole request target as received, where path and query do not say the same: in absolute-form, or of a head that
+    /// was refused.
+    pub target: Option<&'a [u8]>,
     /// As received, without the query.
-    pub path: &'a [u8],
+    pub path: Option<&'a [u8]>,
     /// As received, without `?`.
     pub query: Option<&'a [u8]>,
     /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
-    pub protocol: &'static str,
+    pub protocol: Option<&'static str>,
     /// What the client got; `None` when nothing was sent.
     pub status: Option<u16>,
     /// What the endpoint of the last attempt said.
@@ -49,7 +54,7 @@ pub struct AccessLine<'a> {
     /// Where it resolved to.
     pub resolved: Option<Resolved<'a>>,
     /// Revision of the snapshot that served it.
-    pub revision: u64,
+    pub revision: Option<u64>,
     /// Address of the endpoint of the last attempt.
     pub endpoint: Option<&'a str>,
     /// Attempts made at endpoints.
@@ -68,6 +73,9 @@ pub struct AccessLine<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// `referer`; its query is redacted when queries are.
     pub referer: Option<&'a [u8]>,
+    /// Requests since the line before that were refused as this one is and got no line (see
+    /// [`LineRate`](super::LineRate)).
+    pub suppressed: u64,
     /// How it ended.
     pub end: EndReason,
 }
@@ -98,11 +106,12 @@ impl AccessLine<'_> {
         object.millis("ttfb_ms", self.ttfb);
         object.millis("upstream_connect_ms", self.upstream_connect);
         object.millis("upstream_ms", self.upstream_time);
-        object.bytes("method", Some(self.method));
-        object.bytes("host", Some(self.host));
-        object.bytes("path", Some(self.path));
+        object.bytes("method", self.method);
+        object.bytes("host", self.host);
+        object.url("target", self.target, redact_query);
+        object.bytes("path", self.path);
         object.query("query", self.query, redact_query);
-        object.plain("protocol", Some(self.protocol));
+        object.plain("protocol", self.protocol);
         object.number("status", self.status.map(u64::from));
         object.number("upstream_status", self.upstream_status.map(u64::from));
         object.number("bytes_in", Some(self.bytes_in));
@@ -122,7 +131,7 @@ impl AccessLine<'_> {
                 object.number(key, Some(number));
             }
         }
-        object.number("revision", Some(self.revision));
+        object.number("revision", self.revision);
         if self.attempts > 0 {
             object.plain("endpoint", self.endpoint);
             object.number("attempts", Some(u64::from(self.attempts)));
@@ -133,24 +142,10 @@ impl AccessLine<'_> {
         object.bytes("request_id", Some(self.request_id));
         object.bytes("trace_id", self.trace_id);
         object.bytes("user_agent", self.user_agent);
-        self.write_referer(&mut object, redact_query);
+        object.url("referer", self.referer, redact_query);
+        object.number("suppressed", (self.suppressed > 0).then_some(self.suppressed));
         object.plain("end", Some(self.end.code()));
         object.close();
-    }
-
-    fn write_referer(&self, object: &mut Object<'_>, redact_query: bool) {
-        match self.referer {
-            Some(referer) if redact_query && referer.contains(&b'?') => {
-                let mark = referer.iter().position(|b| *b == b'?').expect("it was just found");
-                let out = object.key("referer");
-                out.push(b'"');
-                escape(out, &referer[..mark]);
-                out.push(b'?');
-                redact(out, &referer[mark + 1..]);
-                out.push(b'"');
-            }
-            referer => object.bytes("referer", referer),
-        }
     }
 }
 
@@ -192,9 +187,21 @@ impl<'o> Object<'o> {
         if let Some(bytes) = bytes {
             let out = self.key(key);
             out.push(b'"');
-            escape(out, bytes);
+            string(out, bytes);
             out.push(b'"');
         }
+    }
+
+    /// A URL or request target; its query is redacted like any other.
+    fn url(&mut self, key: &str, url: Option<&[u8]>, redacted: bool) {
+        let query = url.and_then(|url| url.iter().position(|byte| *byte == b'?'));
+        let (Some(url), Some(mark), true) = (url, query, redacted) else { return self.bytes(key, url) };
+        let out = self.key(key);
+        out.push(b'"');
+        string(out, &url[..mark]);
+        out.push(b'?');
+        redact(out, &url[mark + 1..]);
+        out.push(b'"');
     }
 
     fn query(&mut self, key: &str, query: Option<&[u8]>, redacted: bool) {
@@ -273,12 +280,12 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
-/// The inside of a JSON string: control characters, `"`, `\` and DEL escaped, bytes that are no UTF-8 as U+FFFD, cut
-/// after [`MAX_FIELD`] bytes.
-fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
+/// The inside of a JSON string: `"`, `\` and what [`escape`] hides escaped, bytes that are no UTF-8 as U+FFFD, cut after
+/// [`MAX_FIELD`] bytes.
+fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     let shown = &bytes[..bytes.len().min(MAX_FIELD)];
     for chunk in shown.utf8_chunks() {
-        escape_text(out, chunk.valid());
+        escape::json_string(out, chunk.valid());
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
@@ -286,31 +293,6 @@ fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
     if shown.len() < bytes.len() {
         out.extend_from_slice("…".as_bytes());
     }
-}
-
-fn escape_text(out: &mut Vec<u8>, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let bytes = text.as_bytes();
-    let mut copied = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        if *byte >= 0x20 && !matches!(byte, b'"' | b'\\' | 0x7f) {
-            continue;
-        }
-        out.extend_from_slice(&bytes[copied..at]);
-        copied = at + 1;
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
-            _ => out.extend_from_slice(&[
-                b'\\',
-                b'u',
-                b'0',
-                b'0',
-                HEX[usize::from(byte >> 4)],
-                HEX[usize::from(byte & 15)],
-            ]),
-        }
-    }
-    out.extend_from_slice(&bytes[copied..]);
 }
 
 /// A query with its names but not its values; a parameter without `=` may be a value, so it is hidden too.
@@ -321,7 +303,7 @@ fn redact(out: &mut Vec<u8>, query: &[u8]) {
             out.push(b'&');
         }
         if let Some(equals) = parameter.iter().position(|b| *b == b'=') {
-            escape(out, &parameter[..=equals]);
+            string(out, &parameter[..=equals]);
         }
         if !parameter.is_empty() {
             out.push(b'-');
@@ -346,11 +328,12 @@ pub(super) mod tests {
             ttfb: None,
             upstream_connect: None,
             upstream_time: None,
-            method: b"GET",
-            host: b"shop.example.com",
-            path: b"/",
+            method: Some(b"GET"),
+            host: Some(b"shop.example.com"),
+            target: None,
+            path: Some(b"/"),
             query: None,
-            protocol: "HTTP/1.1",
+            protocol: Some("HTTP/1.1"),
             status: Some(404),
             upstream_status: None,
             bytes_in: 0,
@@ -359,7 +342,7 @@ pub(super) mod tests {
             peer: "10.0.0.2".parse().unwrap(),
             route: None,
             resolved: None,
-            revision: 7,
+            revision: Some(7),
             endpoint: None,
             attempts: 0,
             reused: false,
@@ -369,6 +352,7 @@ pub(super) mod tests {
             trace_id: None,
             user_agent: None,
             referer: None,
+            suppressed: 0,
             end: EndReason::NoRoute,
         }
     }
@@ -452,7 +436,7 @@ pub(super) mod tests {
     #[test]
     fn hostile_bytes_stay_inside_their_string() {
         let line = AccessLine {
-            path: b"/\"\\\n\x00\x1b\x7f\xff\xc3\xa9",
+            path: Some(b"/\"\\\n\x00\x1b\x7f\xff\xc3\xa9"),
             user_agent: Some(b"\",\"status\":200,\"x\":\""),
             ..smallest()
         };
@@ -483,23 +467,74 @@ pub(super) mod tests {
         }
     }
 
+    #[test]
+    fn a_refused_head_says_what_is_known_and_no_more() {
+        let line = AccessLine {
+            method: None,
+            host: None,
+            target: Some(b"admin\xff?token=s3cret"),
+            path: None,
+            protocol: None,
+            status: Some(400),
+            revision: None,
+            suppressed: 12,
+            end: EndReason::BadRequest,
+            ..smallest()
+        };
+        assert_eq!(
+            written(&line, true),
+            concat!(
+                r#"{"time":"2026-11-21T04:58:41.123456Z","duration_ms":12.345,"target":"admin�?token=-","status":400,"#,
+                r#""bytes_in":0,"bytes_out":52,"client":"203.0.113.5","peer":"10.0.0.2","request_id":"id-1","#,
+                r#""suppressed":12,"end":"DPE"}"#,
+                "\n"
+            )
+        );
+        let long = [b'a'; MAX_FIELD + 1];
+        let text = written(&AccessLine { target: Some(&long), ..line }, true);
+        assert!(text.contains(&format!("\"target\":\"{}…\"", "a".repeat(MAX_FIELD))), "{text}");
+    }
+
+    /// Bytes, often those of characters that no line may hold.
+    fn hostile() -> impl Strategy<Value = Vec<u8>> {
+        let hidden = "\0\u{1b}\u{7f}\u{85}\u{9b}\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\"\\?&=\n";
+        let hidden: Vec<_> = hidden.chars().map(|character| character.to_string().into_bytes()).collect();
+        let piece = prop_oneof![prop::sample::select(hidden), prop::collection::vec(any::<u8>(), 0..8)];
+        prop::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
+    }
+
     proptest! {
         #[test]
-        fn a_json_reader_sees_what_was_sent(
-            path in prop::collection::vec(any::<u8>(), 0..64),
-            query in prop::collection::vec(any::<u8>(), 0..64),
-            agent in prop::collection::vec(any::<u8>(), 0..64),
+        fn any_bytes_make_one_line_that_says_what_was_sent(
+            (path, query, host, agent) in (hostile(), hostile(), hostile(), hostile()),
+            (referer, target, method, id) in (hostile(), hostile(), hostile(), hostile()),
             redact in any::<bool>(),
         ) {
-            let line = AccessLine { path: &path, query: Some(&query), user_agent: Some(&agent), ..largest() };
+            let line = AccessLine {
+                method: Some(&method),
+                host: Some(&host),
+                target: Some(&target),
+                path: Some(&path),
+                query: Some(&query),
+                request_id: &id,
+                trace_id: Some(&id),
+                user_agent: Some(&agent),
+                referer: Some(&referer),
+                sni: Some("\u{202e}\u{9b}"),
+                ..largest()
+            };
             let text = written(&line, redact);
-            let read: serde_json::Value = serde_json::from_str(&text).unwrap();
-            prop_assert_eq!(&read["path"], &*String::from_utf8_lossy(&path));
-            prop_assert_eq!(&read["user_agent"], &*String::from_utf8_lossy(&agent));
+            let line = text.strip_suffix('\n').unwrap();
+            prop_assert!(!line.chars().any(escape::is_hidden), "{:?}", line);
+            let read: serde_json::Value = serde_json::from_str(line).unwrap();
+            let mut sent =
+                vec![("path", &path), ("host", &host), ("user_agent", &agent), ("method", &method), ("trace_id", &id)];
             if !redact {
-                prop_assert_eq!(&read["query"], &*String::from_utf8_lossy(&query));
+                sent.extend([("query", &query), ("referer", &referer), ("target", &target)]);
             }
-            prop_assert_eq!(text.matches('\n').count(), 1);
+            for (key, bytes) in sent {
+                prop_assert_eq!(&read[key], &*String::from_utf8_lossy(bytes));
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Lets only a few of pingora's log records per second through.
+//! Bounds on lines: so many in a second, the rest counted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,26 +6,32 @@ use std::time::Duration;
 use log::{Level, Log, Metadata, Record};
 
 /// Lines of pingora in one second; the rest is counted and reported as one line.
-const LINES: u64 = 10;
+const PINGORA_LINES: u64 = 10;
 /// The window's count sits in these low bits, its second above them.
 const COUNT_BITS: u32 = 32;
 
-/// A logger that passes everything on, but at most [`LINES`] records of pingora per second.
-pub(super) struct Throttled<L, N> {
-    inner: L,
-    now: N,
-    /// The current second and how many records of pingora it has seen.
+/// A rate bound for lines that anybody outside can cause, such as those of refused heads. One for each worker, so that no
+/// two write to the same cache line.
+#[derive(Debug)]
+pub struct LineRate {
+    per_second: u64,
+    /// The current second, and how many lines were asked for in it.
     window: AtomicU64,
+    /// Lines held back since the last one that passed.
+    held_back: AtomicU64,
 }
 
-impl<L: Log, N: Fn() -> Duration + Send + Sync> Throttled<L, N> {
-    pub(super) fn new(inner: L, now: N) -> Self {
-        Self { inner, now, window: AtomicU64::new(0) }
+impl LineRate {
+    /// At most so many lines in one second of the clock.
+    #[must_use]
+    pub const fn new(per_second: u64) -> Self {
+        Self { per_second, window: AtomicU64::new(0), held_back: AtomicU64::new(0) }
     }
 
-    /// Counts one record: whether it passes, and how many were held back in the window that it ends.
-    fn count(&self) -> (bool, u64) {
-        let second = (self.now)().as_secs();
+    /// Asks for one line at `now`, the time since any fixed moment: `None` when it is held back, else how many were held back
+    /// since the line before, which this one has to tell.
+    pub fn pass(&self, now: Duration) -> Option<u64> {
+        let second = now.as_secs();
         let step = |window: u64| {
             if window >> COUNT_BITS == second { window + 1 } else { (second << COUNT_BITS) + 1 }
         };
@@ -33,8 +39,25 @@ impl<L: Log, N: Fn() -> Duration + Send + Sync> Throttled<L, N> {
             .window
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |window| Some(step(window)))
             .expect("the closure always gives a value");
-        let seen = before & ((1 << COUNT_BITS) - 1);
-        if before >> COUNT_BITS == second { (seen < LINES, 0) } else { (true, seen.saturating_sub(LINES)) }
+        let asked = if before >> COUNT_BITS == second { before & ((1 << COUNT_BITS) - 1) } else { 0 };
+        if asked < self.per_second {
+            return Some(self.held_back.swap(0, Ordering::Relaxed));
+        }
+        self.held_back.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+}
+
+/// A logger that passes everything on, but at most [`PINGORA_LINES`] records of pingora per second.
+pub(super) struct Throttled<L, N> {
+    inner: L,
+    now: N,
+    rate: LineRate,
+}
+
+impl<L: Log, N: Fn() -> Duration + Send + Sync> Throttled<L, N> {
+    pub(super) fn new(inner: L, now: N) -> Self {
+        Self { inner, now, rate: LineRate::new(PINGORA_LINES) }
     }
 }
 
@@ -47,7 +70,7 @@ impl<L: Log, N: Fn() -> Duration + Send + Sync> Log for Throttled<L, N> {
         if !record.target().starts_with("pingora") || !self.inner.enabled(record.metadata()) {
             return self.inner.log(record);
         }
-        let (passes, held_back) = self.count();
+        let Some(held_back) = self.rate.pass((self.now)()) else { return };
         if held_back > 0 {
             self.inner.log(
                 &Record::builder()
@@ -57,9 +80,7 @@ impl<L: Log, N: Fn() -> Duration + Send + Sync> Log for Throttled<L, N> {
                     .build(),
             );
         }
-        if passes {
-            self.inner.log(record);
-        }
+        self.inner.log(record);
     }
 
     fn flush(&self) {
@@ -105,5 +126,13 @@ mod tests {
         let expected =
             [&["fail"; 10][..], &["own"; 25], &["15 log lines of pingora were held back", "next", "later"]].concat();
         assert_eq!(*lines.0.lock().unwrap(), expected);
+    }
+
+    #[test]
+    fn lines_held_back_are_told_by_the_next_one() {
+        let rate = LineRate::new(2);
+        let ask = |second| rate.pass(Duration::from_secs(second));
+        assert_eq!([5, 5, 5, 5, 6, 6, 6].map(ask), [Some(0), Some(0), None, None, Some(2), Some(0), None]);
+        assert_eq!(ask(60), Some(1));
     }
 }

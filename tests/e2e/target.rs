@@ -75,7 +75,7 @@ async fn absolute_form_is_sent_on_as_origin_form_and_logged_as_received() {
         let seen = public.saw(sent).await;
         assert_eq!(seen.head.field("host"), Some(HOST), "{target}");
         let logged = target.split('?').next().unwrap();
-        weir.access_line(&format!("\"path\":\"{logged}\"")).await;
+        weir.access_line(&format!("\"target\":\"{logged}")).await;
     }
     let mut client = Client::connect(weir.http).await;
     client.send("GET http://shop.example.com/public/old HTTP/1.0\r\n\r\n").await;

@@ -88,21 +88,18 @@ impl Worker {
         let Known { received, reached, attempt, answered } = *known;
         let (way, served) = (reached.way(), reached.served());
         let endpoint = attempt.and_then(Attempting::pick).map(|pick| pick.address().to_string());
-        let (path, query) = match ending.target {
-            Some(target) => split_query(target),
-            None => (head.path.as_bytes(), head.query.map(str::as_bytes)),
-        };
         self.access.write(&AccessLine {
             time: clock::unix().saturating_sub(duration),
             duration,
             ttfb: answered.map(|answered| answered.first_byte),
             upstream_connect: attempt.and_then(Attempting::connect_time),
             upstream_time: attempt.and_then(Attempting::answer_time),
-            method: head.method.as_bytes(),
-            host: head.host.as_bytes(),
-            path,
-            query,
-            protocol: head.version.name(),
+            method: Some(head.method.as_bytes()),
+            host: Some(head.host.as_bytes()),
+            target: ending.target,
+            path: Some(head.path.as_bytes()),
+            query: head.query.map(str::as_bytes),
+            protocol: Some(head.version.name()),
             status: ending.status,
             upstream_status: attempt.and_then(Attempting::status),
             bytes_in: ending.bytes_in,
@@ -118,7 +115,8 @@ impl Worker {
                 reason: served.resolution.reason.as_str(),
                 position: served.resolution.reason.position().map(|number| (served.resolution.reason.as_str(), number)),
             }),
-            revision: way.map_or(0, |way| way.revision),
+            revision: way.map(|way| way.revision),
+            suppressed: 0,
             endpoint: endpoint.as_deref(),
             attempts: reached.resolved().map_or(0, |resolved| resolved.attempts()),
             reused: attempt.is_some_and(Attempting::is_reused),
@@ -140,12 +138,4 @@ struct Known<'r> {
     reached: &'r Reached,
     attempt: Option<&'r Attempting>,
     answered: Option<&'r Answered>,
-}
-
-/// A request target without its query, and the query.
-fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match target.iter().position(|byte| *byte == b'?') {
-        Some(mark) => (&target[..mark], Some(&target[mark + 1..])),
-        None => (target, None),
-    }
 }
