@@ -29,9 +29,11 @@ mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::log::Diagnostics;
 use crate::{clock, log, serve};
 use ask::Asking;
 
@@ -59,6 +61,9 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// The longest that a process which is over waits for whoever reads its diagnostics.
+const FLUSH: Duration = Duration::from_millis(250);
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
@@ -68,6 +73,15 @@ Exit codes:
   4  the running gateway does not answer
   5  refused: a precondition does not hold, the token does not allow it, or a gate rolled the rollout back
   130  Ctrl-C while a rollout was shown: it goes on";
+
+const SIGNALS: &str = "\
+Signals:
+  HUP              read the configuration file again, and open the access log again
+  USR1             open the access log again, after it was renamed
+  TERM, INT, QUIT  drain: /ready answers 503, what is in flight may end; the second one ends it at once
+  USR2, WINCH      ignored, with a line in the log
+
+Diagnostics go to standard error, the access log to standard output unless the file names another place.";
 
 /// An edge traffic-splitting gateway: versions, aliases and gradual releases for any HTTP backend.
 #[derive(Debug, Parser)]
@@ -80,8 +94,10 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gateway in the foreground
+    #[command(after_help = SIGNALS)]
     Serve(ServeArguments),
     /// Run the gateway with two built-in versions of a small shop, to try things out
+    #[command(after_help = SIGNALS)]
     Demo(DemoArguments),
     /// Check a configuration file and print every problem
     Validate(local::Validate),
@@ -212,9 +228,13 @@ impl From<LogFormat> for log::Format {
     }
 }
 
-fn with_log(arguments: &LogArguments, run: impl FnOnce() -> Exit) -> Exit {
+fn with_log(arguments: &LogArguments, run: impl FnOnce(&Diagnostics) -> Exit) -> Exit {
     match log::start(&arguments.log, arguments.log_format.into(), clock::unix) {
-        Ok(()) => run(),
+        Ok(diagnostics) => {
+            let exit = run(&diagnostics);
+            diagnostics.flush(FLUSH);
+            exit
+        }
         Err(error) => {
             eprintln!("weir: {error}");
             Exit::Usage
@@ -235,8 +255,8 @@ pub fn run() -> ExitCode {
         }
     };
     let exit = match arguments.command {
-        Command::Serve(serve) => with_log(&serve.log, || serve::run(&serve.config, serve.keep())),
-        Command::Demo(demo) => with_log(&demo.log, || serve::demo::run(&demo.config)),
+        Command::Serve(serve) => with_log(&serve.log, |log| serve::run(&serve.config, serve.keep(), log)),
+        Command::Demo(demo) => with_log(&demo.log, |log| serve::demo::run(&demo.config, log)),
         Command::Validate(validate) => validate.run(),
         Command::Fmt(fmt) => fmt.run(),
         Command::Schema => local::print(&local::pretty(&config::schema::schema())),

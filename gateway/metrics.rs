@@ -124,6 +124,8 @@ families! {
         "a closed list" "TLS handshakes with clients.";
     LINES_DROPPED = Counter "weir_access_log_dropped_total" []
         "1" "Access-log lines that found no room or could not be written.";
+    DIAGNOSTICS_DROPPED = Counter "weir_diagnostics_dropped_total" []
+        "1" "Lines of diagnostics that found no room or could not be written.";
     BUILD = Gauge "weir_build_info" ["version", "commit"]
         "1" "Always 1.";
 }
@@ -176,6 +178,8 @@ pub struct Metrics {
     pub unsaved_rollback: IntGauge,
     /// Access-log lines lost: for [`AccessLog::start`](crate::log::AccessLog::start).
     pub lines_dropped: IntCounter,
+    /// Lines of diagnostics lost: for [`Diagnostics::count`](crate::log::Diagnostics::count).
+    pub diagnostics_dropped: IntCounter,
     /// Rollbacks: how long it took to decide them, to store them, and then until they were live.
     pub rollback: [Histogram; 3],
     /// Notices lost: for [`Notifiers::counting`](crate::notify::Notifiers::counting).
@@ -212,6 +216,7 @@ impl Metrics {
             store_started_empty: fixed.gauge(&STARTED_EMPTY),
             unsaved_rollback: fixed.gauge(&UNSAVED_ROLLBACK),
             lines_dropped: fixed.counter(&LINES_DROPPED),
+            diagnostics_dropped: fixed.counter(&DIAGNOSTICS_DROPPED),
             rollback: fixed.histograms(&ROLLBACK, ["detected", "stored", "live"]),
             notices_lost: fixed.counter(&NOTICES_LOST),
             reloads: fixed.reasons(&RELOADS, &["ok", "refused"]),

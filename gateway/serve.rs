@@ -1,14 +1,16 @@
 //! The composition root: the only module that sees everyone. Builds, announces, runs, drains.
 
+mod closing;
 pub mod demo;
 mod door;
 mod drain;
 mod import;
 mod observe;
+mod signals;
 mod token;
 mod workers;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,7 +32,7 @@ use crate::control::{Control, Environment, Ground, Refused, named_files};
 use crate::edge::tls::{CertificateProblem, LiveCertificates};
 use crate::edge::{Edge, Refusal};
 use crate::live::Live;
-use crate::log::{AccessLog, AccessThread};
+use crate::log::{AccessLog, AccessThread, Diagnostics, Outlet};
 use crate::metrics::{Labels, Metrics};
 use crate::outcomes::Wake;
 use crate::proxy::LaneChecker;
@@ -38,7 +40,10 @@ use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
 use crate::store::{Store, StoreError};
 use crate::upstreams::Upstreams;
+use closing::Open;
+use drain::Stopping;
 use observe::Told;
+use signals::Signals;
 
 pub use import::import;
 
@@ -53,8 +58,8 @@ pub enum Keep {
 
 /// `weir serve`: runs in the foreground until it is told to stop.
 #[must_use]
-pub fn run(path: &Path, keep: Keep) -> Exit {
-    run_with(path, keep, |_| Ok(()))
+pub fn run(path: &Path, keep: Keep, diagnostics: &Diagnostics) -> Exit {
+    run_with(path, keep, diagnostics, |_| Ok(String::new()))
 }
 
 /// What `${NAME}` means to this process.
@@ -68,44 +73,59 @@ pub(crate) fn unusable_files(config: &Config) -> Vec<Problem> {
     named_files::check(config)
 }
 
-/// As [`run`]; `before` is called on the control plane's runtime when the configuration is live and no socket is open.
-fn run_with(path: &Path, keep: Keep, before: impl FnOnce(&Started) -> io::Result<()>) -> Exit {
-    let environment: Environment = Arc::new(environment);
-    let (text, config) = match ConfigFile::read(path, &environment) {
-        Ok(read) => read,
-        Err(report) => {
-            eprint!("{report}");
-            return Exit::Invalid;
-        }
-    };
-    let process = Arc::clone(&config.process);
-    let control_threads =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("weir-control").enable_all().build();
-    let outcome = control_threads.map_err(Failure::from).and_then(|runtime| {
-        let _context = runtime.enter();
-        let (started, access) = Started::new(&runtime, &process, keep, environment)?;
-        runtime.block_on(started.control.apply_at_start(config))?;
-        let token = runtime.block_on(token::ensure(&started.control, &process, keep))?;
-        before(&started)?;
-        started.run(&runtime, path, text, &process)?;
-        if let Some(access) = access {
-            access.finish();
-        }
-        token.forget();
-        Ok(())
-    });
+/// As [`run`]; `before` is called on the control plane's runtime when the configuration is live and no socket is open, and
+/// answers what is announced before the listeners.
+fn run_with(
+    path: &Path,
+    keep: Keep,
+    diagnostics: &Diagnostics,
+    before: impl FnOnce(&Started) -> io::Result<String>,
+) -> Exit {
+    let mut open = Open::default();
+    let outcome = serve(path, keep, diagnostics, before, &mut open);
+    // Before it is said why: after an error nothing of the gateway may be left that could be asked.
+    open.close();
     match outcome {
         Ok(()) => Exit::Ok,
         Err(failure) => {
-            eprintln!("weir: {failure}");
+            diagnostics.say(&failure.report());
             failure.exit()
         }
     }
 }
 
+fn serve(
+    path: &Path,
+    keep: Keep,
+    diagnostics: &Diagnostics,
+    before: impl FnOnce(&Started) -> io::Result<String>,
+    open: &mut Open,
+) -> Result<(), Failure> {
+    let signals = Signals::start(diagnostics)?;
+    let environment: Environment = Arc::new(environment);
+    let (text, config) = ConfigFile::read(path, &environment).map_err(Failure::File)?;
+    let process = Arc::clone(&config.process);
+    let stdout = open.stdout.insert(Outlet::start("stdout", io::stdout())?);
+    let control_threads =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("weir-control").enable_all().build();
+    let runtime = open.runtime.insert(control_threads?);
+    let _context = runtime.enter();
+    let (started, access) = Started::new(runtime, &process, keep, environment)?;
+    open.access = access;
+    signals.access.get_or_init(|| started.access.clone());
+    diagnostics.count(&started.metrics.diagnostics_dropped);
+    runtime.block_on(started.control.apply_at_start(config))?;
+    open.token = Some(runtime.block_on(token::ensure(&started.control, &process, keep, diagnostics))?);
+    stdout.write(before(&started)?.as_bytes());
+    started.run(runtime, signals, stdout, path, (text, process))
+}
+
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
+    /// The report on the configuration file.
+    #[error("{0}")]
+    File(String),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("the admin API cannot be opened on {place}: {error}")]
@@ -123,9 +143,19 @@ enum Failure {
 }
 
 impl Failure {
+    /// In lines of their own.
+    fn report(&self) -> String {
+        match self {
+            Self::File(report) => report.clone(),
+            other => format!("weir: {other}\n"),
+        }
+    }
+
     fn exit(&self) -> Exit {
         match self {
-            Self::Refused(Refused::Problems(_)) | Self::Import(ImportError::Problems(_)) => Exit::Invalid,
+            Self::File(_) | Self::Refused(Refused::Problems(_)) | Self::Import(ImportError::Problems(_)) => {
+                Exit::Invalid
+            }
             _ => Exit::Failed,
         }
     }
@@ -190,19 +220,29 @@ impl Started {
         if starts_empty && keep == Keep::Stored {
             tracing::info!("the store {} is empty: what is live starts from the file", process.store.display());
         }
-        let edge = Arc::new(Edge::new(process.limits.clone(), Arc::new(Told(Arc::clone(&metrics)))));
+        let edge = Edge::new(process.limits.clone(), Arc::new(Told(Arc::clone(&metrics))));
         let about = About {
             id: format!("{:016x}", rand::random::<u64>()),
             started: clock::unix(),
             store: (keep == Keep::Stored).then(|| process.store.clone()),
         };
-        Ok((Self { live, control, calls, environment, metrics, certificates, access, edge, about }, thread))
+        Ok((
+            Self { live, control, calls, environment, metrics, certificates, access, edge: Arc::new(edge), about },
+            thread,
+        ))
     }
 
     /// Opens the sockets, says so, and serves until it is told to stop.
-    fn run(self, runtime: &Runtime, path: &Path, text: String, process: &Arc<Process>) -> Result<(), Failure> {
+    fn run(
+        self,
+        runtime: &Runtime,
+        signals: Signals,
+        stdout: &Outlet,
+        path: &Path,
+        (text, process): (String, Arc<Process>),
+    ) -> Result<(), Failure> {
         let stop = watch::Sender::new(false);
-        let doors = workers::open(&self, process)?;
+        let doors = workers::open(&self, &process)?;
         let door = door::open(&process.admin)?;
         let announcement = format!("{}weir: admin on {}\n", doors.announcement(), door.name()?);
         let url = door.url()?;
@@ -212,25 +252,25 @@ impl Started {
         runtime.spawn(admin::serve(door, self.admin(&ready, &drain, reloads.subscribe())));
         // It serves once.
         let _ = self.calls.admin_url.set(url);
-        let reload = Arc::new(Notify::new());
         let metrics = Arc::clone(&self.metrics);
         let file = ConfigFile::new(
             path,
             self.control.clone(),
             Arc::clone(&self.environment),
-            (text, Arc::clone(process)),
+            (text, Arc::clone(&process)),
             Box::new(move |reload| report(reload, &metrics, &reloads)),
         );
-        runtime.spawn(file.follow(Arc::clone(&reload)));
-        runtime.block_on(async {
-            let mut signals = drain::Signals::new()?;
-            print!("{announcement}");
-            io::stdout().flush()?;
-            signals.until_stop(&reload, &drain).await;
+        runtime.spawn(file.follow(signals.reload));
+        stdout.write(announcement.as_bytes());
+        // On this thread alone: the drain ends in time even if the control plane is blocked.
+        let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        waiting.block_on(async {
+            let mut stopping = Stopping::new(signals.stops);
+            stopping.until_stop(&drain).await;
             ready.store(false, Ordering::Release);
-            signals.drain(&process.drain, &self.edge, &stop).await;
-            Ok(())
-        })
+            stopping.drain(&process.drain, &self.edge, &stop).await;
+        });
+        Ok(())
     }
 
     /// What the admin API sees of all this.

@@ -1,5 +1,8 @@
 //! The access log: lines from the data path, written by a thread of their own.
 //!
+//! Rotation: whoever renames the file asks for it to be opened again ([`AccessLog::reopen`]), and the thread writes on into
+//! the new one. Copying and truncating works without asking, because the file is appended to.
+//!
 //! A line is written straight into one of a few buffers that the data path and the thread share. The data path only
 //! ever *tries* the locks of these buffers: when every one is taken or full the line is dropped and counted. The thread
 //! swaps a buffer for an empty one and writes it out without holding its lock, so a slow disk or a reader that stopped
@@ -8,9 +11,10 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::mem;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, JoinHandle, Thread};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use config::model::{self, AccessTarget};
@@ -34,7 +38,15 @@ pub struct AccessLog(Option<Arc<Shared>>);
 /// The thread's end: ends the log when it is finished or dropped.
 pub struct AccessThread {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    /// Disconnected when the thread has ended.
+    ended: mpsc::Receiver<()>,
+}
+
+/// What the thread writes to.
+struct Output {
+    out: Box<dyn Write + Send>,
+    /// The file's path, where it is one.
+    path: Option<PathBuf>,
 }
 
 struct Shared {
@@ -44,6 +56,7 @@ struct Shared {
     redact_query: bool,
     dropped: IntCounter,
     stopping: AtomicBool,
+    reopen: AtomicBool,
     writer: OnceLock<Thread>,
 }
 
@@ -59,12 +72,13 @@ impl AccessLog {
     /// # Errors
     /// The file cannot be opened for writing, or the operating system gives no thread.
     pub fn open(settings: &model::AccessLog, dropped: IntCounter) -> io::Result<(Self, Option<AccessThread>)> {
-        let out: Box<dyn Write + Send> = match &settings.to {
+        let output = match &settings.to {
             AccessTarget::Off => return Ok((Self::off(), None)),
-            AccessTarget::Stdout => Box::new(io::stdout()),
-            AccessTarget::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+            AccessTarget::Stdout => Output { out: Box::new(io::stdout()), path: None },
+            AccessTarget::File(path) => Output { out: open(path)?, path: Some(path.clone()) },
         };
-        Self::start(out, settings.redact_query, dropped).map(|(log, thread)| (log, Some(thread)))
+        let started = Self::with_capacity(output, settings.redact_query, dropped, BUFFER_BYTES)?;
+        Ok((started.0, Some(started.1)))
     }
 
     /// Starts the thread that writes to `out`. `dropped` counts lines that found no room or could not be written.
@@ -76,11 +90,11 @@ impl AccessLog {
         redact_query: bool,
         dropped: IntCounter,
     ) -> io::Result<(Self, AccessThread)> {
-        Self::with_capacity(out, redact_query, dropped, BUFFER_BYTES)
+        Self::with_capacity(Output { out, path: None }, redact_query, dropped, BUFFER_BYTES)
     }
 
     fn with_capacity(
-        out: Box<dyn Write + Send>,
+        output: Output,
         redact_query: bool,
         dropped: IntCounter,
         capacity: usize,
@@ -91,14 +105,27 @@ impl AccessLog {
             redact_query,
             dropped,
             stopping: AtomicBool::new(false),
+            reopen: AtomicBool::new(false),
             writer: OnceLock::new(),
         });
+        let (running, ended) = mpsc::channel();
         let thread = thread::Builder::new().name("access-log".into()).spawn({
             let shared = Arc::clone(&shared);
-            move || shared.write_all(out)
+            move || {
+                let _running = running;
+                shared.write_all(output);
+            }
         })?;
         shared.writer.get_or_init(|| thread.thread().clone());
-        Ok((Self(Some(Arc::clone(&shared))), AccessThread { shared, thread: Some(thread) }))
+        Ok((Self(Some(Arc::clone(&shared))), AccessThread { shared, ended }))
+    }
+
+    /// Asks for the file to be opened again by its name; a log that is not a file has nothing to do. Never waits.
+    pub fn reopen(&self) {
+        if let Some(shared) = &self.0 {
+            shared.reopen.store(true, Ordering::Release);
+            shared.wake();
+        }
     }
 
     /// Whether lines go anywhere: when not, they need not be made.
@@ -130,40 +157,41 @@ impl AccessLog {
 }
 
 impl AccessThread {
-    /// Writes what waits and ends the thread; lines that come later are lost. Blocks until the output has taken them.
-    pub fn finish(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        self.shared.stopping.store(true, Ordering::Release);
-        self.shared.wake();
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been printed; there is nothing left to save.
-            let _ = thread.join();
-        }
+    /// Writes what waits and ends the thread; lines that come later are lost. Waits until the output has taken them, but not
+    /// longer than `within`; reports whether it has.
+    pub fn finish(self, within: Duration) -> bool {
+        self.shared.stop();
+        // The thread never sends anything.
+        self.ended.recv_timeout(within) == Err(mpsc::RecvTimeoutError::Disconnected)
     }
 }
 
 impl Drop for AccessThread {
     fn drop(&mut self) {
-        self.end();
+        self.shared.stop();
     }
+}
+
+fn open(path: &Path) -> io::Result<Box<dyn Write + Send>> {
+    Ok(Box::new(OpenOptions::new().create(true).append(true).open(path)?))
 }
 
 impl Shared {
     /// The thread: swaps each buffer and writes it out, until it is told to stop and has seen every buffer once more.
-    fn write_all(&self, mut out: Box<dyn Write + Send>) {
+    fn write_all(&self, mut output: Output) {
         let mut spare = Vec::new();
         let mut failing = false;
         loop {
             let last = self.stopping.load(Ordering::Acquire);
+            if self.reopen.swap(false, Ordering::AcqRel) {
+                output.reopen();
+            }
             for buffer in &self.buffers {
                 mem::swap(&mut *lock(buffer), &mut spare);
                 if spare.is_empty() {
                     continue;
                 }
-                let result = out.write_all(&spare).and_then(|()| out.flush());
+                let result = output.out.write_all(&spare).and_then(|()| output.out.flush());
                 if result.is_err() {
                     // A line that was cut short counts as lost with the rest of its buffer.
                     self.dropped.inc_by(spare.iter().filter(|byte| **byte == b'\n').count() as u64);
@@ -189,9 +217,31 @@ impl Shared {
         }
     }
 
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake();
+    }
+
     fn wake(&self) {
         if let Some(writer) = self.writer.get() {
             writer.unpark();
+        }
+    }
+}
+
+impl Output {
+    /// Opens the file again by its name. Where that fails, lines go on into the old file.
+    fn reopen(&mut self) {
+        let Some(path) = &self.path else { return };
+        match open(path) {
+            Ok(out) => {
+                self.out = out;
+                tracing::info!("the access log {} was opened again", path.display());
+            }
+            Err(error) => tracing::error!(
+                "the access log {} cannot be opened again, lines go on into the file as it was: {error}",
+                path.display()
+            ),
         }
     }
 }
@@ -203,10 +253,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
     use super::super::line::tests::smallest;
     use super::*;
+
+    const LATE: Duration = Duration::from_secs(20);
 
     /// An output that stands still until it is let go, and says what it got.
     struct Gate {
@@ -239,6 +289,10 @@ mod tests {
         }
     }
 
+    fn output(out: impl Write + Send + 'static) -> Output {
+        Output { out: Box::new(out), path: None }
+    }
+
     fn counter() -> IntCounter {
         IntCounter::new("dropped", "lines").unwrap()
     }
@@ -261,7 +315,7 @@ mod tests {
                 scope.spawn(|| (0..500).for_each(|_| log.write(&smallest())));
             }
         });
-        thread.finish();
+        assert!(thread.finish(LATE));
         let (got, line) = (lock(&got), line_bytes());
         assert_eq!(got.len() / line.len() + usize::try_from(dropped.get()).unwrap(), 2000);
         assert!(got.chunks(line.len()).all(|chunk| chunk == line));
@@ -273,14 +327,14 @@ mod tests {
         let (entered, has_entered) = mpsc::channel();
         let (let_go, go) = mpsc::channel();
         let gate = Gate { entered, go, got: Arc::clone(&got) };
-        let (log, thread) = AccessLog::with_capacity(Box::new(gate), false, dropped.clone(), 2 * size).unwrap();
+        let (log, thread) = AccessLog::with_capacity(output(gate), false, dropped.clone(), 2 * size).unwrap();
         log.write(&smallest());
         has_entered.recv().unwrap();
         // The thread stands in its first write: every buffer has room for two lines, and no more.
         (0..BUFFERS * 2 + 5).for_each(|_| log.write(&smallest()));
         assert_eq!(dropped.get(), 5);
         drop(let_go);
-        thread.finish();
+        assert!(thread.finish(LATE));
         assert_eq!(lock(&got).len(), (1 + BUFFERS * 2) * size);
     }
 
@@ -289,8 +343,45 @@ mod tests {
         let dropped = counter();
         let (log, thread) = AccessLog::start(Box::new(Shut), false, dropped.clone()).unwrap();
         (0..3).for_each(|_| log.write(&smallest()));
-        thread.finish();
+        assert!(thread.finish(LATE));
         assert_eq!(dropped.get(), 3);
+    }
+
+    #[test]
+    fn an_output_that_takes_nothing_holds_nobody_at_the_end() {
+        let (got, dropped) = (Arc::new(Mutex::new(Vec::new())), counter());
+        let (entered, has_entered) = mpsc::channel();
+        let (let_go, go) = mpsc::channel();
+        let gate = Gate { entered, go, got: Arc::clone(&got) };
+        let (log, thread) = AccessLog::start(Box::new(gate), false, dropped).unwrap();
+        log.write(&smallest());
+        has_entered.recv().unwrap();
+        assert!(!thread.finish(Duration::from_millis(50)), "the thread stands in its write");
+        drop(let_go);
+    }
+
+    #[test]
+    fn a_renamed_file_is_followed_by_a_new_one_and_no_line_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, renamed) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
+        let settings = model::AccessLog { to: AccessTarget::File(path.clone()), redact_query: false };
+        let (log, thread) = AccessLog::open(&settings, counter()).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| (0..2000).for_each(|_| log.write(&smallest())));
+            std::fs::rename(&path, &renamed).unwrap();
+            log.reopen();
+        });
+        // Until the thread has seen the request, it writes into the renamed file.
+        while !path.exists() {
+            thread::yield_now();
+        }
+        log.write(&smallest());
+        assert!(thread.unwrap().finish(LATE));
+        let (before, after) = (std::fs::read(&renamed).unwrap(), std::fs::read(&path).unwrap());
+        let line = line_bytes();
+        assert!(!after.is_empty());
+        assert_eq!(before.len() + after.len(), 2001 * line.len());
+        assert!([before, after].iter().all(|file| file.chunks(line.len()).all(|chunk| chunk == line)));
     }
 
     #[test]
@@ -301,7 +392,7 @@ mod tests {
         let open = |to| AccessLog::open(&model::AccessLog { to, redact_query: false }, counter());
         let (log, thread) = open(AccessTarget::File(path.clone())).unwrap();
         log.write(&smallest());
-        thread.unwrap().finish();
+        assert!(thread.unwrap().finish(LATE));
         let text = std::fs::read(&path).unwrap();
         assert_eq!(text, [b"before\n", &line_bytes()[..]].concat());
         let (off, none) = open(AccessTarget::Off).unwrap();

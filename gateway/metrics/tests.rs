@@ -126,6 +126,7 @@ fn names_and_labels_are_a_contract() {
             "weir_tls_certificate_not_after_seconds{domain}",
             "weir_tls_handshakes_total{result}",
             "weir_access_log_dropped_total{}",
+            "weir_diagnostics_dropped_total{}",
             "weir_build_info{version,commit}",
         ]
     );

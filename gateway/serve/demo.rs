@@ -1,23 +1,23 @@
 //! `weir demo`: the gateway as it is, with built-in shops behind it.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use super::{Keep, Started, run_with};
 use crate::cli::Exit;
 use crate::demo;
+use crate::log::Diagnostics;
 
 /// Runs the demo from `path`, which is written if it does not exist.
 #[must_use]
-pub fn run(path: &Path) -> Exit {
+pub fn run(path: &Path, diagnostics: &Diagnostics) -> Exit {
     if let Err(error) = write_if_absent(path) {
-        eprintln!("weir: cannot write {}: {error}", path.display());
+        diagnostics.say(&format!("weir: cannot write {}: {error}\n", path.display()));
         return Exit::Failed;
     }
-    run_with(path, Keep::Ephemeral, |started| {
+    run_with(path, Keep::Ephemeral, diagnostics, |started| {
         open_shops(started)?;
-        print!("{}", what_to_try(&path.display().to_string()));
-        io::stdout().flush()
+        Ok(what_to_try(&path.display().to_string()))
     })
 }
 

@@ -1,49 +1,42 @@
-//! Signals, and the order in which a gateway stops.
+//! The order in which a gateway stops.
 //!
-//! `SIGHUP` reads the file again. `SIGTERM`, `SIGINT` and `SIGQUIT` begin the drain: `/ready` answers 503 while everything
-//! is still served, so that load balancers look elsewhere, and in the second half of the delay clients are told to leave
-//! (see [`closing`](crate::edge::closing)); then nothing new is accepted, and what is in flight may end. A second signal ends
-//! the process at once.
-
-use std::io;
+//! A signal that says stop, or the admin API, begins the drain: `/ready` answers 503 while everything is still served, so
+//! that load balancers look elsewhere, and in the second half of the delay clients are told to leave (see
+//! [`closing`](crate::edge::closing)); then nothing new is accepted, and what is in flight may end. A second signal ends the
+//! process at once.
+//!
+//! None of this runs on the control plane's runtime: one of its threads may be blocked.
 
 use config::model::Drain;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::edge::Edge;
 use crate::edge::closing::LAST_CALL;
 
-/// The signals that a gateway listens to.
-pub(super) struct Signals {
-    hang_up: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-    quit: Signal,
+/// The stop of a gateway, as it comes.
+pub(super) struct Stopping {
+    /// Names of signals that say stop.
+    stops: mpsc::UnboundedReceiver<&'static str>,
+    /// Signals so far.
+    signals: usize,
 }
 
-impl Signals {
-    /// Listens from now on.
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self {
-            hang_up: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-        })
+impl Stopping {
+    pub(super) fn new(stops: mpsc::UnboundedReceiver<&'static str>) -> Self {
+        Self { stops, signals: 0 }
     }
 
-    /// Waits for a signal that says stop, or for `asked`; `SIGHUP` notifies `reload`.
-    pub(super) async fn until_stop(&mut self, reload: &Notify, asked: &Notify) {
+    /// Waits for a signal that says stop, or for `asked`.
+    pub(super) async fn until_stop(&mut self, asked: &Notify) {
         let why = tokio::select! {
-            signal = self.stop(Some(reload)) => signal,
+            signal = self.signal() => signal,
             () = asked.notified() => "asked by the admin API",
         };
         tracing::info!("{why}: draining");
     }
 
-    /// Waits out the delay, stops the listeners, and waits for what is in flight; a signal ends the wait.
+    /// Waits out the delay, stops the listeners, and waits for what is in flight; a second signal ends the wait.
     pub(super) async fn drain(&mut self, drain: &Drain, edge: &Edge, stop: &watch::Sender<bool>) {
         let load = &edge.load;
         let draining = async {
@@ -62,20 +55,30 @@ impl Signals {
         };
         tokio::select! {
             () = draining => {}
-            signal = self.stop(None) => {
+            signal = self.second() => {
                 tracing::warn!("{signal} again: ending now, with {} requests in flight", load.requests());
             }
         }
     }
 
-    async fn stop(&mut self, reload: Option<&Notify>) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.quit.recv() => return "SIGQUIT",
-                _ = self.hang_up.recv() => if let Some(reload) = reload { reload.notify_one() },
+    /// The second signal. One that comes while the drain that the admin API began goes on is the first: whoever asks by
+    /// `weir drain` and then lets a supervisor send its signal loses no request.
+    async fn second(&mut self) -> &'static str {
+        while self.signals == 0 {
+            let signal = self.signal().await;
+            tracing::info!("{signal}: draining already; another signal ends it at once");
+        }
+        self.signal().await
+    }
+
+    async fn signal(&mut self) -> &'static str {
+        match self.stops.recv().await {
+            Some(signal) => {
+                self.signals += 1;
+                signal
             }
+            // The thread of signals ends with the process.
+            None => std::future::pending().await,
         }
     }
 }

@@ -10,6 +10,7 @@ use config::model::Process;
 use super::{Failure, Keep};
 use crate::control::tokens::Role;
 use crate::control::{Author, Control};
+use crate::log::Diagnostics;
 
 /// Its name.
 const NAME: &str = "admin";
@@ -24,7 +25,12 @@ pub(super) struct TokenFile {
 ///
 /// # Errors
 /// When it cannot be stored, or its file cannot be written.
-pub(super) async fn ensure(control: &Control, process: &Process, keep: Keep) -> Result<TokenFile, Failure> {
+pub(super) async fn ensure(
+    control: &Control,
+    process: &Process,
+    keep: Keep,
+    diagnostics: &Diagnostics,
+) -> Result<TokenFile, Failure> {
     if !control.tokens().list().is_empty() {
         return Ok(TokenFile { path: None, keep });
     }
@@ -33,11 +39,11 @@ pub(super) async fn ensure(control: &Control, process: &Process, keep: Keep) -> 
     write(&path, secret.reveal()).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot write the token to {}: {error}", path.display()))
     })?;
-    eprintln!(
-        "weir: made the token `{NAME}` for the admin API, shown this once and kept in {}: {}",
+    diagnostics.say(&format!(
+        "weir: made the token `{NAME}` for the admin API, shown this once and kept in {}: {}\n",
         path.display(),
         secret.reveal()
-    );
+    ));
     Ok(TokenFile { path: Some(path), keep })
 }
 

@@ -16,6 +16,7 @@ mod framing;
 mod headers;
 mod killed;
 mod names;
+mod process;
 mod release;
 mod reload;
 mod remote;

@@ -164,9 +164,13 @@ impl Weir {
         get(self.admin, &self.admin.to_string(), path).await
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("the gateway runs")
+    }
+
     /// Sends `TERM`, `HUP` and the like.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("the gateway runs");
+        let pid = self.pid();
         let kill = std::process::Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
         assert!(kill.expect("sh runs").success(), "kill -{name} {pid}");
     }
@@ -216,6 +220,11 @@ impl Weir {
     /// Ends it within an instruction.
     pub(crate) async fn killed(mut self) -> TempDir {
         within("the process dies", self.child.kill()).await.expect("a running child can be killed");
+        self.folder
+    }
+
+    /// What one that has ended left behind.
+    pub(crate) fn into_folder(self) -> TempDir {
         self.folder
     }
 

@@ -1,0 +1,175 @@
+//! A stream that a thread of its own writes, so that nobody waits for whoever reads it.
+//!
+//! A pipe that nobody reads blocks its writer for ever. Here that is the thread; whoever has something to say puts it into a
+//! bounded buffer, or drops and counts it.
+
+use std::io::{self, Write};
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use prometheus::IntCounter;
+
+/// The most bytes that wait for the thread.
+const CAPACITY: usize = 1 << 20;
+
+/// The side of those who write. Cheap to clone.
+#[derive(Clone)]
+pub struct Outlet(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    /// Told when something waits, and when everything is written.
+    changed: Condvar,
+    capacity: usize,
+    counter: OnceLock<IntCounter>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<u8>,
+    /// Whether the thread holds bytes that are not written yet.
+    writing: bool,
+    /// Lines lost so far.
+    dropped: u64,
+    /// Of them, those that the counter has not seen.
+    uncounted: u64,
+}
+
+impl Outlet {
+    /// Starts the thread, which lives as long as the process. `name` is the thread's.
+    ///
+    /// # Errors
+    /// The operating system's, when it gives no thread.
+    pub fn start(name: &str, out: impl Write + Send + 'static) -> io::Result<Self> {
+        Self::with_capacity(name, out, CAPACITY)
+    }
+
+    fn with_capacity(name: &str, out: impl Write + Send + 'static, capacity: usize) -> io::Result<Self> {
+        let (state, changed, counter) = (Mutex::default(), Condvar::new(), OnceLock::new());
+        let shared = Arc::new(Shared { state, changed, capacity, counter });
+        thread::Builder::new().name(name.to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.write_all(out)
+        })?;
+        Ok(Self(shared))
+    }
+
+    /// Writes whole lines, or drops them and counts one. Never waits for a reader.
+    pub fn write(&self, lines: &[u8]) {
+        let mut state = self.0.lock();
+        if state.waiting.len() + lines.len() > self.0.capacity {
+            self.0.lost(&mut state, 1);
+            return;
+        }
+        state.waiting.extend_from_slice(lines);
+        drop(state);
+        self.0.changed.notify_all();
+    }
+
+    /// Waits until everything is written, but not longer than `within`; reports whether it is.
+    pub fn flush(&self, within: Duration) -> bool {
+        let pending = |state: &mut State| state.writing || !state.waiting.is_empty();
+        let waited = self.0.changed.wait_timeout_while(self.0.lock(), within, pending);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// Counts lost lines in `counter` too, those of the past included. The first counter stays.
+    pub fn count(&self, counter: &IntCounter) {
+        self.0.counter.get_or_init(|| counter.clone());
+        self.0.lost(&mut self.0.lock(), 0);
+    }
+}
+
+impl Shared {
+    fn write_all(&self, mut out: impl Write) {
+        let mut taken = Vec::new();
+        let mut told = 0;
+        loop {
+            self.take(&mut taken);
+            let written = out.write_all(&taken).and_then(|()| out.flush());
+            let mut state = self.lock();
+            if written.is_err() {
+                self.lost(&mut state, taken.iter().filter(|byte| **byte == b'\n').count() as u64);
+            }
+            let dropped = state.dropped;
+            drop(state);
+            taken.clear();
+            // Only now is there room to tell it. It comes back here as a line to write; what cannot be written at all is not
+            // told of, or the failure would feed itself.
+            if written.is_ok() && dropped > mem::replace(&mut told, dropped) {
+                tracing::warn!(dropped_so_far = dropped, "lines of this log were lost: nobody read them in time");
+            }
+        }
+    }
+
+    /// Waits for bytes and swaps them into `taken`, which is empty.
+    fn take(&self, taken: &mut Vec<u8>) {
+        let mut state = self.lock();
+        state.writing = false;
+        self.changed.notify_all();
+        while state.waiting.is_empty() {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.writing = true;
+        mem::swap(&mut state.waiting, taken);
+    }
+
+    fn lost(&self, state: &mut State, lines: u64) {
+        state.dropped += lines;
+        state.uncounted += lines;
+        if let Some(counter) = self.counter.get() {
+            counter.inc_by(mem::take(&mut state.uncounted));
+        }
+    }
+
+    /// Bytes and counts are whole after every step: what a panic left behind can be used.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, pipe};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(50);
+    const LATE: Duration = Duration::from_secs(20);
+
+    fn counter() -> IntCounter {
+        IntCounter::new("dropped", "lines").unwrap()
+    }
+
+    #[test]
+    fn what_waits_is_written_when_somebody_reads_and_the_rest_is_counted() {
+        let (mut reader, writer) = pipe().unwrap();
+        let outlet = Outlet::with_capacity("outlet", writer, 1 << 20).unwrap();
+        let line = [&[b'x'; 1023][..], b"\n"].concat();
+        // Much more than a pipe and the buffer hold together.
+        (0..4096).for_each(|_| outlet.write(&line));
+        assert!(!outlet.flush(SOON), "nobody reads");
+        let counter = counter();
+        outlet.count(&counter);
+        let lost = usize::try_from(counter.get()).unwrap();
+        let mut bytes = vec![0; (4096 - lost) * line.len()];
+        reader.read_exact(&mut bytes).unwrap();
+        assert!(bytes.chunks(line.len()).all(|chunk| chunk == line), "lines are whole");
+        assert!(outlet.flush(LATE));
+        assert!((1024..4096).contains(&lost), "{lost} lines were lost");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_counted_and_stops_nobody() {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let outlet = Outlet::start("outlet", writer).unwrap();
+        let counter = counter();
+        outlet.count(&counter);
+        outlet.write(b"one\ntwo\n");
+        assert!(outlet.flush(LATE));
+        assert_eq!(counter.get(), 2);
+    }
+}
