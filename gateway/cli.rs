@@ -81,7 +81,8 @@ Signals:
   TERM, INT, QUIT  drain: /ready answers 503, what is in flight may end; the second one ends it at once
   USR2, WINCH      ignored, with a line in the log
 
-Diagnostics go to standard error, the access log to standard output unless the file names another place.";
+Diagnostics go to standard error, the access log to standard output unless the file names another place. The soft limit of
+open files is raised to the hard one.";
 
 /// An edge traffic-splitting gateway: versions, aliases and gradual releases for any HTTP backend.
 #[derive(Debug, Parser)]

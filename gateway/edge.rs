@@ -48,6 +48,7 @@ mod writer;
 mod tests;
 
 use std::future::Future;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use config::model::Limits;
@@ -100,6 +101,8 @@ pub struct Edge {
     pub closing: Arc<Closing>,
     /// Is told what happens.
     pub observer: Arc<dyn Observer>,
+    /// The first descriptor that no client may take: this one and higher ones are others' reserve.
+    pub reserved_from: RawFd,
 }
 
 impl Edge {
@@ -107,7 +110,13 @@ impl Edge {
     #[must_use]
     pub fn new(limits: Limits, observer: Arc<dyn Observer>) -> Self {
         let load = Arc::new(Load::new(limits.connections, limits.connections_per_address));
-        Self { limits, load, closing: Arc::default(), observer }
+        Self { limits, load, closing: Arc::default(), observer, reserved_from: RawFd::MAX }
+    }
+
+    /// The same with a reserve of descriptors for others.
+    #[must_use]
+    pub fn reserving(self, reserved_from: RawFd) -> Self {
+        Self { reserved_from, ..self }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod closing;
 pub mod demo;
+mod descriptors;
 mod door;
 mod drain;
 mod import;
@@ -41,6 +42,7 @@ use crate::store::memory::Memory;
 use crate::store::{Store, StoreError};
 use crate::upstreams::Upstreams;
 use closing::Open;
+use descriptors::{Share, TooFewDescriptors};
 use drain::Stopping;
 use observe::Told;
 use signals::Signals;
@@ -102,15 +104,17 @@ fn serve(
     open: &mut Open,
 ) -> Result<(), Failure> {
     let signals = Signals::start(diagnostics)?;
+    let open_files = descriptors::raise();
     let environment: Environment = Arc::new(environment);
     let (text, config) = ConfigFile::read(path, &environment).map_err(Failure::File)?;
     let process = Arc::clone(&config.process);
+    let share = Share::new(open_files, workers::count(&process), process.listeners.len())?;
     let stdout = open.stdout.insert(Outlet::start("stdout", io::stdout())?);
     let control_threads =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("weir-control").enable_all().build();
     let runtime = open.runtime.insert(control_threads?);
     let _context = runtime.enter();
-    let (started, access) = Started::new(runtime, &process, keep, environment)?;
+    let (started, access) = Started::new(runtime, &process, keep, environment, share)?;
     open.access = access;
     signals.access.get_or_init(|| started.access.clone());
     diagnostics.count(&started.metrics.diagnostics_dropped);
@@ -128,6 +132,8 @@ enum Failure {
     File(String),
     #[error(transparent)]
     Io(#[from] io::Error),
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
     #[error("the admin API cannot be opened on {place}: {error}")]
     Admin { place: String, error: io::Error },
     #[error("the certificate of the admin API: {0}")]
@@ -180,6 +186,7 @@ impl Started {
         process: &Process,
         keep: Keep,
         environment: Environment,
+        share: Share,
     ) -> Result<(Self, Option<AccessThread>), Failure> {
         let live = Arc::new(Live::default());
         let listeners: Vec<String> = process.listeners.iter().map(|listener| listener.address.to_string()).collect();
@@ -220,7 +227,9 @@ impl Started {
         if starts_empty && keep == Keep::Stored {
             tracing::info!("the store {} is empty: what is live starts from the file", process.store.display());
         }
-        let edge = Edge::new(process.limits.clone(), Arc::new(Told(Arc::clone(&metrics))));
+        let mut limits = process.limits.clone();
+        limits.connections = share.admitted(process);
+        let edge = Edge::new(limits, Arc::new(Told(Arc::clone(&metrics)))).reserving(share.reserved_from());
         let about = About {
             id: format!("{:016x}", rand::random::<u64>()),
             started: clock::unix(),

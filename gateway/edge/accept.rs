@@ -144,6 +144,8 @@ fn welcome<L: Lane>(
     shutdown: &ShutdownWatch,
 ) {
     match entrance.edge.load.admit() {
+        // The system gives out the lowest descriptor that is free: all below the reserve are taken.
+        Ok(_) if tcp.as_raw_fd() >= entrance.edge.reserved_from => turn_away(&tcp, Refusal::Connections, entrance),
         Ok(admission) => {
             let (lane, entrance, shutdown) = (Arc::clone(lane), Arc::clone(entrance), shutdown.clone());
             tokio::spawn(async move { serve_connection(tcp, peer, &*lane, &entrance, shutdown, admission).await });

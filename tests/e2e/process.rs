@@ -43,6 +43,68 @@ const IN_TIME: Duration = Duration::from_secs(20);
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_soft_limit_of_open_files_becomes_the_hard_one_and_a_shortage_is_told() {
+    let endpoint = Endpoint::start("v1").await;
+    let by = ["prlimit", "--nofile=1024:20000"];
+    let weir = Weir::start_by(&by, folder(), PROCESS, &shop(&[&endpoint], "1")).await;
+    let limits = read_to_string(format!("/proc/{}/limits", weir.pid())).unwrap();
+    let open_files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let numbers: Vec<&str> = open_files.split_whitespace().take(2).collect();
+    assert_eq!(numbers, ["20000", "20000"], "{limits}");
+    let warning = weir.logged("limits.connections is 100000").await;
+    assert!(warning.contains("may open 20000 files") && warning.contains("LimitNOFILE="), "{warning}");
+    assert_eq!(get(weir.http, HOST, "/").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_few_open_files_to_serve_anybody_are_a_clear_failure() {
+    let folder = folder();
+    std::fs::write(folder.path().join("weir.yaml"), PROCESS).unwrap();
+    let binary = env!("CARGO_BIN_EXE_weir");
+    let command = Command::new("prlimit").args(["--nofile=60:60", binary, "serve"]).current_dir(folder.path()).output();
+    let output = within("the command ends", command).await.unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("may open 60 files") && stderr.contains("raise the hard limit"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_api_answers_while_clients_hold_every_descriptor_they_can_get() {
+    let endpoint = Endpoint::start("v1").await;
+    endpoint.on("/hang", Answer::Hang);
+    let live = shop(&[&endpoint, &endpoint], "{1: 100}");
+    let weir = Weir::start_by(&["prlimit", "--nofile=300:300"], folder(), PROCESS, &live).await;
+    let token = weir.token();
+    weir.told(&["shift", "shop:prod", "1=50", "2=50", "--token", &token]).await;
+    let mut kept = Client::connect(weir.http).await;
+    assert_eq!(kept.get(HOST, "/").await.status, 200);
+    // More than fit, each with a request that holds a connection to the endpoint; those that are turned away get a 503.
+    let mut clients = Vec::new();
+    for _ in 0..400 {
+        let mut client = Client::connect(weir.http).await;
+        let request = format!("GET /hang HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
+        // One that was turned away may be gone already.
+        let _ = client.try_send(request.as_bytes()).await;
+        clients.push(client);
+    }
+    let full =
+        async || weir.metric("weir_refused_total", &[("reason", "connections")]).await.filter(|count| *count > 200.0);
+    eventually("clients are turned away", full).await;
+    for path in ["/live", "/ready"] {
+        assert_eq!(weir.ask(path).await.status, 200, "{path}");
+    }
+    weir.told(&["rollback", "shop:prod", "--token", &token]).await;
+    assert_eq!(kept.get(HOST, "/").await.status, 200, "who is here is served");
+    drop(clients);
+    let recovers = async || {
+        let answer = Client::connect(weir.http).await.get(HOST, "/").await;
+        (answer.status == 200).then_some(())
+    };
+    eventually("new clients are served", recovers).await;
+    assert!(!weir.log().contains("ejected"), "{}", weir.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn signals_that_mean_nothing_here_end_nothing_and_are_told() {
     let (weir, _endpoint) = one().await;
     for signal in ["USR2", "WINCH"] {
@@ -186,7 +248,9 @@ async fn streams_that_nobody_reads_delay_neither_traffic_nor_reloads_nor_the_end
         kill("HUP", weir.pid());
     }
     let text = format!("{}{}", weir.process, shop(&[&endpoint], "{1: 7}"));
-    std::fs::write(weir.folder.path().join("weir.yaml"), text).unwrap();
+    let (file, next) = (weir.folder.path().join("weir.yaml"), weir.folder.path().join("weir.yaml.next"));
+    std::fs::write(&next, text).unwrap();
+    std::fs::rename(next, file).unwrap();
     kill("HUP", weir.pid());
     let reloads = async || {
         let status = get(weir.admin, &weir.admin.to_string(), "/metrics").await.text();

@@ -1,0 +1,151 @@
+//! Open files: the limit of the process is raised as far as it goes, and shared out before clients use it up.
+//!
+//! A client's connection takes two, its own and one to an endpoint. Without a share of its own the admin API would be the first to
+//! go without: nobody could ask `/ready` or roll back just when it matters.
+
+use config::model::Process;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Open files of a process that serves nobody: standard streams, store, log, watches, runtimes.
+const BASE: u64 = 32;
+/// Of one worker, beside its sockets: its runtime's.
+const WORKER: u64 = 4;
+/// What is kept for the admin API and the control plane: an eighth of all, within these bounds.
+const RESERVE: (u64, u64) = (32, 512);
+/// A connection of a client, and one to an endpoint.
+const EACH: u64 = 2;
+
+/// How the open files of a process are shared out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    /// The most that the process may have open.
+    limit: u64,
+    /// Those that the gateway has open when nobody is there.
+    own: u64,
+    /// Those that only the admin API and the control plane may use.
+    reserve: u64,
+}
+
+/// The process may not open enough files to serve anybody.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the process may open {limit} files, and needs {needed} with these workers and listeners; raise the hard limit (systemd: \
+     LimitNOFILE=, docker: --ulimit nofile=), or set fewer workers"
+)]
+pub(super) struct TooFewDescriptors {
+    limit: u64,
+    needed: u64,
+}
+
+/// Raises the soft limit to the hard one; answers what then holds.
+pub(super) fn raise() -> u64 {
+    let (soft, hard) = match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok(limits) => limits,
+        Err(error) => {
+            tracing::warn!("the limit of open files cannot be read: {error}");
+            return u64::MAX;
+        }
+    };
+    if soft >= hard {
+        return soft;
+    }
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => {
+            tracing::info!("the limit of open files was raised from {soft} to {hard}");
+            hard
+        }
+        Err(error) => {
+            tracing::warn!("the limit of open files stays at {soft}, it cannot be raised to {hard}: {error}");
+            soft
+        }
+    }
+}
+
+impl Share {
+    /// # Errors
+    /// When there is room for no connection.
+    pub(super) fn new(limit: u64, workers: usize, listeners: usize) -> Result<Self, TooFewDescriptors> {
+        let own = BASE + workers as u64 * (WORKER + listeners as u64);
+        let share = Self { limit, own, reserve: (limit / 8).clamp(RESERVE.0, RESERVE.1) };
+        let needed = own + share.reserve + EACH;
+        if limit < needed { Err(TooFewDescriptors { limit, needed }) } else { Ok(share) }
+    }
+
+    /// Connections of clients that there is room for.
+    pub(super) fn connections(&self) -> usize {
+        usize::try_from((self.limit - self.own - self.reserve) / EACH).unwrap_or(usize::MAX)
+    }
+
+    /// The first descriptor of the reserve. The system gives out the lowest that is free, so whoever is given this one or a
+    /// higher one has come when all below were taken.
+    pub(super) fn reserved_from(&self) -> i32 {
+        i32::try_from(self.limit - self.reserve).unwrap_or(i32::MAX)
+    }
+
+    /// What is wrong if so many connections are allowed.
+    fn shortage(&self, wanted: usize) -> Option<String> {
+        let room = self.connections();
+        let Self { limit, own, reserve } = self;
+        let kept = own + reserve;
+        let right = (wanted as u64).saturating_mul(EACH).saturating_add(own + RESERVE.1);
+        (wanted > room).then(|| {
+            format!(
+                "limits.connections is {wanted}, but the process may open {limit} files, which is enough for {room} connections: \
+                 each takes {EACH}, and {kept} are kept for the gateway itself. More clients than that are turned away. Raise the hard \
+                 limit to {right} (systemd: LimitNOFILE={right}, docker: --ulimit nofile={right}), or set limits.connections to {room}"
+            )
+        })
+    }
+
+    /// The connections that may be open: those of the settings, or as many as there is room for, with a warning.
+    pub(super) fn admitted(&self, process: &Process) -> usize {
+        let wanted = process.limits.connections;
+        if let Some(shortage) = self.shortage(wanted) {
+            tracing::warn!("{shortage}");
+        }
+        wanted.min(self.connections())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shared_out_fits_and_nothing_is_wasted() {
+        for limit in [0, 64, 128, 256, 1024, 4096, 20_000, 524_288, 1 << 30, u64::MAX] {
+            for workers in [1, 2, 64] {
+                match Share::new(limit, workers, 2) {
+                    Ok(share) => {
+                        let (room, kept) = (share.connections() as u64, share.own + share.reserve);
+                        assert!(room > 0 && (0..EACH).contains(&(limit - kept - EACH * room)), "{share:?}");
+                        assert!(share.reserved_from() > 0);
+                    }
+                    Err(error) => assert!(error.needed > limit, "{error}"),
+                }
+            }
+        }
+        assert!(Share::new(64, 2, 2).is_err() && Share::new(128, 2, 2).is_ok() && Share::new(256, 64, 2).is_err());
+        assert_eq!(Share::new(u64::MAX, 2, 1).unwrap().reserved_from(), i32::MAX);
+    }
+
+    #[test]
+    fn the_limit_that_is_asked_for_is_enough() {
+        for wanted in [100, 10_000, 100_000] {
+            let short = Share::new(128, 2, 2).unwrap().shortage(wanted).unwrap();
+            let right = short.split("hard limit to ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+            assert_eq!(Share::new(right.parse().unwrap(), 2, 2).unwrap().shortage(wanted), None, "{short}");
+        }
+    }
+
+    #[test]
+    fn the_connections_that_are_asked_for_fit() {
+        let share = Share::new(1024, 2, 1).unwrap();
+        let room = share.connections();
+        assert_eq!(share.shortage(room), None);
+        let warning = share.shortage(100_000).unwrap();
+        for part in ["limits.connections is 100000", "may open 1024 files", &format!("limits.connections to {room}")] {
+            assert!(warning.contains(part), "{warning}");
+        }
+    }
+}
