@@ -24,7 +24,7 @@ use ipnet::IpNet;
 pub use function::{
     Alias, Dialect, FixedResponse, Function, KeySource, OnMissingKey, OnUnhealthy, Rule, Selection, Target, Version,
 };
-pub use process::{AccessLog, AccessTarget, AdminListener, Drain, Limits, Listener, Process, Retention};
+pub use process::{AccessLog, AccessTarget, AdminListener, Drain, Limits, Listener, MinRate, Process, Retention};
 pub(crate) use release::QUANTILES;
 pub use release::{
     Bake, Check, Decision, Gate, Guard, Hook, HookCall, Hooks, Limit, Margin, Notifier, OnInsufficient, OnRestart,

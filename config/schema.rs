@@ -196,13 +196,31 @@ fn scalars(definitions: &mut Map<String, Value>) {
                     "body_bytes": size("A request body; default 1GiB. Over it: 413."),
                     "connections": integer(1, 100_000_000, "Open client connections; default 100000."),
                     "connections_per_address": integer(1, 100_000_000, "Open client connections of one address; default 10000."),
+                    "unread_per_address": integer(1, 100_000_000, "Answers of one address that it has taken nothing of for five seconds; default 256."),
                     "head_timeout": duration("From the first byte of a head to its last; default 10s."),
                     "idle_timeout": duration("A connection without a request; default 75s."),
                     "body_timeout": duration("Between two bytes of a request body; default 60s."),
+                    "min_rate": min_rate(),
                 }),
             ),
         ),
     );
+}
+
+fn min_rate() -> Value {
+    let off = json!({ "const": "off" });
+    let rate = |text: &str| json!({ "description": text, "anyOf": [{ "$ref": "#/$defs/size" }, off] });
+    let grace = json!({ "$ref": "#/$defs/duration", "description": "How long a client may be slower; default 30s." });
+    let sides = object(
+        &[],
+        json!({
+            "upload": rate("Of request bodies; default 256B. Below it: 408."),
+            "download": rate("With which answers are taken; default 256B. Below it the answer is cut."),
+            "grace": grace,
+        }),
+    );
+    let description = "The least bytes a second of a client, while bytes wait for it; not for tunnels and streams.";
+    json!({ "description": description, "anyOf": [off, sides] })
 }
 
 fn admin() -> Value {

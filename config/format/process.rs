@@ -3,7 +3,7 @@
 use crate::format::Entries;
 use crate::format::tree::Tree;
 use crate::format::ways::certificate;
-use crate::model::{AccessTarget, AdminListener, Listener, Process};
+use crate::model::{AccessTarget, AdminListener, Listener, MinRate, Process};
 use crate::parse::{show_duration, show_size};
 
 /// The settings that differ from their defaults.
@@ -74,8 +74,20 @@ fn limits(process: &Process, default: &Process) -> Tree {
             &default.connections_per_address,
             Tree::raw,
         )
+        .put_unless("unread_per_address", &limits.unread_per_address, &default.unread_per_address, Tree::raw)
         .put_unless("head_timeout", &limits.head_timeout, &default.head_timeout, show)
         .put_unless("idle_timeout", &limits.idle_timeout, &default.idle_timeout, show)
         .put_unless("body_timeout", &limits.body_timeout, &default.body_timeout, show)
+        .put_full("min_rate", min_rate(&limits.min_rate, &default.min_rate))
+        .flow()
+}
+
+fn min_rate(rate: &MinRate, default: &MinRate) -> Tree {
+    let show = |d: &std::time::Duration| Tree::Text(show_duration(*d));
+    let bytes = |n: &Option<u64>| n.map_or_else(|| Tree::text("off"), |n| Tree::Text(show_size(n)));
+    Entries::default()
+        .put_unless("upload", &rate.upload, &default.upload, bytes)
+        .put_unless("download", &rate.download, &default.download, bytes)
+        .put_unless("grace", &rate.grace, &default.grace, show)
         .flow()
 }

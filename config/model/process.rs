@@ -102,12 +102,28 @@ pub struct Limits {
     pub connections: usize,
     /// Open client connections of one address. Default 10 000.
     pub connections_per_address: usize,
+    /// Answers of one address that it has taken nothing of for five seconds. One more is cut. Default 256.
+    pub unread_per_address: usize,
     /// From the first byte of a head (or the TLS ClientHello) to its last. Default 10 s.
     pub head_timeout: Duration,
     /// A connection without a request. Default 75 s.
     pub idle_timeout: Duration,
     /// Between two bytes of a request body, or two writes to a client that does not read. Default 60 s.
     pub body_timeout: Duration,
+    /// How slow a client may be that is not silent.
+    pub min_rate: MinRate,
+}
+
+/// The least bytes a second of a client, counted over the time in which bytes wait for it. Tunnels, event streams and gRPC
+/// calls may be slower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MinRate {
+    /// Of request bodies; `None` is `off`. Below it: 408. Default 256 bytes.
+    pub upload: Option<u64>,
+    /// With which answers are taken; `None` is `off`. Below it the answer is cut. Default 256 bytes.
+    pub download: Option<u64>,
+    /// How long a client may be slower. Default 30 s.
+    pub grace: Duration,
 }
 
 /// How the process stops.
@@ -155,9 +171,17 @@ impl Default for Limits {
             body_bytes: 1 << 30,
             connections: 100_000,
             connections_per_address: 10_000,
+            unread_per_address: 256,
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(60),
+            min_rate: MinRate::default(),
         }
+    }
+}
+
+impl Default for MinRate {
+    fn default() -> Self {
+        Self { upload: Some(256), download: Some(256), grace: Duration::from_secs(30) }
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::{AccessLog, AccessTarget, AdminListener, Drain, Limits, Listener, Process, Retention};
+use crate::model::{AccessLog, AccessTarget, AdminListener, Drain, Limits, Listener, MinRate, Process, Retention};
 use crate::parse::domain::certificate;
 use crate::parse::place::{Fields, Place, Reading, quoted};
 use crate::parse::scalar::{duration, integer, networks, size, switch};
@@ -192,9 +192,13 @@ fn limits(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Limits> {
         connections_per_address: fields
             .read(r, "connections_per_address", |p, r| count(p, r, 1..=100_000_000))
             .unwrap_or(default.connections_per_address),
+        unread_per_address: fields
+            .read(r, "unread_per_address", |p, r| count(p, r, 1..=100_000_000))
+            .unwrap_or(default.unread_per_address),
         head_timeout: fields.read(r, "head_timeout", long).unwrap_or(default.head_timeout),
         idle_timeout: fields.read(r, "idle_timeout", long).unwrap_or(default.idle_timeout),
         body_timeout: fields.read(r, "body_timeout", long).unwrap_or(default.body_timeout),
+        min_rate: fields.read(r, "min_rate", min_rate).unwrap_or(default.min_rate),
     };
     fields.finish(r);
     if r.problems.len() == before && limits.target_bytes > limits.head_bytes {
@@ -202,6 +206,35 @@ fn limits(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Limits> {
         r.problems.push(problem.help("raise `head_bytes` or lower `target_bytes`"));
     }
     Some(limits)
+}
+
+/// `off`, or `{upload: 256B, download: off, grace: 30s}`.
+fn min_rate(place: &Place<'_>, r: &mut Reading<'_>) -> Option<MinRate> {
+    const EXPECTED: &str = "`off`, or a mapping such as `{upload: 256B, download: 256B, grace: 30s}`";
+    let default = MinRate::default();
+    if place.is_scalar() {
+        if place.text(r, EXPECTED)? == "off" {
+            return Some(MinRate { upload: None, download: None, ..default });
+        }
+        let problem = place.problem("this is neither `off` nor a mapping");
+        r.problems
+            .push(problem.help("write `off`, or for each side its bytes a second: `{upload: 256B, download: 256B}`"));
+        return None;
+    }
+    let mut fields = place.fields(r, EXPECTED)?;
+    let upload = fields.read(r, "upload", rate).unwrap_or(default.upload);
+    let download = fields.read(r, "download", rate).unwrap_or(default.download);
+    let grace = fields.read(r, "grace", |place, r| duration(place, r, Duration::from_secs(1))).unwrap_or(default.grace);
+    fields.finish(r);
+    Some(MinRate { upload, download, grace })
+}
+
+/// Bytes a second, or `off`.
+fn rate(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Option<u64>> {
+    match place.text(r, "bytes a second such as `256B`, or `off`")? {
+        "off" => Some(None),
+        _ => size(place, r, 1..=1 << 30).map(Some),
+    }
 }
 
 fn drain(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Drain> {
