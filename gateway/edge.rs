@@ -16,24 +16,30 @@
 //! - [`head`]: the request head of HTTP/1, as the transport looks at it
 //! - [`refuse`]: the answer to a client that no lane has seen
 //! - [`connection`]: what is known about a connection, reachable from every request on it
-//! - [`deadline`]: how long a request may wait for the head of its answer
+//! - [`client_side`]: what is waited for at the client
+//! - [`pace`]: how slow a client may be
+//! - [`deadline`]: how long an endpoint may be silent
 //! - [`load`]: who is here; caps and what draining waits for
 //! - [`closing`]: how clients learn that the gateway ends
 //! - [`tls`]: certificates by SNI, swapped while running
 //! - [`proxy_protocol`]: the client's address, from a load balancer in front
 //! - [`proxied`]: the lane that pingora serves
 //! - `streams`: when an HTTP/2 connection of it ends
+//! - `paced`: one HTTP/2 stream on that lane, within the limits on clients
 //!
 //! Nothing here knows functions, versions or routes.
 
 pub mod accept;
 mod chunks;
+pub mod client_side;
 pub mod closing;
 pub mod connection;
 pub mod deadline;
 mod half_closed;
 pub mod head;
 pub mod load;
+pub mod pace;
+mod paced;
 pub mod proxied;
 pub mod proxy_protocol;
 mod readable;
@@ -58,10 +64,12 @@ use pingora_core::server::ShutdownWatch;
 pub use crate::policy::refusal::Refusal;
 
 pub use accept::{bind, serve_listener};
+pub use client_side::ClientSide;
 pub use closing::Closing;
 pub use connection::{ClientProtocol, Connection, Tls};
-pub use deadline::{Cut, HeadWait};
+pub use deadline::{Cut, Fault, Silences, UPLOAD, Watch};
 pub use load::Load;
+pub use pace::TooSlow;
 pub use refuse::RefusedHead;
 pub use stream::EdgeStream;
 
@@ -109,7 +117,7 @@ impl Edge {
     /// An edge where nobody is yet.
     #[must_use]
     pub fn new(limits: Limits, observer: Arc<dyn Observer>) -> Self {
-        let load = Arc::new(Load::new(limits.connections, limits.connections_per_address));
+        let load = Arc::new(Load::new(&limits));
         Self { limits, load, closing: Arc::default(), observer, reserved_from: RawFd::MAX }
     }
 

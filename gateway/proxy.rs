@@ -74,7 +74,6 @@ impl Proxy {
     /// Decides what happens to a request, and puts into `ctx` who sent it. Nothing here awaits.
     fn admit(&self, session: &mut Session, ctx: &mut Ctx) -> Admission {
         ctx.connection = Connection::of(session);
-        session.set_write_timeout(Some(self.worker.limits.body_timeout));
         if session.req_header().headers.contains_key(EXPECT) {
             // The endpoint's 100 comes before the body has ended, which is no reason to close the connection.
             session.set_close_on_response_before_downstream_finish(false);
@@ -163,6 +162,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Ctx,
     ) -> Result<()> {
         ctx.body_bytes += body.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        attempt::uploaded(ctx);
         if ctx.body_bytes > self.worker.limits.body_bytes {
             return Err(attempt::refused(ctx, Refusal::BodyTooLarge));
         }
@@ -184,6 +184,17 @@ impl ProxyHttp for Proxy {
         ctx: &mut Ctx,
     ) -> Result<()> {
         attempt::answered(session, head, ctx)
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        attempt::passed(ctx);
+        Ok(None)
     }
 
     fn upstream_response_trailer_filter(&self, _: &mut Session, trailers: &mut HeaderMap, ctx: &mut Ctx) -> Result<()> {

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pingora::proxy::Session;
-use pingora_core::protocols::SocketDigest;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::tls::SslDigest;
+use pingora_core::protocols::{Digest, SocketDigest};
 
 use super::deadline::Deadlines;
 use super::streams::Streams;
 use super::transport::Remains;
-use super::{Closing, EdgeStream};
+use super::{ClientSide, Closing, EdgeStream};
 
 /// The protocol that a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,6 +66,8 @@ pub struct Connection {
     pub(super) socket: Arc<SocketDigest>,
     pub(super) deadlines: Deadlines,
     pub(super) streams: Streams,
+    /// Of the request under way; each stream of HTTP/2 has its own.
+    pub(super) client_side: Arc<ClientSide>,
     closing: Arc<Closing>,
     half_closed: AtomicBool,
     endless: AtomicBool,
@@ -98,6 +100,7 @@ impl Connection {
             socket,
             deadlines: Deadlines::default(),
             streams: Streams::default(),
+            client_side: Arc::default(),
             closing,
             half_closed: AtomicBool::new(false),
             endless: AtomicBool::new(false),
@@ -117,9 +120,12 @@ impl Connection {
         if let Some(stream) = session.stream() {
             return stream.as_any().downcast_ref::<EdgeStream>().map(|stream| Arc::clone(stream.connection()));
         }
-        // HTTP/2 streams share a digest; its one free place is the proxy's user data.
-        let digest = session.digest()?.proxy_digest.as_ref()?;
-        digest.user_data.as_ref()?.downcast_ref::<Arc<Self>>().cloned()
+        Self::of_stream(session.digest()?)
+    }
+
+    /// The connection of an HTTP/2 stream. All streams share a digest; its one free place is the proxy's user data.
+    pub(super) fn of_stream(digest: &Digest) -> Option<Arc<Self>> {
+        digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref::<Arc<Self>>().cloned()
     }
 
     /// Whether the response in the making is the last one, and should say so: the gateway is closing, or the client has

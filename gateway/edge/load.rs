@@ -1,5 +1,5 @@
-//! Who is here: open connections, overall and by address, and requests in flight. The caps are held here, and draining
-//! waits here.
+//! Who is here: open connections, overall and by address, answers that nobody takes, and requests in flight. The caps are
+//! held here, and draining waits here.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use config::model::Limits;
 use tokio::sync::Notify;
 
 use crate::policy::refusal::Refusal;
@@ -20,17 +21,25 @@ pub struct Load {
     requests: AtomicUsize,
     /// Told when one of the counts falls to zero.
     fell_to_zero: Notify,
-    by_address: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
+    by_address: [Mutex<HashMap<IpAddr, Here>>; SHARDS],
     hash: RandomState,
     next_id: AtomicU64,
     connections_max: usize,
     connections_per_address_max: usize,
+    unread_per_address_max: usize,
+}
+
+/// What one address has here.
+#[derive(Debug, Default)]
+struct Here {
+    connections: usize,
+    unread: usize,
 }
 
 impl Load {
-    /// Nobody is here; at most so many may come, overall and from one address.
+    /// Nobody is here; at most what the limits say may come.
     #[must_use]
-    pub fn new(connections_max: usize, connections_per_address_max: usize) -> Self {
+    pub fn new(limits: &Limits) -> Self {
         Self {
             connections: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
@@ -38,8 +47,9 @@ impl Load {
             by_address: std::array::from_fn(|_| Mutex::default()),
             hash: RandomState::new(),
             next_id: AtomicU64::new(1),
-            connections_max,
-            connections_per_address_max,
+            connections_max: limits.connections,
+            connections_per_address_max: limits.connections_per_address,
+            unread_per_address_max: limits.unread_per_address,
         }
     }
 
@@ -92,11 +102,34 @@ impl Load {
         if before < self.connections_max { Ok(admission) } else { Err(Refusal::Connections) }
     }
 
+    /// Counts an answer that this address does not take, if it may have one more.
+    pub(super) fn unread(self: &Arc<Self>, address: IpAddr) -> Option<Unread> {
+        let mut shard = self.shard(address);
+        let here = shard.entry(address).or_default();
+        if here.unread >= self.unread_per_address_max {
+            return None;
+        }
+        here.unread += 1;
+        drop(shard);
+        Some(Unread { load: Arc::clone(self), address })
+    }
+
+    /// Takes back what was counted of an address.
+    fn forget(&self, address: IpAddr, change: impl FnOnce(&mut Here)) {
+        let mut shard = self.shard(address);
+        if let Some(here) = shard.get_mut(&address) {
+            change(here);
+            if here.connections == 0 && here.unread == 0 {
+                shard.remove(&address);
+            }
+        }
+    }
+
     pub(super) fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn shard(&self, address: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn shard(&self, address: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, Here>> {
         let hash = self.hash.hash_one(address);
         // A count is whole after every step, so a panic elsewhere under the lock has spoilt nothing.
         self.by_address[(hash >> 32) as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
@@ -130,11 +163,11 @@ impl Admission {
     /// Counts the connection under its client's address too.
     pub(super) fn count_address(&mut self, address: IpAddr) -> Result<(), Refusal> {
         let mut shard = self.load.shard(address);
-        let count = shard.entry(address).or_insert(0);
-        if *count >= self.load.connections_per_address_max {
+        let here = shard.entry(address).or_default();
+        if here.connections >= self.load.connections_per_address_max {
             return Err(Refusal::ConnectionsPerAddress);
         }
-        *count += 1;
+        here.connections += 1;
         drop(shard);
         self.address = Some(address);
         Ok(())
@@ -144,15 +177,22 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         if let Some(address) = self.address {
-            let mut shard = self.load.shard(address);
-            if let Some(count) = shard.get_mut(&address) {
-                *count -= 1;
-                if *count == 0 {
-                    shard.remove(&address);
-                }
-            }
+            self.load.forget(address, |here| here.connections -= 1);
         }
         self.load.leave(&self.load.connections);
+    }
+}
+
+/// An answer that its client does not take, until dropped.
+#[derive(Debug)]
+pub(super) struct Unread {
+    load: Arc<Load>,
+    address: IpAddr,
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        self.load.forget(self.address, |here| here.unread -= 1);
     }
 }
 
@@ -162,7 +202,7 @@ mod tests {
 
     #[test]
     fn caps_and_their_release() {
-        let load = Arc::new(Load::new(3, 2));
+        let load = Arc::new(Load::new(&Limits { connections: 3, connections_per_address: 2, ..Limits::default() }));
         let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         let mut first = load.admit().unwrap();
         let mut second = load.admit().unwrap();
@@ -180,9 +220,22 @@ mod tests {
         assert!(load.by_address.iter().all(|shard| shard.lock().unwrap().is_empty()));
     }
 
+    #[test]
+    fn unread_answers_are_capped_by_address() {
+        let load = Arc::new(Load::new(&Limits { unread_per_address: 2, ..Limits::default() }));
+        let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let (one, two) = (load.unread(here).unwrap(), load.unread(here).unwrap());
+        assert!(load.unread(here).is_none());
+        assert!(load.unread(there).is_some());
+        drop(one);
+        let again = load.unread(here).unwrap();
+        drop((two, again));
+        assert!(load.by_address.iter().all(|shard| shard.lock().unwrap().is_empty()));
+    }
+
     #[tokio::test]
     async fn waiting_ends_when_the_last_one_leaves() {
-        let load = Arc::new(Load::new(9, 9));
+        let load = Arc::new(Load::new(&Limits::default()));
         load.no_requests().await;
         let (one, two) = (load.request(), load.request());
         let waiting = tokio::spawn({

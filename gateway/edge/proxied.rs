@@ -3,7 +3,6 @@
 //! HTTP/1 connections are looped over here and not by pingora: the next request reaches pingora only when its head is whole,
 //! so an idle connection holds no session of pingora's, and it is known when each request ends.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,11 +13,21 @@ use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
 use tokio::sync::watch;
 
+use super::deadline::Keeper;
+use super::paced::Paced;
 use super::streams::{self, OpenStream};
 use super::{ClientProtocol, Connection, Edge, EdgeStream, Lane, Load};
 
 /// Open streams of one HTTP/2 connection.
 const STREAMS: u32 = 128;
+/// Of a body that a client may send ahead on one stream. Over a round trip of 100 ms this is 2.5 MB a second.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// The same for all streams of a connection. With windows of one size an upload to an endpoint that does not read would stop
+/// all others of the client, who may be a CDN; here it takes eight of them. More would do better and let each connection make
+/// the gateway hold more: what is sent ahead is kept here until an endpoint takes it.
+const CONNECTION_WINDOW: u32 = 8 * STREAM_WINDOW;
+/// Of an answer that a stream may have written and the socket not yet taken.
+const SEND_BUFFER: usize = 64 << 10;
 
 /// Serves connections by an application of pingora's, such as `pingora::proxy::http_proxy`.
 pub struct ProxiedLane<A> {
@@ -37,7 +46,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ProxiedLane<A> {
 
     async fn serve_http1(&self, mut stream: Box<EdgeStream>, shutdown: &ShutdownWatch) {
         let connection = Arc::clone(stream.connection());
-        let mut deadlines = pin!(connection.deadlines.keep());
+        let mut keeper = Keeper::new(&connection.deadlines);
         let mut down = shutdown.clone();
         let mut settings: Option<HttpPersistentSettings> = None;
         loop {
@@ -47,11 +56,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ProxiedLane<A> {
             }
             let in_flight = self.edge.load.request();
             let session = self.session(stream, settings.take());
-            let reused = tokio::select! {
-                biased;
-                () = &mut deadlines => None,
-                reused = self.app.process_new_http(session, shutdown) => reused,
-            };
+            let reused = keeper.beside(self.app.process_new_http(session, shutdown)).await;
             drop(in_flight);
             let Some((reused, kept)) = reused.map(ReusedHttpStream::consume) else { break };
             let Ok(reused) = reused.into_any().downcast::<EdgeStream>() else { return };
@@ -72,7 +77,6 @@ impl<A: HttpServerApp + Send + Sync + 'static> ProxiedLane<A> {
             // Only whether it is kept matters: waiting for the next request is the stream's.
             None => session.set_keepalive(Some(limits.idle_timeout.as_secs())),
         }
-        session.set_read_timeout(Some(limits.body_timeout));
         session.set_total_drain_timeout(Some(limits.body_timeout));
         session
     }
@@ -86,12 +90,14 @@ impl<A: HttpServerApp + Send + Sync + 'static> Lane for ProxiedLane<A> {
                 if stream.http2_preface().await.is_ok() {
                     let connection = Arc::clone(stream.connection());
                     let (goaway, told) = watch::channel(false);
-                    tokio::select! {
-                        biased;
-                        () = connection.deadlines.keep() => {}
-                        () = streams::until_dropped(&connection, &self.edge, shutdown.clone(), &goaway) => {}
-                        _ = self.http2.process_new(stream, &told) => {}
-                    }
+                    let serving = async {
+                        tokio::select! {
+                            biased;
+                            () = streams::until_dropped(&connection, &self.edge, shutdown.clone(), &goaway) => {}
+                            _ = self.http2.process_new(stream, &told) => {}
+                        }
+                    };
+                    Keeper::new(&connection.deadlines).beside(serving).await;
                 }
             }
         }
@@ -102,12 +108,14 @@ impl<A: HttpServerApp + Send + Sync + 'static> Lane for ProxiedLane<A> {
 struct Http2<A> {
     app: Arc<A>,
     load: Arc<Load>,
+    limits: Limits,
     http2: H2Options,
 }
 
 impl<A> Http2<A> {
     fn new(app: Arc<A>, edge: &Edge) -> Self {
-        Self { app, load: Arc::clone(&edge.load), http2: http2_options(&edge.limits) }
+        let (load, limits) = (Arc::clone(&edge.load), edge.limits.clone());
+        Self { app, load, http2: http2_options(&limits), limits }
     }
 }
 
@@ -117,6 +125,9 @@ fn http2_options(limits: &Limits) -> H2Options {
     let list = limits.head_bytes.saturating_add(32 * limits.headers);
     options.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
     options.max_concurrent_streams(STREAMS);
+    options.initial_window_size(STREAM_WINDOW);
+    options.initial_connection_window_size(CONNECTION_WINDOW);
+    options.max_send_buffer_size(SEND_BUFFER);
     options
 }
 
@@ -129,6 +140,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
     ) -> Option<ReusedHttpStream> {
         let _in_flight = self.load.request();
         let _open = Connection::below(&session).map(OpenStream::of);
+        let session = match session {
+            ServerSession::H2(stream) => {
+                ServerSession::new_custom(Box::new(Paced::new(stream, &self.limits, &self.load)))
+            }
+            other => other,
+        };
         self.app.process_new_http(session, shutdown).await
     }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use config::model::Limits;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{
@@ -29,7 +30,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::closing::LAST_CALL;
 use super::half_closed::HalfClosed;
-use super::head::{self, Head, Scan};
+use super::head::{self, Body, Head, Scan};
+use super::pace::Patience;
 use super::readable::Readable;
 use super::refuse::{RefusalResponse, RefusedHead};
 use super::transport::{Remains, Transport};
@@ -52,6 +54,8 @@ pub struct EdgeStream {
     /// There once the client has ended its side after a whole request.
     half_closed: Option<HalfClosed>,
     writer: Writer,
+    /// With the rest of a request's body.
+    upload: Patience,
     connection: Arc<Connection>,
     edge: Arc<Edge>,
 }
@@ -71,9 +75,15 @@ impl EdgeStream {
             ClientProtocol::Http1 => Readable::NOTHING,
             ClientProtocol::Http2 => Readable::All,
         };
-        let writer = Writer::new(edge.limits.body_timeout);
-        let transport = Some(transport);
-        Self { transport, unread: BytesMut::new(), readable, half_closed: None, writer, connection, edge }
+        let limits = &edge.limits;
+        // The streams of an HTTP/2 connection are rated one by one.
+        let rated = connection.protocol == ClientProtocol::Http1;
+        let download = patience(limits, limits.min_rate.download.filter(|_| rated));
+        let download = download.counted(&edge.load, connection.client.ip());
+        let writer = Writer::new(download, Arc::clone(&connection.client_side));
+        let upload = patience(limits, limits.min_rate.upload);
+        let (transport, unread) = (Some(transport), BytesMut::new());
+        Self { transport, unread, readable, half_closed: None, writer, upload, connection, edge }
     }
 
     /// The connection below.
@@ -98,6 +108,9 @@ impl EdgeStream {
             Ok(mut head) => {
                 self.take_absolute_form(&mut head);
                 self.readable = Readable::request(&head, &self.edge.limits);
+                self.connection.client_side.begin(matches!(head.body, Body::Length(1..) | Body::Chunked));
+                self.upload.reset();
+                self.writer.begin();
                 Ok(head)
             }
             Err(End::Refused(refusal)) => {
@@ -278,6 +291,26 @@ impl EdgeStream {
         }
     }
 
+    /// Reads more of a body, within the patience with the client.
+    fn poll_upload(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let start = buf.filled().len();
+        let polled = self.poll_read_body(cx, buf);
+        let client = &*self.connection.client_side;
+        if !client.is_uploading() {
+            return polled;
+        }
+        client.reading(polled.is_pending());
+        match polled {
+            Poll::Ready(Ok(())) => {
+                self.upload.passed(buf.filled().len() - start, !client.is_streaming())?;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending if client.is_streaming() => Poll::Pending,
+            Poll::Pending => self.upload.poll_stalled(cx).map(|slow| Err(slow.into())),
+        }
+    }
+
     /// Reads past the buffer. What belongs to the next request is put aside.
     fn poll_read_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let start = buf.filled().len();
@@ -287,6 +320,11 @@ impl EdgeStream {
         buf.set_filled(start + own);
         Poll::Ready(Ok(()))
     }
+}
+
+/// The patience with one side of a client.
+pub(super) fn patience(limits: &Limits, bytes_per_second: Option<u64>) -> Patience {
+    Patience::new(limits.body_timeout, bytes_per_second, limits.min_rate.grace)
 }
 
 fn transport(transport: &mut Option<Transport>) -> io::Result<&mut Transport> {
@@ -299,14 +337,14 @@ impl AsyncRead for EdgeStream {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        if this.connection.deadlines.take_client_cut() {
+        if this.connection.client_side.take_cut() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if this.readable == Readable::NOTHING {
             return this.poll_departure(cx);
         }
         if this.unread.is_empty() {
-            return this.poll_read_body(cx, buf);
+            return this.poll_upload(cx, buf);
         }
         Poll::Ready(this.read_unread(buf))
     }

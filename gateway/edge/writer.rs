@@ -3,30 +3,36 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::AsyncWrite;
-use tokio::time::Sleep;
+
+use super::ClientSide;
+use super::pace::Patience;
 
 /// Gathered before the first write to the socket.
 const GATHER: usize = 4096;
 
-/// A buffer that exists only while there is something in it, and a deadline that exists only while the client does not
-/// read.
+/// A buffer that exists only while there is something in it, and the patience with the client that is to read it.
 #[derive(Debug)]
 pub(super) struct Writer {
     gathered: Vec<u8>,
     /// Part of `gathered` that is already with the socket.
     written: usize,
-    patience: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
+    client: Arc<ClientSide>,
 }
 
 impl Writer {
-    /// `patience`: how long a write may wait for the client.
-    pub(super) fn new(patience: Duration) -> Self {
-        Self { gathered: Vec::new(), written: 0, patience, stalled: None }
+    /// Writes to this client.
+    pub(super) fn new(patience: Patience, client: Arc<ClientSide>) -> Self {
+        Self { gathered: Vec::new(), written: 0, patience, client }
+    }
+
+    /// The next message begins.
+    pub(super) fn begin(&mut self) {
+        self.patience.reset();
     }
 
     /// As [`AsyncWrite::poll_write`].
@@ -51,7 +57,7 @@ impl Writer {
             } else {
                 Pin::new(&mut *to).poll_write_vectored(cx, &[io::IoSlice::new(pending), io::IoSlice::new(buf)])
             };
-            let wrote = ready!(self.patiently(polled, cx))?;
+            let wrote = ready!(self.patiently(polled, |wrote| *wrote, cx))?;
             if wrote == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -74,14 +80,14 @@ impl Writer {
     ) -> Poll<io::Result<()>> {
         while self.written < self.gathered.len() {
             let polled = Pin::new(&mut *to).poll_write(cx, &self.gathered[self.written..]);
-            match ready!(self.patiently(polled, cx))? {
+            match ready!(self.patiently(polled, |wrote| *wrote, cx))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 wrote => self.written += wrote,
             }
         }
         self.release();
         let polled = Pin::new(to).poll_flush(cx);
-        self.patiently(polled, cx)
+        self.patiently(polled, |()| 0, cx)
     }
 
     fn release(&mut self) {
@@ -89,16 +95,22 @@ impl Writer {
         self.written = 0;
     }
 
-    /// Fails what has been pending for too long.
-    fn patiently<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.stalled = None;
-            return polled;
+    /// Fails what has been pending for too long, or passes too little.
+    fn patiently<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        self.client.writing(polled.is_pending());
+        match polled {
+            Poll::Ready(Ok(done)) => {
+                self.patience.passed(bytes(&done), !self.client.is_streaming())?;
+                Poll::Ready(Ok(done))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => self.patience.poll_stalled(cx).map(|slow| Err(slow.into())),
         }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
 
     #[cfg(test)]
@@ -110,10 +122,15 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::time::Duration;
 
     use tokio::io::AsyncReadExt;
 
     use super::*;
+
+    fn patient(seconds: u64) -> Writer {
+        Writer::new(Patience::new(Duration::from_secs(seconds), None, Duration::ZERO), Arc::default())
+    }
 
     /// Takes at most `step` bytes a write and remembers them.
     struct Narrow {
@@ -156,7 +173,7 @@ mod tests {
     async fn head_and_body_leave_together() {
         for body in [100, 100_000] {
             let mut to = Narrow { step: usize::MAX, writes: Vec::new() };
-            let mut writer = Writer::new(Duration::from_secs(1));
+            let mut writer = patient(1);
             assert!(!writer.holds_buffer());
             write_all(&mut writer, &mut to, &[b'h'; 200]).await;
             write_all(&mut writer, &mut to, &vec![b'b'; body]).await;
@@ -175,7 +192,7 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             runtime.block_on(async {
                 let mut to = Narrow { step, writes: Vec::new() };
-                let mut writer = Writer::new(Duration::from_secs(1));
+                let mut writer = patient(1);
                 let mut expected = Vec::new();
                 for (index, (len, flush)) in writes.into_iter().enumerate() {
                     let bytes: Vec<u8> = (0..len).map(|at| (at * 7 + index) as u8).collect();
@@ -195,7 +212,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_does_not_read_is_given_up_on() {
         let (mut near, mut far) = tokio::io::duplex(10);
-        let mut writer = Writer::new(Duration::from_secs(60));
+        let mut writer = patient(60);
         let began = tokio::time::Instant::now();
         let bytes = vec![0; 10_000];
         assert_eq!(poll_fn(|cx| writer.poll_write(&mut near, cx, &bytes)).await.unwrap(), 10);

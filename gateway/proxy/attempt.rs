@@ -2,7 +2,8 @@
 
 use std::os::fd::RawFd;
 
-use http::header::COOKIE;
+use http::Version;
+use http::header::{COOKIE, EXPECT, TE};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::HttpPeer;
 use pingora::proxy::Session;
@@ -10,7 +11,7 @@ use pingora_core::{Error, ErrorType, Result};
 
 use super::ctx::Ctx;
 use super::{Proxy, fault, view};
-use crate::edge::{Cut, HeadWait};
+use crate::edge::{ClientSide, Cut, Fault, Silences, UPLOAD, Watch};
 use crate::policy::exchange::{AttemptFailure, Next};
 use crate::policy::refusal::Refusal;
 use crate::policy::retry;
@@ -38,15 +39,23 @@ impl Proxy {
             Err(refusal) => return Err(refused(ctx, refusal)),
         };
         let pick = attempt.pick().expect("an attempt begins with its endpoint");
+        let timeouts = &pick.spec().timeouts;
+        ctx.lenient = timeouts.response > timeouts.idle;
         let peer = if session.is_upgrade_req() {
-            session.set_read_timeout(Some(pick.spec().timeouts.idle));
+            session.set_read_timeout(Some(timeouts.idle));
+            ctx.lenient = false;
             self.peers.for_upgrade_of(pick)
         } else {
-            self.peers.of_pick(pick)
+            let mut peer = self.peers.of_pick(pick);
+            if !session.as_downstream_mut().is_body_done() {
+                // While the request is on its way, silence may be the client's: `Watch` knows.
+                peer.options.read_timeout = Some(UPLOAD);
+                ctx.lenient = true;
+            }
+            peer
         };
         ctx.attempt = Some(attempt);
-        ctx.cut = None;
-        ctx.wait = None;
+        ctx.watch = None;
         Ok(peer)
     }
 
@@ -65,6 +74,13 @@ impl Proxy {
             head.set_raw_path(request.target.as_bytes())?;
         }
         join_cookies(head)?;
+        // gRPC over HTTP/2 asks for it, and pingora takes it for a field of the client's connection alone.
+        let client = session.req_header();
+        let takes_trailers =
+            client.version == Version::HTTP_2 && client.headers.get(TE).is_some_and(|te| te == "trailers");
+        if takes_trailers && head.version == Version::HTTP_2 {
+            head.insert_header(TE, "trailers")?;
+        }
         view::apply(head, request.edits.iter())
     }
 }
@@ -74,26 +90,45 @@ pub(super) fn connected(session: &Session, peer: &HttpPeer, socket: RawFd, reuse
     if let Some(attempt) = &mut ctx.attempt {
         attempt.connected(reused);
     }
-    ctx.cut = if peer.options.custom_l4.is_none() && peer.options.alpn.get_max_http_version() == 1 {
-        Some(Cut::Endpoint(socket))
-    } else if session.is_http2() {
-        None
+    let cut = if peer.options.custom_l4.is_none() && peer.options.alpn.get_max_http_version() == 1 {
+        Cut::Endpoint(socket)
     } else {
-        Some(Cut::Client)
+        Cut::Client
     };
+    if let (Some(connection), Some(pick)) = (&ctx.connection, ctx.attempt.as_ref().and_then(|attempt| attempt.pick())) {
+        let client = ctx.client_side.get_or_insert_with(|| ClientSide::of(session, connection));
+        client.expects(ctx.body_bytes == 0 && session.req_header().headers.contains_key(EXPECT));
+        let timeouts = &pick.spec().timeouts;
+        let silences = Silences { response: timeouts.response, idle: timeouts.idle };
+        ctx.watch = Some(Watch::begin(connection, client, silences, cut));
+    }
 }
 
 /// The endpoint has all of the request: from now on it has `timeouts.response` to begin its answer.
 pub(super) fn sent(ctx: &mut Ctx) {
-    let Some(attempt) = &mut ctx.attempt else { return };
-    if attempt.is_sent() {
-        return;
+    if let Some(attempt) = &mut ctx.attempt {
+        attempt.sent();
     }
-    attempt.sent();
-    if attempt.status().is_none()
-        && let (Some(connection), Some(cut), Some(pick)) = (&ctx.connection, ctx.cut, attempt.pick())
-    {
-        ctx.wait = Some(HeadWait::begin(connection, pick.spec().timeouts.response, cut));
+    if let Some(client) = &ctx.client_side {
+        client.uploaded();
+    }
+    if let Some(watch) = &ctx.watch {
+        watch.sent();
+    }
+}
+
+/// Bytes of the request's body came.
+pub(super) fn uploaded(ctx: &Ctx) {
+    if let Some(client) = &ctx.client_side {
+        client.expects(false);
+    }
+    passed(ctx);
+}
+
+/// Bytes of a body passed, in whichever direction.
+pub(super) fn passed(ctx: &Ctx) {
+    if let Some(watch) = &ctx.watch {
+        watch.touch();
     }
 }
 
@@ -108,11 +143,20 @@ fn join_cookies(head: &mut RequestHeader) -> Result<()> {
 
 /// The endpoint sent a head. A status that is tried again becomes an error that says so.
 pub(super) fn answered(session: &Session, head: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
-    if head.status.is_informational() && head.status != 101 {
+    let status = head.status.as_u16();
+    if head.status.is_informational() && status != 101 {
+        if let (Some(client), 100) = (&ctx.client_side, status) {
+            client.expects(false);
+        }
         return Ok(());
     }
-    ctx.wait = None;
-    let status = head.status.as_u16();
+    if ctx.lenient && status != 101 {
+        if let Some(watch) = &ctx.watch {
+            watch.answered();
+        }
+    } else {
+        ctx.watch = None;
+    }
     let (Some(received), Some(resolved), Some(attempt)) = (&ctx.received, ctx.reached.resolved_mut(), &mut ctx.attempt)
     else {
         return Ok(());
@@ -133,16 +177,21 @@ pub(super) fn answered(session: &Session, head: &ResponseHeader, ctx: &mut Ctx) 
 pub(super) fn failed(session: &Session, ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
     if matches!(error.etype(), ErrorType::HTTPStatus(_)) {
         // Decided in `answered`, or an answer of our own.
+        ctx.watch = None;
         return error;
     }
+    let fault = ctx.watch.take().and_then(|watch| watch.fault());
     let (Some(received), Some(resolved), Some(attempt)) = (&ctx.received, ctx.reached.resolved_mut(), &ctx.attempt)
     else {
         return error;
     };
-    let failure = if ctx.wait.take().is_some_and(|wait| wait.was_cut()) {
-        AttemptFailure::Timeout
-    } else {
-        fault::of(&error, attempt.is_sent())
+    let failure = match fault {
+        Some(Fault::Endpoint(_)) => AttemptFailure::Timeout,
+        Some(Fault::Client) => AttemptFailure::SlowClient,
+        None => {
+            let waited_for = ctx.client_side.as_ref().is_some_and(|client| client.is_waited_for());
+            fault::of(&error, !attempt.is_sent() && waited_for)
+        }
     };
     let view = view::head(session.req_header());
     let next = attempt.failed((received, resolved), &view, (failure, &error), || replay(session));

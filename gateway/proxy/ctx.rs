@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::edge::{Connection, Cut, HeadWait};
+use crate::edge::{ClientSide, Connection, Watch};
 use crate::log::EndReason;
 use crate::policy::exchange::{Answered, AttemptFailure, Attempting, Reached, Received};
 use crate::policy::refusal::Refusal;
@@ -17,10 +17,12 @@ pub struct Ctx {
     /// The attempt under way, or the last one.
     pub(super) attempt: Option<Attempting>,
     pub(super) answered: Option<Answered>,
-    /// Where the wait for the head of the answer can be cut.
-    pub(super) cut: Option<Cut>,
-    /// From the request's last byte to the head of the answer.
-    pub(super) wait: Option<HeadWait>,
+    /// Whom the transport waits for, on the client's side.
+    pub(super) client_side: Option<Arc<ClientSide>>,
+    /// Until the attempt ends, or pingora's own limits say enough.
+    pub(super) watch: Option<Watch>,
+    /// Whether pingora's limit on reads is longer than `timeouts.idle`.
+    pub(super) lenient: bool,
     /// Bytes of the request's body so far.
     pub(super) body_bytes: u64,
     /// Bytes of the answer's body so far.

@@ -5,14 +5,18 @@ use std::io;
 use nix::errno::Errno;
 use pingora_core::{Error, ErrorSource, ErrorType};
 
+use crate::edge::TooSlow;
 use crate::policy::exchange::AttemptFailure;
 
-/// The failure that an error shows. `sent` tells whether the endpoint has all of the request: until then silence is the
-/// client's, because pingora waits for both sides at once and its timer starts anew with every piece of the body.
-pub(super) fn of(error: &Error, sent: bool) -> AttemptFailure {
+/// The failure that an error shows. While the request is on its way and `waits_for_client` is true, silence is the client's:
+/// pingora waits for both sides at once, and its timer starts anew with every piece of the body.
+pub(super) fn of(error: &Error, waits_for_client: bool) -> AttemptFailure {
     use ErrorType::*;
     if lacks_descriptors(error) {
         return AttemptFailure::Overloaded;
+    }
+    if TooSlow::is_in(error.root_cause()) {
+        return AttemptFailure::SlowClient;
     }
     match (error.esource(), error.etype()) {
         (_, HTTPStatus(413)) => AttemptFailure::BodyTooLarge,
@@ -20,7 +24,7 @@ pub(super) fn of(error: &Error, sent: bool) -> AttemptFailure {
         (ErrorSource::Downstream, InvalidHTTPHeader) => AttemptFailure::MalformedBody,
         (ErrorSource::Downstream, ReadError) if is_malformed_body(error) => AttemptFailure::MalformedBody,
         (ErrorSource::Downstream, _) => AttemptFailure::ClientLeft,
-        (ErrorSource::Upstream, ReadTimedout) if !sent => AttemptFailure::SlowClient,
+        (ErrorSource::Upstream, ReadTimedout) if waits_for_client => AttemptFailure::SlowClient,
         (ErrorSource::Upstream, ReadTimedout | WriteTimedout) => AttemptFailure::Timeout,
         (
             ErrorSource::Upstream,
@@ -30,9 +34,6 @@ pub(super) fn of(error: &Error, sent: bool) -> AttemptFailure {
         // pingora marks the errors of streams that the endpoint did not process (RFC 9113, sections 6.8 and 8.7).
         (ErrorSource::Upstream, H2Error | H2Downgrade | InvalidH2) if error.retry() => AttemptFailure::RefusedStream,
         (ErrorSource::Upstream, InvalidHTTPHeader | InvalidH2) => AttemptFailure::Protocol,
-        (ErrorSource::Upstream, ReadError | WriteError | ConnectionClosed | H2Error | H2Downgrade) => {
-            AttemptFailure::Reset
-        }
         (ErrorSource::Upstream, _) => AttemptFailure::Reset,
         _ => AttemptFailure::Internal,
     }

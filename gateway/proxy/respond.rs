@@ -44,6 +44,9 @@ impl Proxy {
             if let (Some(LongLived::EventStream), Some(connection)) = (answered.long_lived, &ctx.connection) {
                 connection.begin_endless_answer();
             }
+            if let (Some(_), Some(client)) = (answered.long_lived, &ctx.client_side) {
+                client.streams();
+            }
             ctx.answered = Some(answered);
         }
         Ok(())
@@ -88,6 +91,8 @@ impl Proxy {
 
     /// The request is over: counts it and writes it down.
     pub(super) fn record(&self, session: &Session, error: Option<&Error>, ctx: &mut Ctx) {
+        // The socket to the endpoint may be another request's from now on.
+        ctx.watch = None;
         let Some(received) = &ctx.received else { return };
         let end = ctx.end.unwrap_or_else(|| match error {
             Some(error) => failure_of(ctx, error).refusal().map_or(EndReason::ClientLeft, |refusal| refusal.end()),
@@ -120,8 +125,7 @@ impl Proxy {
 
 /// How the request failed: as the attempt did, or by something that is no attempt's.
 fn failure_of(ctx: &Ctx, error: &Error) -> AttemptFailure {
-    let sent = ctx.attempt.as_ref().is_none_or(|attempt| attempt.is_sent());
-    ctx.failure.unwrap_or_else(|| fault::of(error, sent))
+    ctx.failure.unwrap_or_else(|| fault::of(error, false))
 }
 
 fn write_reply(reply: &Reply<'_>, ctx: &Ctx) -> Result<(ResponseHeader, Bytes)> {

@@ -24,6 +24,7 @@ mod rollouts;
 mod scenarios;
 mod secure;
 mod shield;
+mod slow;
 mod split;
 mod stop;
 mod storm;

@@ -184,13 +184,36 @@ async fn an_http2_endpoint_has_the_same_limits() {
     }
 }
 
-/// With HTTP/2 on both sides pingora has nothing that could be cut: the longer limit holds for head and body.
 #[tokio::test(flavor = "multi_thread")]
-async fn http2_on_both_sides_has_the_longer_limit() {
+async fn http2_on_both_sides_has_the_same_limits() {
     let endpoint = H2Endpoint::start(None).await;
-    let slow = Slow::start(endpoint.address, "h2c", "response: 300ms, idle: 500ms").await;
+    let slow = Slow::start(endpoint.address, "h2c", "response: 500ms, idle: 5s").await;
     let h2 = slow.h2().await;
     let asked = Instant::now();
     assert_eq!(h2.request(request("/paced"), &[]).await.status.as_u16(), 504);
     in_time(asked);
+    eventually("the endpoint is told", async || (endpoint.reset() == 1).then_some(())).await;
+}
+
+/// Behind a head only `timeouts.idle` counts, also where heads may take longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_wait_for_heads_is_none_for_bodies() {
+    let endpoint = Endpoint::start("v1").await;
+    let slow = Slow::start(endpoint.address, "http/1.1", "response: 15s, idle: 500ms").await;
+    let (answer, permits) = events(1);
+    endpoint.on("/events", answer);
+    let mut client = slow.client().await;
+    client.send(format!("GET /events HTTP/1.1\r\nhost: {HOST}\r\n\r\n")).await;
+    permits.add_permits(1);
+    assert_eq!(client.head().await.0, 200);
+    let paused = Instant::now();
+    assert_eq!(client.rest().await, b"");
+    in_time(paused);
+
+    let endpoint = H2Endpoint::start(None).await;
+    let slow = Slow::start(endpoint.address, "h2c", "response: 15s, idle: 500ms").await;
+    endpoint.pace.add_permits(1);
+    let paused = Instant::now();
+    assert!(slow.h2().await.try_request(request("/paced"), &[]).await.is_err(), "no end of the body is made up");
+    in_time(paused);
 }

@@ -8,7 +8,7 @@ use config::resolve::{Unresolved, allowed};
 use config::table::Answers;
 use config::target::RequestTarget;
 
-use super::{ClientConnection, ClientTls, HeadView, RequestFields, Resolved, Worker};
+use super::{ClientConnection, ClientTls, HeadView, HttpVersion, RequestFields, Resolved, Worker};
 use crate::clock;
 use crate::live::{Destination, Served, Snapshot, Way};
 use crate::policy::answer::{Answer, METHODS};
@@ -143,6 +143,14 @@ impl Worker {
                 Ok(RequestTarget::Asterisk) => Answer::methods(),
                 _ => Answer::of(Refusal::MalformedTarget),
             });
+        }
+        // An HTTP/2 request may carry both `:authority` and `Host`; an endpoint gets what was routed, so they must agree.
+        if head.version == HttpVersion::Http2
+            && head
+                .field("host")
+                .is_some_and(|field| !str::from_utf8(field).is_ok_and(|field| host::same(head.host, field)))
+        {
+            return Some(Answer::of(Refusal::ContradictoryHost));
         }
         if head.method == "TRACE" {
             return Some(Answer::no_method(Refusal::Trace, METHODS));

@@ -207,7 +207,7 @@ async fn only_the_right_authority_and_name_are_trusted() {
         assert_eq!(connected.is_ok(), trusted, "{tls:?}");
         if let Err(mut error) = connected.map(drop) {
             error.as_up();
-            assert_eq!(fault::of(&error, true), AttemptFailure::Connect, "{error}");
+            assert_eq!(fault::of(&error, false), AttemptFailure::Connect, "{error}");
         }
     }
 }

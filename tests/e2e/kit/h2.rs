@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::SendStream;
+use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, Request, StatusCode};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -56,6 +57,12 @@ impl H2 {
     /// Sends the head, then each of `frames` as one DATA frame; the last one ends the stream.
     pub(crate) async fn request(&self, request: Request<()>, frames: &[&[u8]]) -> Answer {
         within("an answer over HTTP/2", self.try_request(request, frames)).await.expect("an answer")
+    }
+
+    /// Sends the head of a request whose body is still to come.
+    pub(crate) async fn open(&self, request: Request<()>) -> (ResponseFuture, SendStream<Bytes>) {
+        let requests = within("room for a stream", self.requests.clone().ready()).await;
+        requests.and_then(|mut requests| requests.send_request(request, false)).expect("a stream opens")
     }
 
     pub(crate) async fn try_request(&self, request: Request<()>, frames: &[&[u8]]) -> Result<Answer, h2::Error> {

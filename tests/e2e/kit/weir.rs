@@ -228,6 +228,15 @@ impl Weir {
         self.folder
     }
 
+    /// Bytes of memory that the process has in use.
+    pub(crate) fn resident(&self) -> u64 {
+        let pid = self.child.id().expect("the gateway runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process has a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("with its resident memory");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("as a number");
+        kib << 10
+    }
+
     /// Waits for the end of the process.
     pub(crate) async fn exit(&mut self) -> ExitStatus {
         within("the gateway ends", self.child.wait()).await.expect("a child can be waited for")

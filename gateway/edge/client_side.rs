@@ -1,0 +1,186 @@
+//! The client's side of a request: what is waited for there, and the place where its task can be told to give up.
+//!
+//! The transport writes down whom it waits for, the lane what it learns of the message; who judges a silence reads both.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
+
+use pingora::proxy::Session;
+
+use super::Connection;
+
+/// More of the request's body is to come.
+const UPLOADING: u8 = 1;
+/// Bytes of the client are waited for.
+const READING: u8 = 1 << 1;
+/// The client takes nothing of its answer.
+const WRITING: u8 = 1 << 2;
+/// The answer is a stream of events, messages or a tunnel, which may be as slow as it likes.
+const STREAMING: u8 = 1 << 3;
+/// The client sends its body when the endpoint asks for it.
+const EXPECTING: u8 = 1 << 5;
+/// The request is to end.
+const CUT: u8 = 1 << 4;
+
+/// The client's side of one HTTP/2 stream, or of the request under way on an HTTP/1 connection.
+#[derive(Debug, Default)]
+pub struct ClientSide {
+    state: AtomicU8,
+    /// The task that reads from the client, where it is not the one that cuts.
+    reader: Mutex<Option<Waker>>,
+}
+
+impl ClientSide {
+    /// The client's side of a request that pingora serves.
+    #[must_use]
+    pub fn of(session: &Session, connection: &Connection) -> Arc<Self> {
+        let own = session.req_header().extensions.get::<Arc<Self>>();
+        Arc::clone(own.unwrap_or(&connection.client_side))
+    }
+
+    /// The whole request has been read.
+    pub fn uploaded(&self) {
+        self.set(UPLOADING | READING, false);
+    }
+
+    /// The client waits for the endpoint to ask for the body (`Expect: 100-continue`), or does so no longer.
+    pub fn expects(&self, waits: bool) {
+        self.set(EXPECTING, waits);
+    }
+
+    /// The answer has begun, and may be as slow as it likes in both directions.
+    pub fn streams(&self) {
+        self.set(STREAMING, true);
+    }
+
+    /// Whether the client is waited for now, with its body or to take its answer.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        self.is_reading() || self.is_writing()
+    }
+
+    /// A request begins.
+    pub(super) fn begin(&self, has_body: bool) {
+        self.state.store(if has_body { UPLOADING } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// Whether bytes of the client are waited for now.
+    pub(super) fn reading(&self, waits: bool) {
+        self.set(READING, waits);
+    }
+
+    /// Whether the client is to take bytes now.
+    pub(super) fn writing(&self, waits: bool) {
+        self.set(WRITING, waits);
+    }
+
+    pub(super) fn is_uploading(&self) -> bool {
+        self.has(UPLOADING)
+    }
+
+    pub(super) fn is_reading(&self) -> bool {
+        self.has(READING)
+    }
+
+    pub(super) fn is_writing(&self) -> bool {
+        self.has(WRITING)
+    }
+
+    pub(super) fn is_expecting(&self) -> bool {
+        self.has(EXPECTING)
+    }
+
+    pub(super) fn is_streaming(&self) -> bool {
+        self.has(STREAMING)
+    }
+
+    /// Makes the next read fail.
+    pub(super) fn cut(&self) {
+        self.set(CUT, true);
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// Lets reads pass again.
+    pub(super) fn mend(&self) {
+        self.set(CUT, false);
+    }
+
+    /// Whether this read is to fail.
+    pub(super) fn take_cut(&self) -> bool {
+        self.has(CUT) && self.state.fetch_and(!CUT, Ordering::AcqRel) & CUT != 0
+    }
+
+    /// The same, for a task that another one cuts.
+    pub(super) fn poll_cut(&self, cx: &Context<'_>) -> bool {
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        if !reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            *reader = Some(cx.waker().clone());
+        }
+        drop(reader);
+        self.take_cut()
+    }
+
+    fn has(&self, flag: u8) -> bool {
+        self.state.load(Ordering::Acquire) & flag != 0
+    }
+
+    fn set(&self, flags: u8, on: bool) {
+        // Most of the time nothing changes, and a load is cheaper.
+        if on && self.state.load(Ordering::Acquire) & flags != flags {
+            self.state.fetch_or(flags, Ordering::AcqRel);
+        } else if !on && self.has(flags) {
+            self.state.fetch_and(!flags, Ordering::AcqRel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_cut_wakes_the_reader_and_fails_one_read() {
+        let (side, woken) = (ClientSide::default(), Arc::<Woken>::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let cx = Context::from_waker(&waker);
+        assert!(!side.poll_cut(&cx));
+        side.cut();
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        assert!(side.poll_cut(&cx));
+        assert!(!side.poll_cut(&cx), "once");
+        side.cut();
+        side.mend();
+        assert!(!side.take_cut());
+    }
+
+    #[test]
+    fn a_request_leaves_nothing_to_the_next_one() {
+        let side = ClientSide::default();
+        side.begin(true);
+        side.reading(true);
+        side.streams();
+        side.writing(true);
+        assert!(side.is_uploading() && side.is_reading() && side.is_writing() && side.is_streaming());
+        side.uploaded();
+        assert!(!side.is_uploading() && !side.is_reading() && side.is_writing());
+        side.cut();
+        side.begin(false);
+        assert!(!side.is_writing() && !side.is_streaming() && !side.take_cut());
+    }
+}
