@@ -22,13 +22,13 @@ mod plane;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How many domains there are, unless the command line says otherwise.
+/// The numbers of domains, unless the command line says otherwise.
 const SIZES: [usize; 2] = [1_000, 10_000];
 
-/// How long looks without a change are watched.
+/// The time for which looks without a change are watched.
 const WATCHED: Duration = Duration::from_secs(20);
 
-/// How often one certificate is renewed.
+/// The number of renewals of one certificate.
 const RENEWALS: usize = 5;
 
 fn main() {
@@ -48,7 +48,7 @@ fn row(domains: usize) -> String {
     let runtime = plane::runtime();
     let certificates = Arc::new(LiveCertificates::default());
     let store = Arc::new(Memory::default());
-    let (_live, control) = plane::start_with(&runtime, store, plane::metrics(), Arc::clone(&certificates));
+    let (_live, control) = plane::start(&runtime, store, plane::metrics(), Arc::clone(&certificates));
     let (before, began) = (resident(), clock::now());
     runtime.block_on(control.apply_at_start(file)).expect("the domains are valid");
     let start = began.elapsed().as_secs_f64();

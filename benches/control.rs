@@ -56,7 +56,7 @@ fn row(domains: usize) -> String {
     let runtime = plane::runtime();
     let times = {
         let embedded = Arc::new(Embedded::open(&store).expect("a new store"));
-        let (_, control) = plane::start(&runtime, embedded, plane::metrics());
+        let (_, control) = plane::start(&runtime, embedded, plane::metrics(), Arc::default());
         fill(&runtime, &control, domains);
         changes(&runtime, &control, domains)
     };

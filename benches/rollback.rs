@@ -54,7 +54,7 @@ fn row(domains: usize) -> String {
     let store = Embedded::open(&folder.path().join("weir-state.db")).expect("a new store");
     let runtime = plane::runtime();
     let metrics = plane::metrics();
-    let (live, control) = plane::start(&runtime, Arc::new(store), Arc::clone(&metrics));
+    let (live, control) = plane::start(&runtime, Arc::new(store), Arc::clone(&metrics), Arc::default());
     let plane = Plane { live, control };
     let fleet = fleet::fleet(domains, 1, &Alias::new(fleet::split(0)), "prod");
     fill(&runtime, &plane, fleet);

@@ -121,7 +121,7 @@ struct Gateway {
 
 impl Gateway {
     fn new(runtime: &Runtime, domains: usize) -> Self {
-        let (live, control) = plane::start(runtime, Arc::new(Memory::default()), plane::metrics());
+        let (live, control) = plane::start(runtime, Arc::new(Memory::default()), plane::metrics(), Arc::default());
         let config = fleet::fleet(domains, PER_FUNCTION, &config::model::Alias::new(fleet::split(5)), "prod");
         runtime.block_on(control.apply_file(Author::of("bench"), config, false)).expect("the fleet is valid");
         Self { live, control, domains, percent: 5 }

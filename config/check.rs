@@ -22,7 +22,7 @@ mod route;
 pub use references::references;
 pub(crate) use references::{references_to_alias, references_to_function};
 
-/// What a certificate or a redirect to https lacks without a listener for TLS.
+/// Help for a certificate or a redirect to https without a listener for TLS.
 const ADD_LISTENER: &str = "add one: `listeners: [{address: 0.0.0.0:8443, tls: true}]`";
 
 /// Every problem of the whole configuration, listeners and what needs them aside: those are a node's own. Costs what the

@@ -110,7 +110,7 @@ pub struct Certificate {
 pub struct DefaultCertificate {
     /// Its files.
     pub files: Certificate,
-    /// Whether clients that name an unknown host get it too; otherwise only those that name none. Default false.
+    /// Includes clients that name an unknown host; otherwise only those that name none get it. Default false.
     pub unknown_names: bool,
 }
 

@@ -286,10 +286,11 @@ impl Control {
         self.ask(author, What::File(Box::new(file)), None, dry_run).await
     }
 
-    /// As [`apply_file`](Self::apply_file), for the start: a certificate that cannot be used takes down its own domain alone.
+    /// Applies the file of a start, as [`apply_file`](Self::apply_file) does. A certificate that cannot be used takes down
+    /// its own domain alone.
     ///
     /// # Errors
-    /// As `apply_file`, but for certificates.
+    /// The same as of `apply_file`, but for certificates.
     pub async fn apply_at_start(&self, file: Config) -> Outcome {
         self.ask(Author::of("start"), What::Start(Box::new(file)), None, false).await
     }

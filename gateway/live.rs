@@ -37,7 +37,7 @@ pub struct Live {
 pub struct Unusable {
     /// Its name: the host of a domain, for example.
     pub name: String,
-    /// Why not, and what that means.
+    /// The reason, and what it means.
     pub reason: String,
     /// Since then, counted from 1970.
     pub since: Duration,

@@ -32,12 +32,7 @@ pub(crate) fn metrics() -> Arc<Metrics> {
 }
 
 /// Makes live what `store` holds.
-pub(crate) fn start(runtime: &Runtime, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> (Arc<Live>, Control) {
-    start_with(runtime, store, metrics, Arc::default())
-}
-
-/// The same where somebody looks at the certificates.
-pub(crate) fn start_with(
+pub(crate) fn start(
     runtime: &Runtime,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,

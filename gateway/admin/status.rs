@@ -29,7 +29,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// How often the counts are looked at.
 const STEP: Duration = Duration::from_secs(5);
 
-/// How many of the things that cannot be used are named.
+/// The most things that are named as unusable.
 const MOST_UNUSABLE: usize = 100;
 
 /// Of the status.
@@ -171,7 +171,7 @@ async fn of_store(server: &Server) -> Value {
     })
 }
 
-/// What cannot be used as it is, by kind and name.
+/// Things that cannot be used as they are, by kind and name.
 fn unusable(server: &Server) -> Vec<Value> {
     let kinds = server.live.unusable();
     let all = kinds.iter().flat_map(|(kind, things)| things.iter().map(move |thing| (kind, thing)));

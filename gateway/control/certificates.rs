@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::Ground;
-use super::files::{Answer, Readers};
+use super::files::{self, Answer, Readers};
 use crate::clock;
 use crate::edge::tls::{LiveCertificate, LiveCertificates};
 use crate::live::Live;
@@ -78,6 +78,17 @@ impl Keeper {
 
     /// Looks at these files, and serves what changed. Answers why they cannot be used, in the same order.
     pub(super) async fn look_at(&self, files: &[Certificate]) -> Vec<Option<String>> {
+        self.look(files).await;
+        let mut pairs = self.lock();
+        let reason = |files| {
+            let pair = pairs.pair(files);
+            let unknown = (!pair.is_known()).then(|| format!("{}: {}", files.cert.display(), files::late()));
+            pair.wrong().map(|wrong| wrong.reason.clone()).or(unknown)
+        };
+        files.iter().map(reason).collect()
+    }
+
+    async fn look(&self, files: &[Certificate]) {
         let mut jobs = Vec::with_capacity(files.len());
         {
             let mut pairs = self.lock();
@@ -89,10 +100,25 @@ impl Keeper {
             }
         }
         let looked: Vec<Certificate> = jobs.iter().map(|(files, _)| files.clone()).collect();
-        let found = self.readers.each(jobs, |(files, seen)| pair::look(files, *seen)).await;
-        let mut pairs = self.lock();
-        self.take(&mut pairs, looked.into_iter().zip(found));
-        files.iter().map(|files| pairs.pair(files).wrong().map(|wrong| wrong.reason.clone())).collect()
+        let (mut looked, mut changed) = (looked.iter(), false);
+        let see = |found: Answer<Found>| {
+            let is_late = matches!(found, Answer::Late(_));
+            if matches!(found, Answer::Skipped) {
+                self.wanted.notify_one();
+            }
+            let files = looked.next().expect("each job has one answer");
+            let mut pairs = self.lock();
+            if let Some(told) = pairs.take(files, found) {
+                changed = true;
+                told.log();
+            }
+            // Those that come next may be late too.
+            if changed && (is_late || looked.len() == 0) {
+                changed = false;
+                self.publish(&pairs);
+            }
+        };
+        self.readers.each(jobs, |(files, seen)| pair::look(files, *seen), see).await;
     }
 
     /// Looks at the files of every domain.
@@ -102,20 +128,7 @@ impl Keeper {
             pairs.forget();
             pairs.named()
         };
-        self.look_at(&named).await;
-    }
-
-    fn take(&self, pairs: &mut Pairs, found: impl Iterator<Item = (Certificate, Answer<Found>)>) {
-        let mut changed = false;
-        for (files, found) in found {
-            if let Some(told) = pairs.take(&files, found) {
-                changed = true;
-                told.log();
-            }
-        }
-        if changed {
-            self.publish(pairs);
-        }
+        self.look(&named).await;
     }
 
     fn publish(&self, pairs: &Pairs) {
@@ -185,7 +198,7 @@ async fn follow_one_every(pause: Duration, files: Certificate, certificate: Arc<
             continue;
         }
         let job = vec![(files.clone(), pair.seen())];
-        let Some(found) = readers.each(job, |(files, seen)| pair::look(files, *seen)).await.pop() else { continue };
+        let Some(found) = readers.all(job, |(files, seen)| pair::look(files, *seen)).await.pop() else { continue };
         match pair.take(&files, found) {
             News::None => {}
             News::Renewed => {

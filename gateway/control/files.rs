@@ -22,6 +22,8 @@ const MOST: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Threads that may wait for file systems at the same time.
 const THREADS: usize = 64;
+/// Jobs of one list that may be late: those after them are left for another time.
+const LATE: usize = 3;
 /// The coarsest step of the times that file systems note.
 const STEP: Duration = Duration::from_secs(2);
 
@@ -38,7 +40,7 @@ impl Stamp {
     /// The mark of a regular file. Blocks on the file system.
     ///
     /// # Errors
-    /// Why the file cannot be used, to be read after its name.
+    /// The reason why the file cannot be used, to be read after its name.
     pub(super) fn of(path: &Path) -> Result<Self, String> {
         let metadata = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
         Self::of_regular(&metadata)
@@ -66,7 +68,7 @@ impl Stamp {
         Err(format!("is {found}; expected a regular file"))
     }
 
-    /// Whether the file may change within the same step of its times, `now` (since 1970), and keep this mark.
+    /// Tells if the file may change within the same step of its times, `now` (since 1970), and keep this mark.
     pub(super) fn is_fresh(&self, now: Duration) -> bool {
         i64::try_from(now.saturating_sub(STEP).as_secs()).is_ok_and(|then| self.changed.0 >= then)
     }
@@ -75,7 +77,7 @@ impl Stamp {
 /// A file's content and its mark. Blocks on the file system.
 ///
 /// # Errors
-/// Why the file cannot be used, to be read after its name.
+/// The reason why the file cannot be used, to be read after its name.
 pub(super) fn read(path: &Path) -> Result<(Stamp, Vec<u8>), String> {
     // To open a device can have effects of its own, so what it is comes first.
     Stamp::of(path)?;
@@ -108,11 +110,11 @@ pub(super) type Waiting = OwnedSemaphorePermit;
 /// The answer of one job.
 #[derive(Debug)]
 pub(super) enum Answer<T> {
-    /// It was done in time.
+    /// The job was done in time.
     Done(T),
-    /// It took too long. Its thread waits on as long as the reference can be upgraded.
+    /// The job took too long. Its thread waits on as long as the reference can be upgraded.
     Late(Weak<Waiting>),
-    /// It was not begun: too many threads wait already.
+    /// The job was not begun: too many others are late.
     Skipped,
 }
 
@@ -123,41 +125,52 @@ impl Default for Readers {
 }
 
 impl Readers {
-    /// Does `work` on each of `jobs`, one after the other. One that takes too long is left to its thread, and another
-    /// thread goes on with the next. The answers are in the order of the jobs.
+    /// Does `work` on each of `jobs`, one after the other, and tells `see` each answer in their order. A job that takes too
+    /// long is left to its thread, and another thread goes on with the next; after some of these the rest is skipped.
     pub(super) async fn each<J, T>(
         &self,
         jobs: Vec<J>,
         work: impl Fn(&J) -> T + Send + Sync + 'static,
-    ) -> Vec<Answer<T>>
+        mut see: impl FnMut(Answer<T>),
+    ) where
+        J: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let (jobs, work, mut seen, mut late) = (Arc::new(jobs), Arc::new(work), 0, 0);
+        while seen < jobs.len() {
+            let (tell, mut told) = mpsc::unbounded_channel();
+            let started = if late < LATE { self.start(&jobs, &work, seen, tell) } else { None };
+            let Some(waiting) = started else {
+                (seen..jobs.len()).for_each(|_| see(Answer::Skipped));
+                return;
+            };
+            while seen < jobs.len() {
+                let (answer, goes_on) = match timeout(self.patience, told.recv()).await {
+                    Ok(Some(answer)) => (Answer::Done(answer), true),
+                    // The job panicked, which must not be repeated for ever.
+                    Ok(None) => (Answer::Skipped, false),
+                    Err(_) => {
+                        late += 1;
+                        (Answer::Late(waiting.clone()), false)
+                    }
+                };
+                seen += 1;
+                see(answer);
+                if !goes_on {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Does the same as [`each`](Self::each), and gives all answers at the end.
+    pub(super) async fn all<J, T>(&self, jobs: Vec<J>, work: impl Fn(&J) -> T + Send + Sync + 'static) -> Vec<Answer<T>>
     where
         J: Send + Sync + 'static,
         T: Send + 'static,
     {
-        let (jobs, work) = (Arc::new(jobs), Arc::new(work));
         let mut answers = Vec::with_capacity(jobs.len());
-        while answers.len() < jobs.len() {
-            let (tell, mut told) = mpsc::unbounded_channel();
-            let Some(waiting) = self.start(&jobs, &work, answers.len(), tell) else {
-                answers.resize_with(jobs.len(), || Answer::Skipped);
-                break;
-            };
-            loop {
-                match timeout(self.patience, told.recv()).await {
-                    Ok(Some(answer)) => answers.push(Answer::Done(answer)),
-                    Ok(None) if answers.len() == jobs.len() => break,
-                    // The job panicked, which must not be repeated for ever.
-                    Ok(None) => {
-                        answers.push(Answer::Skipped);
-                        break;
-                    }
-                    Err(_) => {
-                        answers.push(Answer::Late(waiting));
-                        break;
-                    }
-                }
-            }
-        }
+        self.each(jobs, work, |answer| answers.push(answer)).await;
         answers
     }
 
@@ -227,7 +240,7 @@ mod tests {
             }
             *job
         };
-        let answers = readers.each(vec![1, 2, 3], work).await;
+        let answers = readers.all(vec![1, 2, 3], work).await;
         let [Answer::Done(1), Answer::Late(waiting), Answer::Done(3)] = &answers[..] else {
             panic!("{answers:?}");
         };
@@ -239,9 +252,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn many_late_jobs_end_the_list() {
+        let readers = Readers { patience: Duration::from_millis(50), ..Readers::default() };
+        let answers = readers.all(vec![(); LATE + 2], |()| thread::park_timeout(Duration::from_secs(5))).await;
+        assert!(answers[..LATE].iter().all(|answer| matches!(answer, Answer::Late(_))), "{answers:?}");
+        assert!(answers[LATE..].iter().all(|answer| matches!(answer, Answer::Skipped)), "{answers:?}");
+    }
+
+    #[tokio::test]
     async fn no_more_than_so_many_threads_wait() {
         let readers = Readers { free: Arc::new(Semaphore::new(1)), patience: Duration::from_millis(50) };
-        let answers = readers.each(vec![1, 2], |_| thread::park_timeout(Duration::from_secs(5))).await;
+        let answers = readers.all(vec![1, 2], |_| thread::park_timeout(Duration::from_secs(5))).await;
         assert!(matches!(answers[..], [Answer::Late(_), Answer::Skipped]), "{answers:?}");
     }
 }

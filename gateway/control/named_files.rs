@@ -19,7 +19,7 @@ pub(super) struct NamedFiles {
 }
 
 impl NamedFiles {
-    /// Those that `new` names where `old` named none or others. Costs what differs.
+    /// Lists the files that `new` names where `old` named none or others. Costs what differs.
     pub(super) fn of_change(old: &Config, new: &Config) -> Self {
         let mut named = Self::default();
         for (host, files) in new.certificates_unlike(old) {
@@ -74,10 +74,10 @@ pub fn check(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// Whether the certificate authorities of this file can be used. Blocks on the file system.
+/// Checks the certificate authorities of this file. Blocks on the file system.
 ///
 /// # Errors
-/// Why not, with the name of the file.
+/// The reason why they cannot be used, with the name of the file.
 pub(super) fn check_authority(path: &Path) -> Result<(), String> {
     // Within bounds, which the other reader does not know.
     files::read(path).map_err(|what| format!("{}: {what}", path.display()))?;

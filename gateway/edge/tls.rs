@@ -141,7 +141,7 @@ impl Certificates {
         std::mem::replace(&mut self.default, certified)
     }
 
-    /// Whether clients that name an unknown host get the default certificate too.
+    /// Shows the default certificate to clients that name an unknown host too, or no longer.
     pub fn set_default_for_unknown(&mut self, is_for_unknown: bool) {
         self.default_for_unknown = is_for_unknown;
     }
@@ -242,7 +242,7 @@ impl Certified {
         Ok(Arc::new(Self { key: Arc::new(key), names, not_before, not_after }))
     }
 
-    /// Whether it is the same chain of certificates, and so has the same key.
+    /// Tells if it is the same chain of certificates, which has the same key.
     #[must_use]
     pub fn has_same_chain(&self, other: &Self) -> bool {
         self.key.cert == other.key.cert
@@ -273,11 +273,11 @@ impl Certified {
     }
 }
 
-/// What is said of a key that is protected by a passphrase.
+/// The message about a key that is protected by a passphrase.
 const ENCRYPTED: &str = "the private key is encrypted; expected one without a passphrase: \
                          `openssl pkey -in ENCRYPTED -out PLAIN` writes it";
 
-/// Whether a PEM text holds an encrypted key: of PKCS#8 (RFC 5958), or in the older form of OpenSSL (RFC 1421, 4.6.1.1).
+/// Tells if a PEM text holds an encrypted key: of PKCS#8 (RFC 5958), or in the older form of OpenSSL (RFC 1421, 4.6.1.1).
 fn is_encrypted(pem: &[u8]) -> bool {
     let has = |mark: &[u8]| memchr::memmem::find(pem, mark).is_some();
     has(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"Proc-Type: 4,ENCRYPTED")

@@ -60,7 +60,7 @@ impl Two {
     }
 }
 
-/// What a client that trusts one certificate sees.
+/// The outcome of a handshake, for a client that trusts one certificate.
 #[derive(Debug, PartialEq, Eq)]
 enum Shown {
     Trusted,
@@ -104,7 +104,7 @@ impl Weir {
             let fits = |(thing, (name, reason)): (&Value, &(&str, &str))| {
                 thing["kind"] == "certificate"
                     && thing["name"] == *name
-                    && thing["reason"].as_str().unwrap().contains(reason)
+                    && thing["reason"].as_str().is_some_and(|told| told.contains(reason))
             };
             (found.len() == expected.len() && found.iter().zip(expected).all(fits)).then_some(())
         };
@@ -211,7 +211,7 @@ async fn renewed_files_are_found_however_they_were_replaced() {
     assert_eq!(two.weir.shows(B, &two.b).await, Shown::Trusted);
 }
 
-/// As mounted secrets are renewed, and as certbot does it: the files are links, and what they lead to changes.
+/// Mounted secrets and certbot renew so: the files are links, and what they lead to changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn renewed_files_are_found_behind_links() {
     let (folder, endpoint) = (folder(), Endpoint::start("v1").await);

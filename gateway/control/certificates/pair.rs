@@ -10,7 +10,7 @@ use crate::clock;
 use crate::control::files::{self, Answer, Stamp};
 use crate::edge::tls::{CertificateProblem, Certified};
 
-/// What is known of a pair of files.
+/// Knowledge of a pair of files.
 #[derive(Debug, Default)]
 pub(super) struct Pair {
     /// The content that was last usable.
@@ -34,31 +34,31 @@ pub(super) struct Wrong {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
     stamps: [Stamp; 2],
-    /// Whether one of them had just changed, and could change again without a new mark.
+    /// True when one of them had just changed, and could change again without a new mark.
     fresh: bool,
 }
 
-/// What a look at the two files finds.
+/// The outcome of a look at the two files.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// They are as they were seen before.
+    /// No change since they were seen before.
     Same,
-    /// They were read.
+    /// Their marks, and the certificate in them.
     Content(Seen, Result<Arc<Certified>, CertificateProblem>),
-    /// They could not be read.
+    /// A file that could not be read.
     Nothing(CertificateProblem),
 }
 
-/// What a look changed.
+/// The change that a look brings.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum News {
     /// Nothing.
     None,
     /// There is a certificate to serve that was not there before.
     Renewed,
-    /// What was served all along can be used again.
+    /// The files hold again what was served all along.
     Mended,
-    /// It cannot be used, for a reason that was not known before.
+    /// The files cannot be used, for a reason that was not known before.
     Broken,
 }
 
@@ -87,7 +87,7 @@ pub(super) fn look(files: &Certificate, seen: Option<Seen>) -> Found {
 /// Reads one certificate and its key. Blocks on the file system.
 ///
 /// # Errors
-/// What makes them unusable.
+/// The first thing that makes them unusable.
 pub fn read_one(files: &Certificate) -> Result<Arc<Certified>, CertificateProblem> {
     match look(files, None) {
         Found::Content(_, certified) => certified,
@@ -107,12 +107,12 @@ impl Pair {
         self.good.as_ref()
     }
 
-    /// Why the present content cannot be used.
+    /// The reason why the present content cannot be used.
     pub(super) fn wrong(&self) -> Option<&Wrong> {
         self.wrong.as_ref()
     }
 
-    /// Whether the files were looked at.
+    /// Tells if the files were looked at.
     pub(super) fn is_known(&self) -> bool {
         self.good.is_some() || self.wrong.is_some()
     }
@@ -121,7 +121,7 @@ impl Pair {
         self.seen
     }
 
-    /// Whether a thread still waits for these files.
+    /// Tells if a thread still waits for these files.
     pub(super) fn is_late(&self) -> bool {
         self.late.as_ref().is_some_and(|waiting| waiting.strong_count() > 0)
     }

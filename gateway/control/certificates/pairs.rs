@@ -22,7 +22,7 @@ pub(super) struct Pairs {
     /// The configuration whose domains are served.
     config: Config,
     entries: HashMap<Certificate, Entry>,
-    /// What handshakes see.
+    /// The certificates that handshakes see.
     served: Certificates,
     /// Expiry and name of all that is served.
     ends: BTreeSet<(i64, Box<str>)>,
@@ -33,11 +33,11 @@ pub(super) struct Pairs {
 struct Entry {
     pair: Pair,
     names: BTreeSet<Name>,
-    /// When it was looked at or named last.
+    /// The time of the last look or naming.
     used: Instant,
 }
 
-/// Who names a pair of files.
+/// One who names a pair of files.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Name {
     /// `default_certificate`
@@ -51,9 +51,9 @@ pub(super) struct Told {
     pub(super) files: Certificate,
     pub(super) news: News,
     pub(super) names: Vec<Name>,
-    /// Why the files cannot be used.
+    /// The reason why the files cannot be used.
     pub(super) reason: Option<String>,
-    /// Whether some content of before serves on.
+    /// True when some earlier content is served.
     pub(super) serves: bool,
 }
 
@@ -121,7 +121,7 @@ impl Pairs {
         self.entries.iter().filter(|(_, entry)| !entry.names.is_empty()).map(|(files, _)| files.clone()).collect()
     }
 
-    /// Whether a pair is named that nobody looked at.
+    /// Tells if a pair is named that nobody looked at.
     pub(super) fn lacks_any(&self) -> bool {
         self.entries.values().any(|entry| !entry.names.is_empty() && !entry.pair.is_known())
     }
@@ -156,7 +156,7 @@ impl Pairs {
         self.entries.retain(|_, entry| !entry.names.is_empty() || entry.used.elapsed() < KEEP);
     }
 
-    /// What cannot be used now, by name.
+    /// The names whose files cannot be used now, in order.
     pub(super) fn unusable(&self) -> Vec<Unusable> {
         let wrong = self.entries.values().filter_map(|entry| Some((entry.pair.wrong()?, &entry.names)));
         let each = wrong.flat_map(|(wrong, names)| {

@@ -1,4 +1,4 @@
-//! What the writer is asked for.
+//! Requests to the writer.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::control::{Author, Guard, Outcome, RollBack};
 
 /// A request, queued.
 pub(in crate::control) enum Command {
-    Change(Wanted, oneshot::Sender<Outcome>),
+    Change(Box<Wanted>, oneshot::Sender<Outcome>),
     Drift(oneshot::Sender<(Config, Config)>),
 }
 
@@ -22,16 +22,16 @@ pub(in crate::control) struct Wanted {
     pub(in crate::control) what: What,
     pub(in crate::control) guard: Option<Guard>,
     pub(in crate::control) dry_run: bool,
-    /// What is known of the files that it names.
+    /// The outcome of looks at the files that it names.
     pub(in crate::control) looked: Looked,
 }
 
-/// What is wanted.
+/// The content of a change.
 pub(in crate::control) enum What {
     Edits(Vec<Edit>),
-    /// What this file says otherwise than the file before.
+    /// Everything that this file says otherwise than the file before.
     File(Box<Config>),
-    /// As `File`, and no certificate keeps it from going live.
+    /// The same as `File`, and no certificate keeps it from going live.
     Start(Box<Config>),
     RollBack(RollBack),
     /// `what`: for the journal.
@@ -48,7 +48,7 @@ pub(in crate::control) enum What {
 
 impl Wanted {
     /// Without a look at any file yet.
-    pub(in crate::control) fn new(author: Author, what: What, guard: Option<Guard>, dry_run: bool) -> Self {
-        Self { author, what, guard, dry_run, looked: Looked::default() }
+    pub(in crate::control) fn new(author: Author, what: What, guard: Option<Guard>, dry_run: bool) -> Box<Self> {
+        Box::new(Self { author, what, guard, dry_run, looked: Looked::default() })
     }
 }

@@ -17,14 +17,14 @@ use crate::control::files::{self, Answer};
 use crate::control::named_files::{NamedFiles, check_authority};
 use crate::control::{Outcome, Refused};
 
-/// What was found out about the files that a change names: why each cannot be used, if it cannot.
+/// The outcome of looks at the files that a change names: the reason why each cannot be used, if it cannot.
 #[derive(Default)]
 pub(in crate::control) struct Looked {
     certificates: HashMap<Certificate, Option<String>>,
     authorities: HashMap<PathBuf, Option<String>>,
 }
 
-/// Why a change is not carried out now.
+/// A reason why a change is not carried out now.
 pub(super) enum Halt {
     Refused(Refused),
     /// These files are to be looked at first.
@@ -38,10 +38,11 @@ impl From<Refused> for Halt {
 }
 
 impl Looked {
-    /// Whether the files that `new` names beside `old` can be used.
+    /// Checks that the files that `new` names beside `old` can be used.
     ///
     /// # Errors
-    /// Those that were not looked at; else the problems of those that cannot be used. At a start, certificates are none.
+    /// The files that were not looked at; else the problems of those that cannot be used. At a start, certificates are
+    /// no problem.
     pub(super) fn admit(&self, what: &What, old: &Config, new: &Config) -> Result<(), Halt> {
         let named = NamedFiles::of_change(old, new);
         let is_known = named.certificates.iter().all(|(_, files)| self.certificates.contains_key(files))
@@ -62,7 +63,7 @@ impl Looked {
         let pairs: Vec<Certificate> = named.certificates.into_iter().map(|(_, files)| files).collect();
         let reasons = certificates.look_at(&pairs).await;
         let paths: Vec<PathBuf> = named.authorities.into_iter().map(|(_, path)| path).collect();
-        let checked = certificates.readers().each(paths.clone(), |path| check_authority(path)).await;
+        let checked = certificates.readers().all(paths.clone(), |path| check_authority(path)).await;
         let checked = checked.into_iter().zip(&paths).map(|(answer, path)| match answer {
             Answer::Done(checked) => checked.err(),
             Answer::Late(_) | Answer::Skipped => Some(format!("{}: {}", path.display(), files::late())),
@@ -78,15 +79,15 @@ impl Looked {
 /// Looks at these files and puts the change that names them back into the queue.
 pub(super) fn first(
     named: NamedFiles,
-    (wanted, reply): (Wanted, oneshot::Sender<Outcome>),
+    (mut wanted, reply): (Box<Wanted>, oneshot::Sender<Outcome>),
     queue: mpsc::WeakSender<Command>,
     certificates: Arc<Keeper>,
 ) {
     tokio::spawn(async move {
-        let looked = Looked::at(named, &certificates).await;
+        wanted.looked = Looked::at(named, &certificates).await;
         if let Some(queue) = queue.upgrade() {
             // The writer is gone when the gateway stops, and with it whoever waits for an answer.
-            let _ = queue.send(Command::Change(Wanted { looked, ..wanted }, reply)).await;
+            let _ = queue.send(Command::Change(wanted, reply)).await;
         }
     });
 }
