@@ -16,8 +16,10 @@ const UPLOADING: u8 = 1;
 const READING: u8 = 1 << 1;
 /// The client takes nothing of its answer.
 const WRITING: u8 = 1 << 2;
-/// The answer is a stream of events, messages or a tunnel, which may be as slow as it likes.
+/// The answer is a stream of events, messages or a tunnel, and its client may be silent.
 const STREAMING: u8 = 1 << 3;
+/// There is no least rate.
+const UNRATED: u8 = 1 << 6;
 /// The client sends its body when the endpoint asks for it.
 const EXPECTING: u8 = 1 << 5;
 /// The request is to end.
@@ -49,9 +51,14 @@ impl ClientSide {
         self.set(EXPECTING, waits);
     }
 
-    /// The answer has begun, and may be as slow as it likes in both directions.
+    /// The answer has begun, and either side may be as slow as it likes.
     pub fn streams(&self) {
-        self.set(STREAMING, true);
+        self.set(STREAMING | UNRATED, true);
+    }
+
+    /// The request is a stream of messages.
+    pub fn unrated(&self) {
+        self.set(UNRATED, true);
     }
 
     /// Whether the client is waited for now, with its body or to take its answer.
@@ -75,7 +82,9 @@ impl ClientSide {
         self.set(WRITING, waits);
     }
 
-    pub(super) fn is_uploading(&self) -> bool {
+    /// Whether more of the request's body is to come.
+    #[must_use]
+    pub fn is_uploading(&self) -> bool {
         self.has(UPLOADING)
     }
 
@@ -89,6 +98,10 @@ impl ClientSide {
 
     pub(super) fn is_expecting(&self) -> bool {
         self.has(EXPECTING)
+    }
+
+    pub(super) fn is_rated(&self) -> bool {
+        !self.has(UNRATED)
     }
 
     pub(super) fn is_streaming(&self) -> bool {
@@ -181,6 +194,6 @@ mod tests {
         assert!(!side.is_uploading() && !side.is_reading() && side.is_writing());
         side.cut();
         side.begin(false);
-        assert!(!side.is_writing() && !side.is_streaming() && !side.take_cut());
+        assert!(!side.is_writing() && !side.is_streaming() && side.is_rated() && !side.take_cut());
     }
 }

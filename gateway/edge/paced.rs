@@ -74,7 +74,7 @@ impl Paced {
         })
         .await;
         if let Ok(Some(bytes)) = &outcome {
-            upload.passed(bytes.len(), !client.is_streaming()).map_err(|slow| too_slow(slow, ReadTimedout))?;
+            upload.passed(bytes.len(), client.is_rated()).map_err(|slow| too_slow(slow, ReadTimedout))?;
         }
         outcome
     }
@@ -121,7 +121,7 @@ impl Paced {
             let capacity = capacity.transpose().or_err(WriteError, "while the client takes no more")?;
             let Some(capacity) = capacity else { return Error::e_explain(WriteError, "the stream is over") };
             let now = bytes.split_to(capacity.min(bytes.len()));
-            download.passed(now.len(), !client.is_streaming()).map_err(|slow| too_slow(slow, WriteTimedout))?;
+            download.passed(now.len(), client.is_rated()).map_err(|slow| too_slow(slow, WriteTimedout))?;
             self.ended = end && bytes.is_empty();
             writer.send_data(now, self.ended).or_err(WriteError, "while writing the body")?;
         }

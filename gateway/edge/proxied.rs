@@ -18,8 +18,9 @@ use super::paced::Paced;
 use super::streams::{self, OpenStream};
 use super::{ClientProtocol, Connection, Edge, EdgeStream, Lane, Load};
 
-/// Open streams of one HTTP/2 connection.
-const STREAMS: u32 = 128;
+/// Open streams of one HTTP/2 connection: the least that RFC 9113, 6.5.2 recommends, because each answer that the client does
+/// not read holds half a mebibyte.
+const STREAMS: u32 = 100;
 /// Of a body that a client may send ahead on one stream. Over a round trip of 100 ms this is 2.5 MB a second.
 const STREAM_WINDOW: u32 = 256 << 10;
 /// The same for all streams of a connection. With windows of one size an upload to an endpoint that does not read would stop

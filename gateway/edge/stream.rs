@@ -302,7 +302,7 @@ impl EdgeStream {
         client.reading(polled.is_pending());
         match polled {
             Poll::Ready(Ok(())) => {
-                self.upload.passed(buf.filled().len() - start, !client.is_streaming())?;
+                self.upload.passed(buf.filled().len() - start, client.is_rated())?;
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),

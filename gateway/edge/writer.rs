@@ -105,7 +105,7 @@ impl Writer {
         self.client.writing(polled.is_pending());
         match polled {
             Poll::Ready(Ok(done)) => {
-                self.patience.passed(bytes(&done), !self.client.is_streaming())?;
+                self.patience.passed(bytes(&done), self.client.is_rated())?;
                 Poll::Ready(Ok(done))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),

@@ -150,7 +150,8 @@ impl<'h, F: RequestFields + ?Sized> HeadView<'h, F> {
     }
 
     /// Whether the request is a gRPC call, which ends in trailers.
-    fn is_grpc(&self) -> bool {
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
         self.field("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"))
     }
 }

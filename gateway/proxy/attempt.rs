@@ -97,7 +97,12 @@ pub(super) fn connected(session: &Session, peer: &HttpPeer, socket: RawFd, reuse
     };
     if let (Some(connection), Some(pick)) = (&ctx.connection, ctx.attempt.as_ref().and_then(|attempt| attempt.pick())) {
         let client = ctx.client_side.get_or_insert_with(|| ClientSide::of(session, connection));
-        client.expects(ctx.body_bytes == 0 && session.req_header().headers.contains_key(EXPECT));
+        if client.is_uploading() {
+            client.expects(ctx.body_bytes == 0 && session.req_header().headers.contains_key(EXPECT));
+            if view::head(session.req_header()).is_grpc() {
+                client.unrated();
+            }
+        }
         let timeouts = &pick.spec().timeouts;
         let silences = Silences { response: timeouts.response, idle: timeouts.idle };
         ctx.watch = Some(Watch::begin(connection, client, silences, cut));

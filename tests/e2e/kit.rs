@@ -33,6 +33,19 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Op
     }
 }
 
+/// Waits until a number has stopped rising.
+pub(crate) async fn settled(what: &str, mut number: impl FnMut() -> u64) -> u64 {
+    let mut last = number();
+    eventually(what, async || {
+        sleep(Duration::from_millis(500)).await;
+        let now = number();
+        let still = now <= last;
+        last = now;
+        still.then_some(now)
+    })
+    .await
+}
+
 /// The future's value. Panics with `what` when patience ends.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))

@@ -31,6 +31,7 @@ mod storm;
 mod streams;
 mod target;
 mod timeouts;
+mod unread;
 mod upstream_h2;
 
 use kit::endpoint::Endpoint;
