@@ -1,11 +1,11 @@
-//! What happens before a request: the PROXY protocol, and more clients than the process has room for.
+//! What happens before a request: the PROXY protocol.
 
 use std::net::Ipv4Addr;
 
 use crate::kit::client::{Client, get};
 use crate::kit::endpoint::Endpoint;
-use crate::kit::weir::{PROCESS, Weir, folder};
-use crate::kit::{eventually, within};
+use crate::kit::weir::{Weir, folder};
+use crate::kit::within;
 use crate::{HOST, shop};
 
 /// A load balancer on 127.0.0.1 is asked for PROXY headers.
@@ -86,35 +86,4 @@ async fn nobody_else_may_send_a_proxy_header() {
     }
     assert_eq!(endpoint.seen().len(), 0);
     assert_eq!(get(weir.http, HOST, "/").await.text(), "v1", "a client that sends none is served");
-}
-
-/// More connections than the process may have files: those that are in are served, and so are new ones once there is room.
-#[tokio::test(flavor = "multi_thread")]
-async fn out_of_files_is_survived() {
-    const FILES: usize = 64;
-    let endpoint = Endpoint::start("v1").await;
-    let limit = format!("--nofile={FILES}");
-    let weir = Weir::start_by(&["prlimit", &limit], folder(), PROCESS, &shop(&[&endpoint], "1")).await;
-    let mut first = Client::connect(weir.http).await;
-    assert_eq!(first.get(HOST, "/").await.text(), "v1");
-    // The kernel takes them in; the process cannot.
-    let mut crowd = Vec::new();
-    for _ in 0..2 * FILES {
-        crowd.push(Client::connect(weir.http).await);
-    }
-    weir.logged("accept on listener 0 failed").await;
-    assert_eq!(first.get(HOST, "/").await.text(), "v1", "who is in is served");
-    drop(crowd);
-    eventually("new clients are served", async || {
-        let mut client = Client::connect(weir.http).await;
-        client.send(request("/")).await;
-        let answer = tokio::time::timeout(std::time::Duration::from_secs(3), client.try_response("GET")).await;
-        answer.ok()?.ok().filter(|response| response.status == 200)
-    })
-    .await;
-    let failed = within("metrics", weir.metric("weir_refused_total", &[("reason", "accept")])).await;
-    assert!(failed.is_some_and(|count| count > 0.0), "{failed:?}");
-    // It waits between two tries, so a second of trouble is a handful of lines.
-    let tries = weir.log().lines().filter(|line| line.contains("accept on listener")).count();
-    assert!(tries < 100, "{tries} tries");
 }

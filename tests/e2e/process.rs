@@ -7,15 +7,17 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::kit::client::{Client, get};
-use crate::kit::endpoint::{Answer, Endpoint};
+use crate::kit::endpoint::{Answer, Endpoint, ok};
 use crate::kit::weir::{PROCESS, Weir, folder, run};
 use crate::kit::{eventually, within};
 use crate::{HOST, one, shop};
@@ -71,7 +73,8 @@ async fn too_few_open_files_to_serve_anybody_are_a_clear_failure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_admin_api_answers_while_clients_hold_every_descriptor_they_can_get() {
     let endpoint = Endpoint::start("v1").await;
-    endpoint.on("/hang", Answer::Hang);
+    let answers = Arc::new(Semaphore::new(0));
+    endpoint.on("/hang", Answer::Parts(vec![ok("v1", b"v1")], answers.clone()));
     let live = shop(&[&endpoint, &endpoint], "{1: 100}");
     let weir = Weir::start_by(&["prlimit", "--nofile=300:300"], folder(), PROCESS, &live).await;
     let token = weir.token();
@@ -95,7 +98,9 @@ async fn the_admin_api_answers_while_clients_hold_every_descriptor_they_can_get(
     }
     weir.told(&["rollback", "shop:prod", "--token", &token]).await;
     assert_eq!(kept.get(HOST, "/").await.status, 200, "who is here is served");
+    // The answers that come now find nobody: clients that ended their side are waited for until then.
     drop(clients);
+    answers.add_permits(1000);
     let recovers = async || {
         let answer = Client::connect(weir.http).await.get(HOST, "/").await;
         (answer.status == 200).then_some(())

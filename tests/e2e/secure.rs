@@ -192,7 +192,7 @@ async fn https_endpoints_are_verified() {
 async fn a_plain_request_on_the_port_for_tls_is_told_so() {
     let secure = Secure::start("").await;
     let answer = get(secure.https(), HOST, "/").await;
-    assert_eq!((answer.status, &*answer.text()), (400, "this port speaks TLS: use https\n"));
+    assert_eq!((answer.status, &*answer.text()), (400, "400 BadRequest: this port speaks TLS: use https\n"));
     let refused = async || secure.weir.metric("weir_refused_total", &[("reason", "plain_on_tls")]).await;
     eventually("it is counted", async || (refused().await == Some(1.0)).then_some(())).await;
     assert_eq!(secure.endpoint.seen().len(), 0);
