@@ -44,7 +44,7 @@ use crate::upstreams::Upstreams;
 use closing::Open;
 use descriptors::{Share, TooFewDescriptors};
 use drain::Stopping;
-use observe::Told;
+use observe::{EdgeObserver, UpstreamObserver};
 use signals::Signals;
 
 pub use import::import;
@@ -216,11 +216,8 @@ impl Started {
             calls: calls.clone(),
             aside: aside(process, keep),
         };
-        let upstreams = Upstreams::new(
-            runtime.handle().clone(),
-            Arc::new(Told(Arc::clone(&metrics))),
-            Arc::new(LaneChecker::default()),
-        );
+        let upstreams =
+            Upstreams::new(runtime.handle().clone(), Arc::new(UpstreamObserver), Arc::new(LaneChecker::default()));
         let control = runtime.block_on(Control::start(ground, upstreams))?;
         let starts_empty = live.load().revision == 0;
         metrics.store_started_empty.set(starts_empty.into());
@@ -229,7 +226,8 @@ impl Started {
         }
         let mut limits = process.limits.clone();
         limits.connections = share.admitted(process);
-        let edge = Edge::new(limits, Arc::new(Told(Arc::clone(&metrics)))).reserving(share.reserved_from());
+        let edge = Edge::new(limits, Arc::new(EdgeObserver::new(Arc::clone(&metrics), access.clone())))
+            .reserving(share.reserved_from());
         let about = About {
             id: format!("{:016x}", rand::random::<u64>()),
             started: clock::unix(),

@@ -1,17 +1,36 @@
 //! Joins what happens to where it is counted: modules tell their observers, and these tell metrics and the log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::edge::{self, ClientProtocol, Refusal};
+use crate::clock;
+use crate::edge::{self, ClientProtocol, Refusal, RefusedHead};
+use crate::log::{AccessLine, AccessLog, LineRate};
 use crate::metrics::Metrics;
 use crate::upstreams::{self, Event, UpstreamKey};
 
-/// Tells metrics and the log.
-pub(super) struct Told(pub(super) Arc<Metrics>);
+/// Lines in the access log for refused heads, in one second; anybody can send them.
+const REFUSED_HEADS: u64 = 100;
 
-impl edge::Observer for Told {
+/// Tells metrics and the access log what happens at the edge.
+pub(super) struct EdgeObserver {
+    metrics: Arc<Metrics>,
+    access: AccessLog,
+    rate: LineRate,
+}
+
+impl EdgeObserver {
+    pub(super) fn new(metrics: Arc<Metrics>, access: AccessLog) -> Self {
+        Self { metrics, access, rate: LineRate::new(REFUSED_HEADS) }
+    }
+}
+
+/// Tells the log what happens to endpoints.
+pub(super) struct UpstreamObserver;
+
+impl edge::Observer for EdgeObserver {
     fn opened(&self, listener: usize, protocol: ClientProtocol) {
-        let connections = &self.0.connections[listener];
+        let connections = &self.metrics.connections[listener];
         match protocol {
             ClientProtocol::Http1 => connections.http1.inc(),
             ClientProtocol::Http2 => connections.http2.inc(),
@@ -19,7 +38,7 @@ impl edge::Observer for Told {
     }
 
     fn closed(&self, listener: usize, protocol: ClientProtocol) {
-        let connections = &self.0.connections[listener];
+        let connections = &self.metrics.connections[listener];
         match protocol {
             ClientProtocol::Http1 => connections.http1.dec(),
             ClientProtocol::Http2 => connections.http2.dec(),
@@ -27,21 +46,93 @@ impl edge::Observer for Told {
     }
 
     fn refused(&self, refusal: Refusal) {
-        self.0.refused.inc(refusal.word());
+        self.metrics.refused.inc(refusal.word());
+    }
+
+    fn refused_head(&self, head: &RefusedHead<'_>) {
+        let now = clock::unix();
+        if !self.access.is_on() {
+            return;
+        }
+        let Some(suppressed) = self.rate.pass(now) else { return };
+        let connection = head.connection;
+        let (method, target) = request_line(head.received);
+        let row = head.refusal.row();
+        self.access.write(&AccessLine {
+            time: now,
+            duration: Duration::ZERO,
+            ttfb: None,
+            upstream_connect: None,
+            upstream_time: None,
+            method,
+            host: None,
+            target,
+            path: None,
+            query: None,
+            protocol: None,
+            status: row.told.map(|told| told.status),
+            upstream_status: None,
+            bytes_in: 0,
+            bytes_out: head.bytes_out as u64,
+            client: connection.client.ip(),
+            peer: connection.peer.ip(),
+            route: None,
+            resolved: None,
+            revision: None,
+            endpoint: None,
+            attempts: 0,
+            reused: false,
+            tls: connection.tls.as_ref().map(|tls| tls.version),
+            sni: connection.tls.as_ref().map(|tls| &*tls.sni),
+            request_id: head.request_id,
+            trace_id: None,
+            user_agent: None,
+            referer: None,
+            suppressed,
+            end: head.refusal.end(),
+        });
     }
 
     fn handshake(&self, outcome: Result<(), Refusal>) {
-        self.0.handshakes.inc(outcome.map_or_else(Refusal::word, |()| "ok"));
+        self.metrics.handshakes.inc(outcome.map_or_else(Refusal::word, |()| "ok"));
     }
 }
 
-impl upstreams::Observer for Told {
+impl upstreams::Observer for UpstreamObserver {
     fn observe(&self, upstream: &UpstreamKey, event: &Event<'_>) {
         match event {
             Event::Ejected { .. } | Event::Failing { .. } | Event::Down { .. } | Event::Unresolved { .. } => {
                 tracing::warn!(%upstream, "{event}");
             }
             Event::Returned { .. } | Event::Up { .. } | Event::Resolved { .. } => tracing::info!(%upstream, "{event}"),
+        }
+    }
+}
+
+/// Method and target of a request line, as far as it came; `None` for what cannot be told apart.
+fn request_line(received: &[u8]) -> (Option<&[u8]>, Option<&[u8]>) {
+    let line = received.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ');
+    let method = words.next().filter(|method| !method.is_empty() && method.iter().all(u8::is_ascii_uppercase));
+    (method, method.and(words.next()).filter(|target| !target.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_line_is_told_as_far_as_it_can_be_read() {
+        let cases: [(&[u8], Option<&[u8]>, Option<&[u8]>); 6] = [
+            (b"GET admin/x HTTP/1.1\r\nhost: a\r\n", Some(b"GET"), Some(b"admin/x")),
+            (b"\r\nGET /a", Some(b"GET"), Some(b"/a")),
+            (b"GET", Some(b"GET"), None),
+            (b"\x16\x03\x01 /a", None, None),
+            (b"", None, None),
+            (b"GET  HTTP/1.1\r\n", Some(b"GET"), None),
+        ];
+        for (received, method, target) in cases {
+            assert_eq!(request_line(received), (method, target), "{received:?}");
         }
     }
 }
