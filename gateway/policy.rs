@@ -110,6 +110,18 @@ impl<'a> Edits<'a> {
         })
     }
 
+    /// Bytes of all values.
+    #[must_use]
+    pub fn value_bytes(&self) -> usize {
+        self.edits
+            .iter()
+            .map(|change| match *change {
+                Change::Remove(_) => 0,
+                Change::Set(_, value) | Change::Add(_, value) => self.value(value).len(),
+            })
+            .sum()
+    }
+
     /// Drops every field of this name.
     pub fn remove(&mut self, name: &'a str) {
         self.edits.push(Change::Remove(name));

@@ -51,7 +51,9 @@ impl Origin {
 /// been removed when the peer is not trusted (see [`headers`](super::headers)).
 pub(super) fn forward<'a, F: Fields + ?Sized>(edits: &mut Edits<'a>, request: &RequestContext<'a>, fields: &'a F) {
     let origin = request.origin;
-    let told = |name: &'static str| values(fields, name).filter(move |_| origin.trusted);
+    // Nobody else is believed, and then no field is looked at.
+    let believed = if origin.trusted { usize::MAX } else { 0 };
+    let told = |name: &'static str| values(fields, name).take(believed);
     let peer = text_of(origin.peer);
     edits.set_written("x-forwarded-for", |text| {
         chain(text, told("x-forwarded-for"));

@@ -2,16 +2,17 @@
 
 use std::os::fd::RawFd;
 
-use http::Version;
-use http::header::{COOKIE, EXPECT, TE};
+use http::header::{COOKIE, EXPECT, HeaderValue, TE};
+use http::{HeaderMap, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::HttpPeer;
 use pingora::proxy::Session;
-use pingora_core::{Error, ErrorType, Result};
+use pingora_core::{Error, ErrorType, OrErr, Result};
 
 use super::ctx::Ctx;
 use super::{Proxy, fault, view};
 use crate::edge::{ClientSide, Cut, Fault, Silences, UPLOAD, Watch};
+use crate::policy::exchange::attempting::breaks_protocol;
 use crate::policy::exchange::{AttemptFailure, Next};
 use crate::policy::refusal::Refusal;
 use crate::policy::retry;
@@ -70,18 +71,22 @@ impl Proxy {
         let request = attempt.request(&self.worker, (received, resolved), &client, &view);
         let request = request.map_err(|refusal| Error::explain(ErrorType::InternalError, refusal.word()))?;
         // Compared with the bytes that would go out, not with what they were read as: an endpoint gets what was routed.
-        if request.target.as_bytes() != head.raw_path() {
-            head.set_raw_path(request.target.as_bytes())?;
-        }
-        join_cookies(head)?;
+        let target = (request.target.as_bytes() != head.raw_path()).then_some(request.target);
+        let mut parts = view::take_request(head);
+        join_cookies(&mut parts.headers)?;
         // gRPC over HTTP/2 asks for it, and pingora takes it for a field of the client's connection alone.
         let client = session.req_header();
         let takes_trailers =
             client.version == Version::HTTP_2 && client.headers.get(TE).is_some_and(|te| te == "trailers");
-        if takes_trailers && head.version == Version::HTTP_2 {
-            head.insert_header(TE, "trailers")?;
+        if takes_trailers && parts.version == Version::HTTP_2 {
+            parts.headers.insert(TE, HeaderValue::from_static("trailers"));
         }
-        view::apply(head, request.edits.iter())
+        view::apply(&mut parts.headers, &request.edits)?;
+        *head = RequestHeader::from(parts);
+        match target {
+            Some(target) => head.set_raw_path(target.as_bytes()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -138,12 +143,14 @@ pub(super) fn passed(ctx: &Ctx) {
 }
 
 /// HTTP/2 clients may send a field for each cookie; HTTP/1.1 knows one field (RFC 9113, 8.2.3).
-fn join_cookies(head: &mut RequestHeader) -> Result<()> {
-    if head.headers.get_all(COOKIE).iter().nth(1).is_none() {
+fn join_cookies(fields: &mut HeaderMap) -> Result<()> {
+    if fields.get_all(COOKIE).iter().nth(1).is_none() {
         return Ok(());
     }
-    let cookies: Vec<&[u8]> = head.headers.get_all(COOKIE).iter().map(http::HeaderValue::as_bytes).collect();
-    head.insert_header("cookie", cookies.join(&b"; "[..]))
+    let cookies: Vec<&[u8]> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let joined = HeaderValue::from_bytes(&cookies.join(&b"; "[..]));
+    fields.insert(COOKIE, joined.or_err(ErrorType::InvalidHTTPHeader, "cookies cannot be joined")?);
+    Ok(())
 }
 
 /// The endpoint sent a head. A status that is tried again becomes an error that says so.
@@ -154,6 +161,10 @@ pub(super) fn answered(session: &Session, head: &ResponseHeader, ctx: &mut Ctx) 
             client.expects(false);
         }
         return Ok(());
+    }
+    let view = view::head(session.req_header());
+    if breaks_protocol(status, &head.headers, session.is_upgrade_req()) {
+        return Err(Error::explain(ErrorType::InvalidHTTPHeader, "an answer that cannot be passed on").into_up());
     }
     if ctx.lenient && status != 101 {
         if let Some(watch) = &ctx.watch {
@@ -166,7 +177,6 @@ pub(super) fn answered(session: &Session, head: &ResponseHeader, ctx: &mut Ctx) 
     else {
         return Ok(());
     };
-    let view = view::head(session.req_header());
     match attempt.answered((received, resolved), &view, status, || replay(session)) {
         Next::Over => Ok(()),
         Next::Again => {

@@ -2,25 +2,25 @@
 
 use bytes::Bytes;
 use http::header::ACCEPT;
+use http::{HeaderMap, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::{FailToProxy, Session};
-use pingora_core::{Error, Result};
+use pingora_core::{Error, ErrorType, OrErr, Result};
 
 use super::ctx::Ctx;
-use super::view::{self, Editable as _};
-use super::{Proxy, fault};
+use super::{Proxy, fault, view};
 use crate::log::EndReason;
-use crate::policy::FieldName;
 use crate::policy::answer::{Answer, Reply};
 use crate::policy::exchange::answered::{LongLived, with_response_edits};
 use crate::policy::exchange::record::{Ending, Finished};
 use crate::policy::exchange::{Answered, AttemptFailure, HttpVersion};
 use crate::policy::hop::hop_by_hop;
+use crate::policy::{Edits, FieldName};
 
-fn edit(head: &mut ResponseHeader, ctx: &Ctx, answered_by: Option<HttpVersion>) -> Result<()> {
+fn edit(fields: &mut HeaderMap, ctx: &Ctx, answered_by: Option<HttpVersion>) -> Result<()> {
     let Some(received) = &ctx.received else { return Ok(()) };
     let client = view::client(ctx.connection.as_deref());
-    with_response_edits(&ctx.reached, received, &client, answered_by, |edits| view::apply(head, edits.iter()))
+    with_response_edits(&ctx.reached, received, &client, answered_by, |edits| view::apply(fields, edits))
 }
 
 impl Proxy {
@@ -32,12 +32,19 @@ impl Proxy {
         if ctx.connection.as_ref().is_some_and(|connection| connection.is_closing()) {
             session.set_keepalive(None);
         }
-        if head.status != 101 {
-            for name in hop_by_hop(&head.headers) {
-                head.remove_header(&*name);
+        let reason = head.get_reason_phrase().filter(|reason| head.status.canonical_reason() != Some(reason));
+        let reason = reason.map(str::to_owned);
+        let mut parts = view::take_response(head);
+        if parts.status != 101 {
+            for name in hop_by_hop(&parts.headers) {
+                parts.headers.remove(&*name);
             }
         }
-        edit(head, ctx, Some(view::version(head.version)))?;
+        edit(&mut parts.headers, ctx, Some(view::version(parts.version)))?;
+        *head = ResponseHeader::from(parts);
+        if reason.is_some() {
+            head.set_reason_phrase(reason.as_deref())?;
+        }
         if let Some(received) = &ctx.received {
             let status = head.status.as_u16();
             let answered = Answered::by_endpoint(&self.worker, received, status, &head.headers);
@@ -129,10 +136,13 @@ fn failure_of(ctx: &Ctx, error: &Error) -> AttemptFailure {
 }
 
 fn write_reply(reply: &Reply<'_>, ctx: &Ctx) -> Result<(ResponseHeader, Bytes)> {
-    let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 4))?;
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = StatusCode::from_u16(reply.status).or_err(ErrorType::InternalError, "a status is 200 to 599")?;
+    let mut answer = Edits::default();
     for (name, value) in &reply.headers {
-        head.append(FieldName::Given(name), value.as_bytes())?;
+        answer.add(FieldName::Given(name), value.as_bytes());
     }
-    edit(&mut head, ctx, None)?;
-    Ok((head, Bytes::copy_from_slice(&reply.body)))
+    view::apply(&mut parts.headers, &answer)?;
+    edit(&mut parts.headers, ctx, None)?;
+    Ok((ResponseHeader::from(parts), Bytes::copy_from_slice(&reply.body)))
 }

@@ -8,12 +8,12 @@ use config::table::{Answers, RenderedEdits, RenderedHost};
 
 use super::{ClientConnection, HeadView, Received, RequestFields, Resolved, Worker};
 use crate::clock;
-use crate::policy::Edits;
 use crate::policy::context::{RequestContext, VersionEdits};
 use crate::policy::headers::request_edits;
 use crate::policy::refusal::Refusal;
 use crate::policy::retry::{self, Failure};
 use crate::policy::target;
+use crate::policy::{Edits, Fields};
 use crate::upstreams::{self, Pick};
 
 /// The attempt under way, or the last one.
@@ -282,6 +282,15 @@ impl Attempting {
     }
 }
 
+/// Whether the head of an endpoint's answer is one that no client may get: a 101 that nobody asked for (RFC 9110, section
+/// 15.2.2), or a transfer coding other than `chunked`, behind which nobody but the endpoint knows where the body ends.
+pub fn breaks_protocol<F: Fields + ?Sized>(status: u16, fields: &F, upgrade_asked: bool) -> bool {
+    let mut codings = fields.fields().filter(|(name, _)| name.eq_ignore_ascii_case("transfer-encoding"));
+    let unknown = |value: &[u8]| !value.trim_ascii().eq_ignore_ascii_case(b"chunked");
+    (status == 101 && !upgrade_asked)
+        || codings.next().is_some_and(|(_, first)| unknown(first) || codings.next().is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,6 +319,17 @@ mod tests {
             assert_eq!(failure.health(true), health.filter(|_| !excused), "{failure:?}");
             assert_eq!(failure.retry().is_some(), fault == Some(Fault::Endpoint), "{failure:?}");
         }
+    }
+
+    #[test]
+    fn answers_that_no_client_may_get() {
+        let coded = |value: &'static str| [("Transfer-Encoding", value.as_bytes())];
+        assert!(breaks_protocol(101, &[][..], false) && !breaks_protocol(101, &[][..], true));
+        assert!(!breaks_protocol(200, &coded(" Chunked")[..], false));
+        for coding in ["xchunked", "gzip", "gzip, chunked", ""] {
+            assert!(breaks_protocol(200, &coded(coding)[..], false), "{coding}");
+        }
+        assert!(breaks_protocol(200, &[coded("chunked")[0], coded("chunked")[0]][..], false));
     }
 
     #[test]
