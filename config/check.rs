@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::check::locate::Locator;
 use crate::host::HostPattern;
-use crate::model::{Config, Function, Plan, Target, Version};
+use crate::model::{Config, Function, Https, Plan, Target, Version};
 use crate::name::{AliasName, FunctionName, Qualifier, StageName, VersionId};
 use crate::parse::Broken;
 use crate::problem::Problem;
@@ -156,9 +156,10 @@ impl<'a> Check<'a> {
             if listens {
                 continue;
             }
-            if domain.redirect_to_https {
-                let message = "this domain redirects to https, and no listener speaks TLS";
-                self.value(Problem::error(format!("{path}.https"), message).help(ADD_LISTENER));
+            if domain.https != Https::Optional && self.config.trusted_proxies.is_empty() {
+                let message = "this domain redirects to https, and nobody ends TLS: no listener speaks it, and no proxy is trusted";
+                let help = format!("{ADD_LISTENER}, or name the proxy that ends TLS in `trusted_proxies`");
+                self.value(Problem::error(format!("{path}.https"), message).help(help));
             } else if domain.certificate.is_some() {
                 let message = "this certificate is never used: no listener speaks TLS";
                 self.value(Problem::warning(format!("{path}.certificate"), message).help(ADD_LISTENER));

@@ -266,7 +266,7 @@ mod tests {
     use super::*;
     use crate::bucket::Buckets;
     use crate::model::{
-        self, Config, Domain, DomainStage, FixedResponse, Function, OnMissingKey, OnUnhealthy, Selection,
+        self, Config, Domain, DomainStage, FixedResponse, Function, Https, OnMissingKey, OnUnhealthy, Selection,
     };
     use crate::model::{Target, Version};
     use crate::name::VersionId;
@@ -322,7 +322,7 @@ mod tests {
         let route = Route { path, methods, function: "shop".parse().unwrap(), qualifier, stage: None, rewrite };
         let stage = DomainStage::None;
         let domain =
-            Domain { certificate: None, stage, routes: vec![route], version_header: true, redirect_to_https: false };
+            Domain { certificate: None, stage, routes: vec![route], version_header: true, https: Https::Optional };
         config.domains.insert("shop.example".parse().unwrap(), Arc::new(domain));
         config
     }

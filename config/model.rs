@@ -13,7 +13,7 @@ mod upstream;
 mod window;
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -92,8 +92,19 @@ pub struct Domain {
     pub routes: Vec<Route>,
     /// Whether answers carry `x-weir-version`. Default true.
     pub version_header: bool,
-    /// Whether requests on plain listeners are redirected (308) to https. YAML: `https: redirect`.
-    pub redirect_to_https: bool,
+    /// What becomes of requests that do not come by https.
+    pub https: Https,
+}
+
+/// What becomes of requests that come by a plain listener, and by no proxy that ended TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Https {
+    /// They are served. YAML: `https: optional`.
+    #[default]
+    Optional,
+    /// They are redirected (308): to this port, else to that of the first TLS listener, else to 443. YAML:
+    /// `https: redirect`, or `https: {redirect: true, port: 443}`.
+    Redirect(Option<NonZeroU16>),
 }
 
 /// Certificate and key as PEM files.

@@ -248,7 +248,7 @@ impl Fields for Stage {
 
 impl Fields for Domain {
     fn merged(live: &Self, from: &Self, to: &Self) -> Self {
-        picked!(Domain { certificate, stage, routes, version_header, redirect_to_https } of live, from, to)
+        picked!(Domain { certificate, stage, routes, version_header, https } of live, from, to)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::format::Entries;
 use crate::format::tree::Tree;
-use crate::model::{Certificate, DefaultCertificate, Domain, DomainStage, Route, Stage};
+use crate::model::{Certificate, DefaultCertificate, Domain, DomainStage, Https, Route, Stage};
 use crate::path::RewriteForm;
 
 /// One stage.
@@ -30,8 +30,15 @@ pub(crate) fn domain(domain: &Domain) -> Tree {
         }
     }
     entries.put_unless("version_header", &domain.version_header, &true, Tree::raw);
-    if domain.redirect_to_https {
-        entries.put("https", "redirect");
+    match domain.https {
+        Https::Optional => {}
+        Https::Redirect(None) => {
+            entries.put("https", "redirect");
+        }
+        Https::Redirect(Some(port)) => {
+            let full = Entries::default().put("redirect", Tree::raw(&true)).put("port", Tree::raw(&port)).flow();
+            entries.put("https", full);
+        }
     }
     entries.put("routes", Tree::list(domain.routes.iter().map(route)));
     entries.flow()

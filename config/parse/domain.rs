@@ -1,15 +1,16 @@
 //! Ways in: domains, routes, triggers, stages, direct hosts, overrides.
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 
 use crate::host::{Host, HostPattern};
-use crate::model::{BaseDomain, Certificate, DefaultCertificate, Domain, DomainStage, Overrides, Route, Stage};
+use crate::model::{BaseDomain, Certificate, DefaultCertificate, Domain, DomainStage, Https, Overrides, Route, Stage};
 use crate::name::{FunctionName, Qualifier, StageName};
 use crate::parse::place::{Fields, Place, Reading, quoted};
-use crate::parse::scalar::{env_template, is_header_value, networks, switch, template};
+use crate::parse::scalar::{env_template, integer, is_header_value, networks, switch, template};
 use crate::parse::upstream::file;
 use crate::path::{PathPattern, Rewrite};
 use crate::template::is_variable;
@@ -41,7 +42,7 @@ pub(super) fn domain(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Domain> {
         stage: DomainStage::None,
         routes: Vec::new(),
         version_header: true,
-        redirect_to_https: false,
+        https: Https::Optional,
     };
     if place.is_scalar() {
         let (function, qualifier) = destination(place, r)?;
@@ -61,11 +62,32 @@ pub(super) fn domain(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Domain> {
     let routes = fields.require(r, "routes", "for example `routes: [{path: /*, to: shop}]`");
     let routes = routes.and_then(|place| routes_of(&place, r));
     domain.version_header = fields.read(r, "version_header", switch).unwrap_or(true);
-    let https = fields.read(r, "https", |place, r| place.choice(r, &[("redirect", true), ("optional", false)]));
-    domain.redirect_to_https = https.unwrap_or(false);
+    domain.https = fields.read(r, "https", https).unwrap_or_default();
     fields.finish(r);
     domain.routes = routes?;
     Some(domain)
+}
+
+/// `redirect`, `optional`, or `{redirect: true, port: 443}`.
+fn https(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Https> {
+    if place.is_scalar() {
+        return place.choice(r, &[("redirect", Https::Redirect(None)), ("optional", Https::Optional)]);
+    }
+    let mut fields = place.fields(r, "`redirect`, `optional`, or a mapping such as `{redirect: true, port: 443}`")?;
+    let redirect = fields.require(r, "redirect", "write `redirect: true`").and_then(|place| switch(&place, r));
+    let port_place = fields.take("port");
+    let port = port_place.as_ref().map(|place| integer(place, r, 1..=u16::MAX.into()));
+    fields.finish(r);
+    match (redirect?, port) {
+        (true, None) => Some(Https::Redirect(None)),
+        (true, Some(port)) => Some(Https::Redirect(NonZeroU16::new(u16::try_from(port?).ok()?))),
+        (false, None) => Some(Https::Optional),
+        (false, Some(_)) => {
+            let problem = port_place?.problem("this port is never used: there is no redirect");
+            r.problems.push(problem.help("write `redirect: true`, or leave `port` out"));
+            None
+        }
+    }
 }
 
 pub(super) fn certificate(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Certificate> {

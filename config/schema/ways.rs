@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::schema::{boolean, choice, described, object};
+use crate::schema::{boolean, choice, described, integer, object};
 
 pub(super) fn definitions(definitions: &mut Map<String, Value>) {
     let mut put = |name: &str, schema: Value| definitions.insert(name.to_owned(), schema);
@@ -65,11 +65,27 @@ fn domain() -> Value {
             "stage_from": choice(&["path"], "The stage is the first path segment, removed before routes match."),
             "routes": { "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/route" } },
             "version_header": boolean("Whether answers carry x-weir-version; default true."),
-            "https": choice(&["redirect", "optional"], "`redirect` sends plain requests to https (308); default optional."),
+            "https": https(),
         }),
     );
     full["not"] = json!({ "required": ["stage", "stage_from"] });
     json!({ "description": "A function such as `shop:prod`, or the full form.", "anyOf": [{ "$ref": "#/$defs/destination" }, full] })
+}
+
+fn https() -> Value {
+    let mut full = object(
+        &["redirect"],
+        json!({
+            "redirect": boolean("Whether plain requests are redirected."),
+            "port": integer(1, u16::MAX.into(), "The port of the redirect; default that of the first TLS listener, else 443."),
+        }),
+    );
+    full["if"] = json!({ "properties": { "redirect": { "enum": [false, "false"] } } });
+    full["then"] = json!({ "not": { "required": ["port"] } });
+    json!({
+        "description": "`redirect` sends requests that do not come by https there (308); default optional.",
+        "anyOf": [{ "enum": ["redirect", "optional"] }, full]
+    })
 }
 
 fn route() -> Value {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use config::bucket::Buckets;
 use config::model::{
-    Alias, BaseDomain, Config, Domain, DomainStage, FixedResponse, Function, KeySource, OnMissingKey, OnUnhealthy,
-    Overrides, Route, Rule, Selection, Shield, Stage, Target, Version,
+    Alias, BaseDomain, Config, Domain, DomainStage, FixedResponse, Function, Https, KeySource, OnMissingKey,
+    OnUnhealthy, Overrides, Route, Rule, Selection, Shield, Stage, Target, Version,
 };
 use config::name::VersionId;
 use config::resolve::{Draw, Reason, RequestHead, Resolution, Unresolved, resolve};
@@ -104,7 +104,7 @@ fn config() -> Config {
     let template = |text: &str| Template::parse(text, &|_| None).unwrap();
     let stage = Stage { alias: template("prod"), functions: BTreeMap::new(), variables: BTreeMap::new() };
     let domain = |routes, stage| {
-        Arc::new(Domain { certificate: None, stage, routes, version_header: true, redirect_to_https: false })
+        Arc::new(Domain { certificate: None, stage, routes, version_header: true, https: Https::Optional })
     };
     let mut routes: Vec<Route> =
         ["prod", "keyed", "by-address", "ruled", "random", "1"].map(|q| route(&format!("/{q}/*"), Some(q))).into();

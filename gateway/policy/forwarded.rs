@@ -65,7 +65,7 @@ pub(super) fn forward<'a, F: Fields + ?Sized>(edits: &mut Edits<'a>, request: &R
             false => text.display(origin.client),
         };
     });
-    let told_proto = only(told("x-forwarded-proto")).filter(|proto| matches!(*proto, b"http" | b"https"));
+    let told_proto = told_proto(&origin, fields);
     let proto = told_proto.unwrap_or(if request.tls { b"https" } else { b"http" });
     edits.set(Own("x-forwarded-proto"), proto);
     edits.set(Own("x-forwarded-host"), only(told("x-forwarded-host")).unwrap_or(request.host.as_bytes()));
@@ -92,6 +92,36 @@ pub(super) fn forward<'a, F: Fields + ?Sized>(edits: &mut Edits<'a>, request: &R
         }
         element(text, request, &peer.0);
     });
+}
+
+/// Whether a trusted proxy says that the client came to it by https.
+pub fn is_told_https<F: Fields + ?Sized>(origin: &Origin, fields: &F) -> bool {
+    told_proto(origin, fields) == Some(b"https")
+}
+
+/// By which scheme a trusted proxy says that the client came to it, in lower case: `X-Forwarded-Proto`, else `Forwarded`.
+fn told_proto<F: Fields + ?Sized>(origin: &Origin, fields: &F) -> Option<&'static [u8]> {
+    if !origin.trusted {
+        return None;
+    }
+    let scheme = |text: &[u8]| [&b"http"[..], b"https"].into_iter().find(|scheme| text.eq_ignore_ascii_case(scheme));
+    only(values(fields, "x-forwarded-proto")).and_then(scheme).or_else(|| {
+        // The last element is what the proxy in front of us wrote.
+        let line = values(fields, "forwarded").last().filter(|line| is_whole(line))?;
+        let element = unquoted_split(line, b',').last()?;
+        let proto = unquoted_split(element, b';').find_map(|pair| {
+            let equals = pair.iter().position(|&byte| byte == b'=')?;
+            let (name, value) = (pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii());
+            name.eq_ignore_ascii_case(b"proto").then_some(value)
+        })?;
+        scheme(proto.strip_prefix(b"\"").and_then(|proto| proto.strip_suffix(b"\"")).unwrap_or(proto))
+    })
+}
+
+/// What lies between the separators of a `Forwarded` that are in no quotes.
+fn unquoted_split(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let mut quotes = Quotes::default();
+    value.split(move |&byte| !quotes.hold(byte) && byte == separator)
 }
 
 /// The values of all fields with this name, in order.
@@ -145,16 +175,32 @@ fn element(text: &mut Text, request: &RequestContext<'_>, peer: &[u8]) {
 
 /// Whether quotes are closed, so that what is appended cannot end up inside a quoted string.
 fn is_whole(value: &[u8]) -> bool {
-    let (mut quoted, mut escaped) = (false, false);
-    for byte in value {
+    let mut quotes = Quotes::default();
+    value.iter().for_each(|&byte| {
+        quotes.hold(byte);
+    });
+    !quotes.open
+}
+
+/// Reads a value byte by byte, and knows which bytes are within a quoted string (RFC 9110, 5.6.4).
+#[derive(Default)]
+struct Quotes {
+    open: bool,
+    escaped: bool,
+}
+
+impl Quotes {
+    /// Takes the next byte; whether it is within quotes, or a quote.
+    fn hold(&mut self, byte: u8) -> bool {
+        let was_open = self.open;
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
+            _ if self.escaped => self.escaped = false,
+            b'\\' if self.open => self.escaped = true,
+            b'"' => self.open = !self.open,
             _ => {}
         }
+        was_open || self.open
     }
-    !quoted && !escaped
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`; IPv4-mapped as IPv4.
@@ -240,6 +286,38 @@ mod tests {
         }
         for open in ["for=\"", "for=\"a\\\"", "\"\"\""] {
             assert!(!is_whole(open.as_bytes()), "{open}");
+        }
+    }
+
+    fn is_https(peer: &str, fields: &[(&str, &str)]) -> bool {
+        let trusted: Vec<IpNet> = PROXIES.iter().map(|net| net.parse().unwrap()).collect();
+        let fields: Vec<(&str, &[u8])> = fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        is_told_https(&Origin::of(peer.parse().unwrap(), &trusted, &fields[..]), &fields[..])
+    }
+
+    #[test]
+    fn trusted_proxies_say_whether_the_client_spoke_https() {
+        for (fields, expected) in [
+            (&[("x-forwarded-proto", "https")][..], true),
+            (&[("X-Forwarded-Proto", " HTTPS ")], true),
+            (&[("x-forwarded-proto", "http")], false),
+            (&[("x-forwarded-proto", "httpsx")], false),
+            (&[("x-forwarded-proto", "http"), ("forwarded", "proto=https")], false),
+            (&[("x-forwarded-proto", "ws"), ("forwarded", "proto=https")], true),
+            (&[("forwarded", "for=192.0.2.1;proto=https;host=a")], true),
+            (&[("Forwarded", "For=192.0.2.1; Proto=\"HTTPS\"")], true),
+            (&[("forwarded", "proto=https, for=192.0.2.1;proto=http")], false),
+            (&[("forwarded", "proto=http,for=192.0.2.1;proto=https")], true),
+            (&[("forwarded", "proto=https"), ("forwarded", "proto=http")], false),
+            (&[("forwarded", "for=192.0.2.1;host=\"a;proto=https\"")], false),
+            (&[("forwarded", "for=192.0.2.1;host=\"a\\\", proto=https\"")], false),
+            (&[("forwarded", "for=192.0.2.1;host=\"a;proto=https")], false),
+            (&[("forwarded", "for=192.0.2.1, proto=https")], true),
+            (&[("forwarded", "protocol=https")], false),
+            (&[], false),
+        ] {
+            assert_eq!(is_https("10.0.0.1", fields), expected, "{fields:?}");
+            assert!(!is_https("203.0.113.9", fields), "{fields:?} of anybody");
         }
     }
 

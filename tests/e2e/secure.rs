@@ -111,6 +111,53 @@ async fn plain_requests_are_redirected_where_the_domain_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_domain_names_the_port_of_its_redirect() {
+    for (port, location) in [("443", format!("https://{HOST}/a")), ("8444", format!("https://{HOST}:8444/a"))] {
+        let secure = Secure::start(&format!("https: {{redirect: true, port: {port}}}, ")).await;
+        let response = get(secure.weir.http, HOST, "/a").await;
+        assert_eq!((response.status, response.head.field("location")), (308, Some(&*location)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_may_end_tls() {
+    let endpoint = Endpoint::start("v1").await;
+    let live = format!(
+        "trusted_proxies: [127.0.0.1]\nfunctions: {{shop: {{draft: 'http://{}'}}}}\n\
+         domains:\n  {HOST}: {{https: redirect, routes: [{{path: /*, to: shop}}]}}\n",
+        endpoint.address
+    );
+    let weir = Weir::start(&live).await;
+    let mut client = Client::connect(weir.http).await;
+    for fields in ["", "x-forwarded-proto: http\r\n", "forwarded: for=192.0.2.1;proto=http\r\n"] {
+        let response = client.get_with(HOST, "/a", fields).await;
+        let location = format!("https://{HOST}/a");
+        assert_eq!((response.status, response.head.field("location")), (308, Some(&*location)), "{fields}");
+    }
+    for fields in
+        ["x-forwarded-proto: https\r\n", "x-forwarded-proto: HTTPS\r\n", "forwarded: For=192.0.2.1;Proto=HTTPS\r\n"]
+    {
+        assert_eq!(client.get_with(HOST, "/a", fields).await.status, 200, "{fields}");
+    }
+    for seen in endpoint.seen() {
+        assert_eq!(seen.head.field("x-forwarded-proto"), Some("https"));
+    }
+}
+
+/// However the host is spelled: as the certificate's it is served, as another one's it is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_spelling_of_a_host_is_the_same_host() {
+    let secure = Secure::start("").await;
+    let mut client = Client::connect_tls(secure.https(), HOST, secure.shop.client(&["http/1.1"])).await;
+    for host in ["SHOP.example.com", "shop.example.com.", "shop.example.com.:8443"] {
+        assert_eq!(client.get(host, "/").await.status, 200, "{host}");
+    }
+    for host in ["eu.api.example.com.", "EU.API.example.com", "eu.api.example.com.:8443"] {
+        assert_eq!(client.get(host, "/").await.status, 421, "{host}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_host_outside_the_certificate_is_misdirected() {
     let secure = Secure::start("").await;
     let mut client = Client::connect_tls(secure.https(), HOST, secure.shop.client(&["http/1.1"])).await;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use config::bucket::Buckets;
 use config::model::{
-    Alias, Config, Domain, DomainStage, Endpoint, Function, Protocol, Retries, Route, Target, Timeouts, Upstream,
-    UpstreamHost, Version,
+    Alias, Config, Domain, DomainStage, Endpoint, Function, Https, Protocol, Retries, Route, Target, Timeouts,
+    Upstream, UpstreamHost, Version,
 };
 use config::name::{FunctionName, Qualifier, VersionId};
 use config::template::Template;
@@ -51,7 +51,7 @@ pub(crate) fn fleet(domains: usize, per_function: usize, alias: &Alias, qualifie
             stage: DomainStage::None,
             routes: vec![route],
             version_header: true,
-            redirect_to_https: false,
+            https: Https::Optional,
         };
         config.domains.insert(host(number).parse().expect("a host"), Arc::new(domain));
     }

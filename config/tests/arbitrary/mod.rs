@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test data: what is written here is valid")]
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -360,13 +360,17 @@ fn domain(d: &mut Draw, config: &Config) -> Domain {
         1 if !stages.is_empty() => DomainStage::Path,
         _ => DomainStage::None,
     };
-    let tls = config.process.listeners.iter().any(|listener| listener.tls);
+    let tls = config.process.listeners.iter().any(|listener| listener.tls) || !config.trusted_proxies.is_empty();
     Domain {
         certificate: d.maybe(|_| Box::new(Certificate { cert: "tls/a: b.crt".into(), key: "tls/no".into() })),
         stage,
         routes: routes(d, config, false),
         version_header: d.coin(),
-        redirect_to_https: tls && d.coin(),
+        https: match d.below(3) {
+            0 if tls => Https::Redirect(None),
+            1 if tls => Https::Redirect(NonZeroU16::new(8443)),
+            _ => Https::Optional,
+        },
     }
 }
 

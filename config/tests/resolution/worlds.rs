@@ -8,7 +8,7 @@ use std::time::Duration;
 use config::bucket::Buckets;
 use config::host::HostPattern;
 use config::model::{
-    Alias, BaseDomain, Config, Domain, DomainStage, Endpoint, Function, KeySource, OnMissingKey, OnUnhealthy,
+    Alias, BaseDomain, Config, Domain, DomainStage, Endpoint, Function, Https, KeySource, OnMissingKey, OnUnhealthy,
     Overrides, Protocol, Retries, Route, Rule, Selection, Shield, Stage, Target, Timeouts, Upstream, UpstreamHost,
     Version,
 };
@@ -93,7 +93,7 @@ pub(crate) fn split(parts: &[(VersionId, u16)]) -> Split {
 }
 
 pub(crate) fn domain(routes: Vec<Route>, stage: DomainStage) -> Domain {
-    Domain { certificate: None, stage, routes, version_header: true, redirect_to_https: false }
+    Domain { certificate: None, stage, routes, version_header: true, https: Https::Optional }
 }
 
 pub(crate) fn route(path: &str, function: &str, qualifier: Option<&str>) -> Route {

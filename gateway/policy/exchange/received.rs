@@ -1,9 +1,10 @@
 //! A request whose head is here, and the decision where it goes.
 
+use std::num::NonZeroU16;
 use std::time::Instant;
 
 use config::host;
-use config::model::Protocol;
+use config::model::{Https, Protocol};
 use config::resolve::{Unresolved, allowed};
 use config::table::Answers;
 use config::target::RequestTarget;
@@ -12,7 +13,7 @@ use super::{ClientConnection, ClientTls, HeadView, HttpVersion, RequestFields, R
 use crate::clock;
 use crate::live::{Destination, Served, Snapshot, Way};
 use crate::policy::answer::{Answer, METHODS};
-use crate::policy::forwarded::Origin;
+use crate::policy::forwarded::{Origin, is_told_https};
 use crate::policy::headers::RequestId;
 use crate::policy::refusal::Refusal;
 
@@ -169,11 +170,12 @@ impl Worker {
         way: &Way,
     ) -> Option<Answer<'static>> {
         let domain = way.domain.as_ref()?;
-        match client.tls {
-            None if domain.redirect_to_https && !told_https(received, head) => {
-                Some(Answer::to_https(without_port(head.host), self.https_port, head.target))
+        match (client.tls, domain.https) {
+            (None, Https::Redirect(port)) if !is_told_https(&received.origin, head.fields) => {
+                let port = port.map_or(self.https_port, NonZeroU16::get);
+                Some(Answer::to_https(without_port(head.host), port, head.target))
             }
-            Some(ClientTls { sni, .. }) if is_misdirected(snapshot, sni, head.host) => {
+            (Some(ClientTls { sni, .. }), _) if is_misdirected(snapshot, sni, head.host) => {
                 Some(Answer::of(Refusal::Misdirected))
             }
             _ => None,
@@ -208,11 +210,6 @@ fn is_misdirected(snapshot: &Snapshot, sni: &str, host: &str) -> bool {
         domain.model.certificate.as_ref()
     };
     host != Some(sni) && host.and_then(certificate).is_some_and(|own| certificate(sni) != Some(own))
-}
-
-/// Whether a trusted proxy in front says that the client spoke TLS to it.
-fn told_https<F: RequestFields + ?Sized>(received: &Received, head: &HeadView<'_, F>) -> bool {
-    received.origin.trusted && head.field("x-forwarded-proto").is_some_and(|proto| proto == b"https")
 }
 
 fn without_port(host: &str) -> &str {
