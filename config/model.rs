@@ -32,7 +32,7 @@ pub use release::{
 };
 pub(crate) use steps::{percent, predefined_name, predefined_names};
 pub use upstream::{
-    Endpoint, HeaderEdits, HealthCheck, Protocol, Retries, Timeouts, Upstream, UpstreamHost, UpstreamTls,
+    Endpoint, HeaderEdits, HealthCheck, Protocol, Retries, Timeouts, Upgrades, Upstream, UpstreamHost, UpstreamTls,
 };
 
 use crate::host::{Host, HostPattern};

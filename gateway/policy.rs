@@ -18,6 +18,7 @@ pub mod refusal;
 pub mod retry;
 pub mod shield;
 pub mod target;
+pub mod upgrade;
 
 use std::fmt::{self, Write};
 

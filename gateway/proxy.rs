@@ -6,6 +6,7 @@
 //! - [`attempt`]: one attempt at an endpoint
 //! - [`respond`]: heads of answers, answers of our own, the end of a request
 //! - [`view`]: pingora's heads and connections, as policy reads them
+//! - [`upgrade`]: offers of clients to upgrade
 //! - [`fault`]: pingora's errors, and whose fault they are
 //! - [`ctx`]: what a request carries from hook to hook
 //! - [`peer`], [`check`]: endpoints as pingora wants them, and how they are checked
@@ -18,6 +19,7 @@ mod peer;
 mod respond;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod view;
 
 use std::os::fd::RawFd;
@@ -86,7 +88,11 @@ impl Proxy {
         let (client, head) = (view::client(ctx.connection.as_deref()), view::head(session.req_header()));
         let snapshot = self.worker.live.load();
         let received = ctx.received.insert(self.worker.receive(&snapshot, &client, &head));
-        self.worker.admit(&snapshot, received, &client, &head)
+        let admission = self.worker.admit(&snapshot, received, &client, &head);
+        if let Admission::Forward(resolved) = &admission {
+            upgrade::settle(session.req_header_mut(), resolved);
+        }
+        admission
     }
 }
 

@@ -191,7 +191,19 @@ impl fmt::Debug for Reporter {
 
 /// Whether endpoints, and how they are spoken to and checked, are the same; what is done to a request does not count.
 fn is_alike(one: &Rendered, other: &Rendered) -> bool {
-    let Rendered { endpoints, protocol, tls, host, health, timeouts, retries, path_prefix: _, headers: _ } = one;
+    let Rendered {
+        endpoints,
+        protocol,
+        tls,
+        host,
+        health,
+        timeouts,
+        retries,
+        path_prefix: _,
+        headers: _,
+        via: _,
+        upgrade: _,
+    } = one;
     (endpoints, protocol, tls) == (&other.endpoints, &other.protocol, &other.tls)
         && (host, health, timeouts, retries) == (&other.host, &other.health, &other.timeouts, &other.retries)
 }

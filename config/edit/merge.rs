@@ -296,6 +296,6 @@ fn upstream(live: &Upstream, from: &Upstream, to: &Upstream) -> Upstream {
     // Which protocols there are depends on TLS, so the two are one field.
     let transport = |upstream: &Upstream| (upstream.protocol, upstream.tls.clone());
     let (protocol, tls) = pick(&transport(live), &transport(from), &transport(to));
-    picked!(Upstream { endpoints, host, path_prefix, headers, health, timeouts, retries } of live, from, to,
+    picked!(Upstream { endpoints, host, path_prefix, headers, health, timeouts, retries, via, upgrade } of live, from, to,
         protocol: protocol, tls: tls)
 }

@@ -4,8 +4,8 @@ use crate::digest::Digest;
 use crate::format::Entries;
 use crate::format::tree::Tree;
 use crate::model::{
-    Endpoint, FixedResponse, HeaderEdits, HealthCheck, Protocol, Retries, Target, Timeouts, Upstream, UpstreamHost,
-    UpstreamTls, Version,
+    Endpoint, FixedResponse, HeaderEdits, HealthCheck, Protocol, Retries, Target, Timeouts, Upgrades, Upstream,
+    UpstreamHost, UpstreamTls, Version,
 };
 use crate::parse::show_duration;
 
@@ -89,6 +89,12 @@ fn upstream(entries: &mut Entries, upstream: &Upstream) {
     entries.put_some("health", upstream.health.as_ref(), health);
     entries.put_full("timeouts", timeouts(&upstream.timeouts));
     entries.put_full("retries", retries(&upstream.retries));
+    if !upstream.via {
+        entries.put("via", "off");
+    }
+    if upstream.upgrade != Upgrades::default() {
+        entries.put("upgrade", Tree::list(upstream.upgrade.iter().map(|protocol| Tree::text(&protocol))));
+    }
 }
 
 /// `10.0.0.11:8080`, `[2001:db8::1]:8080`.

@@ -28,6 +28,10 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// Retries inside the version.
     pub retries: Retries,
+    /// Whether endpoints are told in `Via` that a gateway is before them. YAML: `on` (default), `off`.
+    pub via: bool,
+    /// Which offers of clients to upgrade a connection endpoints get to see. Default WebSocket alone.
+    pub upgrade: Upgrades,
 }
 
 /// One address: `10.0.0.11:8080`, `shop.internal:8080`, `[::1]:80`, `${stageVariables.region}.shop.internal:80`.
@@ -85,6 +89,13 @@ pub struct HeaderEdits {
     pub remove: Vec<String>,
 }
 
+/// Protocols that clients may upgrade a connection to. Any other offer is left out, and the request goes on without.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Upgrades(
+    /// Lower-case tokens, none twice; `None` is `websocket`, as almost every version has it.
+    Option<Box<[String]>>,
+);
+
 /// An active check: `GET path` on every endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthCheck {
@@ -124,6 +135,28 @@ pub struct Retries {
     pub budget: u32,
     /// Statuses that are tried again, besides connect errors and resets. Default none; of 500..=599.
     pub on_status: Vec<u16>,
+}
+
+impl Upgrades {
+    const WEBSOCKET: &str = "websocket";
+
+    /// These protocols: lower-case tokens, none twice.
+    #[must_use]
+    pub fn new(protocols: Vec<String>) -> Self {
+        Self(if protocols == [Self::WEBSOCKET] { None } else { Some(protocols.into()) })
+    }
+
+    /// The protocols, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let listed = self.0.iter().flat_map(|listed| listed.iter().map(String::as_str));
+        listed.chain(self.0.is_none().then_some(Self::WEBSOCKET))
+    }
+
+    /// Whether an offer of this protocol, in any case, goes to the endpoint.
+    #[must_use]
+    pub fn takes(&self, protocol: &[u8]) -> bool {
+        self.iter().any(|taken| protocol.eq_ignore_ascii_case(taken.as_bytes()))
+    }
 }
 
 impl Default for HealthCheck {

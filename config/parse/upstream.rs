@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::host::Host;
 use crate::model::{
-    Endpoint, HeaderEdits, HealthCheck, Protocol, Retries, Timeouts, Upstream, UpstreamHost, UpstreamTls,
+    Endpoint, HeaderEdits, HealthCheck, Protocol, Retries, Timeouts, Upgrades, Upstream, UpstreamHost, UpstreamTls,
 };
 use crate::parse::header::headers;
 use crate::parse::place::{Fields, Place, Reading, clip, quoted};
-use crate::parse::scalar::{duration, integer, switch, template_text};
+use crate::parse::scalar::{duration, integer, is_token, switch, template_text};
 use crate::problem::Problem;
 use crate::template::Template;
 
@@ -82,6 +82,8 @@ fn plain() -> Upstream {
         health: None,
         timeouts: Timeouts::default(),
         retries: Retries::default(),
+        via: true,
+        upgrade: Upgrades::default(),
     }
 }
 
@@ -105,6 +107,8 @@ pub(super) fn fields(fields: &mut Fields<'_>, place: &Place<'_>, r: &mut Reading
     let health = fields.read(r, "health", health);
     let timeouts = fields.read(r, "timeouts", timeouts).unwrap_or_default();
     let retries = fields.read(r, "retries", retries).unwrap_or_default();
+    let via = fields.read(r, "via", |place, r| place.choice(r, &[("on", true), ("off", false)])).unwrap_or(true);
+    let upgrade = fields.read(r, "upgrade", upgrade).unwrap_or_default();
     match (protocol, &tls) {
         (Protocol::H2, None) if tls_place.is_none() => {
             let problem = place.problem("`protocol: h2` is HTTP/2 over TLS, and `tls` is missing");
@@ -117,7 +121,8 @@ pub(super) fn fields(fields: &mut Fields<'_>, place: &Place<'_>, r: &mut Reading
         _ => {}
     }
     let path_prefix = prefix.unwrap_or_default();
-    Some(Upstream { endpoints: endpoints?, protocol, tls, host, path_prefix, headers, health, timeouts, retries })
+    let endpoints = endpoints?;
+    Some(Upstream { endpoints, protocol, tls, host, path_prefix, headers, health, timeouts, retries, via, upgrade })
 }
 
 pub(super) fn endpoints(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Vec<Endpoint>> {
@@ -335,6 +340,28 @@ fn status_range(place: &Place<'_>, r: &mut Reading<'_>) -> Option<(u16, u16)> {
 
 fn times(place: &Place<'_>, r: &mut Reading<'_>) -> Option<u32> {
     integer(place, r, 1..=100).and_then(|times| u32::try_from(times).ok())
+}
+
+/// `upgrade: [websocket]`; `upgrade: []` takes no offer.
+fn upgrade(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Upgrades> {
+    let mut protocols = Vec::new();
+    for item in place.items(r, "a list of protocols such as `[websocket]`") {
+        let Some(text) = item.text(r, "a protocol such as `websocket`") else { continue };
+        let protocol = text.to_ascii_lowercase();
+        if protocol == "h2c" {
+            let problem = item
+                .problem("a connection is not upgraded to `h2c`: Weir speaks HTTP/2 to endpoints from the first byte");
+            r.problems.push(problem.help("write `protocol: h2c` for endpoints that speak HTTP/2 without TLS"));
+        } else if !is_token(&protocol) {
+            let problem = item.problem(format!("{} is not a protocol that `Upgrade` can name", quoted(text)));
+            r.problems.push(problem.help("a protocol is a word such as `websocket`"));
+        } else if protocols.contains(&protocol) {
+            r.problems.push(item.problem(format!("`{protocol}` is here twice")).help("keep one of the two"));
+        } else {
+            protocols.push(protocol);
+        }
+    }
+    Some(Upgrades::new(protocols))
 }
 
 /// `timeouts: {connect: 1s, response: 30s, idle: 60s, keep_alive: 55s}`

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{self, FixedResponse, HealthCheck, Protocol, Retries, Target, Timeouts, UpstreamHost, UpstreamTls};
+use crate::model::{
+    self, FixedResponse, HealthCheck, Protocol, Retries, Target, Timeouts, Upgrades, UpstreamHost, UpstreamTls,
+};
 use crate::name::{FunctionName, StageName, VersionId};
 use crate::template::Template;
 
@@ -66,6 +68,10 @@ pub struct Rendered {
     pub timeouts: Timeouts,
     /// Retries inside the version.
     pub retries: Retries,
+    /// Whether endpoints are told in `Via` that a gateway is before them.
+    pub via: bool,
+    /// Which offers of clients to upgrade a connection endpoints get to see.
+    pub upgrade: Upgrades,
 }
 
 /// The `Host` that an endpoint sees.
@@ -134,5 +140,7 @@ pub(super) fn render(version: &model::Version, variables: &BTreeMap<String, Stri
         health: upstream.health.clone(),
         timeouts: upstream.timeouts.clone(),
         retries: upstream.retries.clone(),
+        via: upstream.via,
+        upgrade: upstream.upgrade.clone(),
     })))
 }

@@ -140,7 +140,7 @@ impl Scan {
                 let before = self.host.replace(from..from + value.len());
                 before.map_or(Ok(()), |_| Err(Refusal::MalformedHead))?;
             }
-            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade |= offers_an_upgrade(value),
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 let before = self.length.replace(decimal(value).ok_or(Refusal::MalformedHead)?);
                 before.map_or(Ok(()), |_| Err(Refusal::MalformedHead))?;
@@ -174,7 +174,7 @@ impl Scan {
         }
         let body = match (self.chunked, self.length) {
             (true, _) => Body::Chunked,
-            (false, None) if self.upgrade => Body::Upgrade,
+            (false, None | Some(0)) if self.upgrade && version == Version::Http11 => Body::Upgrade,
             (false, length) => Body::Length(length.unwrap_or(0)),
         };
         Ok(Head { len: self.line, body, method, target, host: self.host.take() })
@@ -255,6 +255,12 @@ fn is_token(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|&byte| is_token_byte(byte))
 }
 
+/// Whether a value of `Upgrade` names anything but `h2c`, which clients offer with any request and no endpoint gets to see.
+fn offers_an_upgrade(value: &[u8]) -> bool {
+    let protocols = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    protocols.filter(|protocol| !protocol.is_empty()).any(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
+}
+
 /// Digits only: no sign, no list, no overflow.
 fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
@@ -311,7 +317,7 @@ mod tests {
 
     #[test]
     fn heads_that_are_taken() {
-        let table: [(&str, Body); 9] = [
+        let table: [(&str, Body); 15] = [
             ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", Body::Length(0)),
             ("\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n", Body::Length(0)),
             ("GET / HTTP/1.0\r\n\r\n", Body::Length(0)),
@@ -320,6 +326,12 @@ mod tests {
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \tCHUNKED \r\n\r\n", Body::Chunked),
             ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", Body::Upgrade),
             ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\ncontent-length: 3\r\n\r\n", Body::Length(3)),
+            ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\ncontent-length: 0\r\n\r\n", Body::Upgrade),
+            ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: H2C\r\n\r\n", Body::Length(0)),
+            ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c,, \r\nUpgrade:\r\n\r\n", Body::Length(0)),
+            ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c, websocket\r\n\r\n", Body::Upgrade),
+            ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n\r\n", Body::Upgrade),
+            ("GET / HTTP/1.0\r\nUpgrade: websocket\r\n\r\n", Body::Length(0)),
             ("OPTIONS * HTTP/1.1\r\nHost: a\r\nx-tab: a\tb\r\n\r\n", Body::Length(0)),
         ];
         for (text, body) in table {

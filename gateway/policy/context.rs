@@ -34,8 +34,9 @@ pub struct RequestContext<'a> {
     pub host: &'a str,
     /// The port of the listener.
     pub port: u16,
-    /// The protocol the request came in by, as `Via` writes it: `1.0`, `1.1` or `2`.
-    pub received_by: &'static str,
+    /// The protocol the request came in by, as `Via` writes it: `1.0`, `1.1` or `2`; `None` where the endpoint is not to
+    /// be told that a gateway is before it.
+    pub received_by: Option<&'static str>,
     /// The id of this request, from [`RequestId::of`](super::headers::RequestId::of).
     pub request_id: &'a [u8],
 }

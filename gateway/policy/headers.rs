@@ -31,7 +31,9 @@ pub fn request_edits<'a, F: Fields + ?Sized>(request: &RequestContext<'a>, field
     }
     context(&mut edits, request);
     forward(&mut edits, request, fields);
-    via(&mut edits, request.received_by);
+    if let Some(received_by) = request.received_by {
+        via(&mut edits, received_by);
+    }
     edits.set(Own("x-request-id"), request.request_id);
     if let Some(host) = request.upstream_host {
         edits.set(Own("host"), host.as_bytes());

@@ -10,7 +10,7 @@ use pingora::proxy::Session;
 use pingora_core::{Error, ErrorType, OrErr, Result};
 
 use super::ctx::Ctx;
-use super::{Proxy, fault, view};
+use super::{Proxy, fault, upgrade, view};
 use crate::edge::{ClientSide, Cut, Fault, Silences, UPLOAD, Watch};
 use crate::policy::exchange::attempting::breaks_protocol;
 use crate::policy::exchange::{AttemptFailure, Next};
@@ -82,6 +82,7 @@ impl Proxy {
             parts.headers.insert(TE, HeaderValue::from_static("trailers"));
         }
         view::apply(&mut parts.headers, &request.edits)?;
+        upgrade::offer(session, &mut parts);
         *head = RequestHeader::from(parts);
         match target {
             Some(target) => head.set_raw_path(target.as_bytes()),

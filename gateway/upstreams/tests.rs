@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use config::model::{HealthCheck, Protocol, Retries, Timeouts, UpstreamTls};
+use config::model::{HealthCheck, Protocol, Retries, Timeouts, Upgrades, UpstreamTls};
 use config::name::VersionId;
 use config::table::{RenderedEdits, RenderedHost};
 use rand::SeedableRng;
@@ -40,6 +40,8 @@ pub(crate) fn spec(endpoints: &[(&str, u16)]) -> Rendered {
         health: None,
         timeouts: Timeouts::default(),
         retries: Retries::default(),
+        via: true,
+        upgrade: Upgrades::default(),
     }
 }
 

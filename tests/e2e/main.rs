@@ -32,6 +32,7 @@ mod streams;
 mod target;
 mod timeouts;
 mod unread;
+mod upgrades;
 mod upstream_h2;
 
 use kit::endpoint::Endpoint;

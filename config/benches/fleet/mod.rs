@@ -7,7 +7,7 @@ use std::sync::Arc;
 use config::bucket::Buckets;
 use config::model::{
     Alias, Config, Domain, DomainStage, Endpoint, Function, Https, Protocol, Retries, Route, Target, Timeouts,
-    Upstream, UpstreamHost, Version,
+    Upgrades, Upstream, UpstreamHost, Version,
 };
 use config::name::{FunctionName, Qualifier, VersionId};
 use config::template::Template;
@@ -99,6 +99,8 @@ fn version(number: u32) -> Version {
         health: None,
         timeouts: Timeouts::default(),
         retries: Retries::default(),
+        via: true,
+        upgrade: Upgrades::default(),
     })))
 }
 

@@ -264,6 +264,8 @@ fn upstream(d: &mut Draw) -> Upstream {
             budget: d.below(101) as u32,
             on_status: d.of(&[vec![], vec![502, 503]]),
         },
+        via: d.coin(),
+        upgrade: Upgrades::new(d.of(&[vec![], vec!["websocket".into()], vec!["websocket".into(), "tunnel".into()]])),
     }
 }
 

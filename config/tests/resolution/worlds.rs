@@ -9,8 +9,8 @@ use config::bucket::Buckets;
 use config::host::HostPattern;
 use config::model::{
     Alias, BaseDomain, Config, Domain, DomainStage, Endpoint, Function, Https, KeySource, OnMissingKey, OnUnhealthy,
-    Overrides, Protocol, Retries, Route, Rule, Selection, Shield, Stage, Target, Timeouts, Upstream, UpstreamHost,
-    Version,
+    Overrides, Protocol, Retries, Route, Rule, Selection, Shield, Stage, Target, Timeouts, Upgrades, Upstream,
+    UpstreamHost, Version,
 };
 use config::name::{AliasName, FunctionName, Qualifier, VersionId};
 use config::template::Template;
@@ -66,6 +66,8 @@ pub(crate) fn upstream(host: &str, port: u16) -> Arc<Version> {
         health: None,
         timeouts: Timeouts::default(),
         retries: Retries::default(),
+        via: true,
+        upgrade: Upgrades::default(),
     };
     let target = Target::Upstream(Box::new(upstream));
     Arc::new(Version::new(target))

@@ -218,7 +218,7 @@ impl Attempting {
             tls: client.tls.is_some(),
             port: worker.ports[client.listener],
             host: head.host,
-            received_by: head.version.via(),
+            received_by: rendered.via.then(|| head.version.via()),
             request_id: received.id.as_bytes(),
         };
         Ok(EndpointRequest {

@@ -27,7 +27,7 @@ fn request<'a>(trusted: bool) -> RequestContext<'a> {
         tls: false,
         host: "shop.example.com",
         port: 8080,
-        received_by: "1.1",
+        received_by: Some("1.1"),
         request_id: b"id-1",
     }
 }
@@ -95,7 +95,7 @@ fn everything_that_may_be_said_is_said() {
         tls: true,
         host: "[2001:db8::2]:9443",
         port: 8443,
-        received_by: "2",
+        received_by: Some("2"),
         origin: Origin { peer: "2001:db8::7".parse().unwrap(), ..origin(false) },
         ..request(false)
     };

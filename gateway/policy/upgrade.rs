@@ -1,0 +1,63 @@
+//! Offers of clients to upgrade a connection, in the field `Upgrade` (RFC 9110, 7.8).
+//!
+//! Clients offer more than they need: Java's and curl's offer `h2c` with any request. An offer that the version does not
+//! take is left out, and what remains is an ordinary request over a pooled connection.
+
+use config::model::Upgrades;
+
+use super::Fields;
+use super::forwarded::values;
+
+/// What the endpoint is offered of what these fields of an HTTP/1.1 request offer: the protocols that the version takes,
+/// as the client wrote them. `None` when that is nothing. A request with a body upgrades nothing: until the body has
+/// ended, nobody could say which protocol its bytes are of.
+pub fn offered<F: Fields + ?Sized>(fields: &F, taken: &Upgrades) -> Option<String> {
+    let has_body = values(fields, "transfer-encoding").next().is_some()
+        || values(fields, "content-length").any(|length| length != b"0");
+    if has_body {
+        return None;
+    }
+    let offers = values(fields, "upgrade").flat_map(|value| value.split(|&byte| byte == b','));
+    let mut offered = String::new();
+    for protocol in offers.map(<[u8]>::trim_ascii).filter(|protocol| taken.takes(protocol)) {
+        if !offered.is_empty() {
+            offered.push_str(", ");
+        }
+        offered.push_str(str::from_utf8(protocol).ok()?);
+    }
+    (!offered.is_empty()).then_some(offered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(taken: &Upgrades, fields: &[(&str, &str)]) -> Option<String> {
+        let fields: Vec<(&str, &[u8])> = fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        offered(&fields[..], taken)
+    }
+
+    #[test]
+    fn only_what_the_version_takes_is_offered() {
+        let websocket = Upgrades::default();
+        for (fields, expected) in [
+            (&[("upgrade", "websocket")][..], Some("websocket")),
+            (&[("Upgrade", " WebSocket ")], Some("WebSocket")),
+            (&[("upgrade", "h2c")], None),
+            (&[("upgrade", "h2c, websocket,, TLS/1.2")], Some("websocket")),
+            (&[("upgrade", "h2c"), ("upgrade", "websocket")], Some("websocket")),
+            (&[("upgrade", "websockets")], None),
+            (&[("upgrade", "")], None),
+            (&[], None),
+            (&[("upgrade", "websocket"), ("content-length", "0")], Some("websocket")),
+            (&[("upgrade", "websocket"), ("content-length", "5")], None),
+            (&[("upgrade", "websocket"), ("transfer-encoding", "chunked")], None),
+        ] {
+            assert_eq!(asked(&websocket, fields).as_deref(), expected, "{fields:?}");
+        }
+        let two = Upgrades::new(vec!["websocket".into(), "tunnel".into()]);
+        assert_eq!(asked(&two, &[("upgrade", "Tunnel, h2c, websocket")]).as_deref(), Some("Tunnel, websocket"));
+        let none = Upgrades::new(Vec::new());
+        assert_eq!(asked(&none, &[("upgrade", "websocket")]), None);
+    }
+}
