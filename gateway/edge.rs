@@ -105,7 +105,7 @@ pub struct Edge {
     pub limits: Limits,
     /// Who is here.
     pub load: Arc<Load>,
-    /// Whether each answer is the last one of its connection.
+    /// The switch that makes each answer the last one of its connection.
     pub closing: Arc<Closing>,
     /// Is told what happens.
     pub observer: Arc<dyn Observer>,

@@ -25,7 +25,7 @@ pub(super) struct Chunks {
     trailers_left: usize,
 }
 
-/// What comes next.
+/// The part of the grammar that the next byte belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// A digit of the size, or what ends the size.
@@ -76,7 +76,7 @@ impl Chunks {
         }
     }
 
-    /// Whether the last byte of the body was seen.
+    /// True once the last byte of the body was seen.
     pub(super) fn is_done(&self) -> bool {
         self.state == State::Done
     }
@@ -85,7 +85,7 @@ impl Chunks {
     /// the next byte is wrong, which is said when it is looked at again: what comes before it may be handed on.
     ///
     /// # Errors
-    /// When the first of the bytes is wrong.
+    /// [`MalformedChunk`] when the first of the bytes is wrong.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<usize, MalformedChunk> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {
@@ -175,7 +175,7 @@ mod tests {
         Limits { head_bytes: 60, headers: 3, ..Limits::default() }
     }
 
-    /// What a scan of the whole text says: the length of the body, `None` while it goes on.
+    /// The answer of a scan of the whole text: the length of the body, `None` while it goes on.
     fn scan(text: &[u8]) -> Result<Option<usize>, MalformedChunk> {
         in_parts(text, text.len().max(1))
     }

@@ -1,5 +1,5 @@
-//! The end of a gateway, as its clients see it: first it *closes* (everything is served, and each answer is a connection's
-//! last), then it *stops* (nothing new is accepted).
+//! Shutdown of the gateway as its clients see it. First it *closes*: everything is served, and each answer is the last one of
+//! its connection. Then it *stops*: nothing new is accepted.
 //!
 //! A client that keeps connections may have a request on its way whenever its connection is ended. So nobody's connection is
 //! ended before its client was told, or had time to send once more:
@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// How long a client that was not told of the end may still begin a request, once nothing new is accepted.
+/// Time in which a client that was not told may still begin a request, once nothing new is accepted.
 pub const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// Whether the gateway is closing.
+/// The switch from serving to closing.
 #[derive(Debug, Default)]
 pub struct Closing {
     /// Read for each answer; the watch is for those who wait.
@@ -26,21 +26,21 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// From now on each answer is the last one of its connection. Again is no more.
+    /// Makes each answer the last one of its connection from now on. A second call changes nothing.
     pub fn begin(&self) {
         self.begun.store(true, Ordering::Release);
         self.told.send_replace(true);
     }
 
-    /// Whether it has begun.
+    /// True while the gateway is closing.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Acquire)
     }
 
-    /// Waits until it begins.
+    /// Waits until the gateway is closing.
     pub async fn begun(&self) {
-        // The sender is at hand, so that the wait ends in no other way.
+        // The sender lives as long as `self`, so the wait cannot fail.
         let _ = self.told.subscribe().wait_for(|begun| *begun).await;
     }
 }

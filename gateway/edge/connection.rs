@@ -116,6 +116,7 @@ impl Connection {
         Self::below(session.as_downstream())
     }
 
+    /// The same, for a session that no proxy has taken yet.
     pub(super) fn below(session: &ServerSession) -> Option<Arc<Self>> {
         if let Some(stream) = session.stream() {
             return stream.as_any().downcast_ref::<EdgeStream>().map(|stream| Arc::clone(stream.connection()));
@@ -128,15 +129,15 @@ impl Connection {
         digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref::<Arc<Self>>().cloned()
     }
 
-    /// Whether the response in the making is the last one, and should say so: the gateway is closing, or the client has
+    /// True when the response in the making is the last one, and should say so: the gateway is closing, or the client has
     /// ended its side.
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.closing.has_begun() || self.half_closed.load(Ordering::Relaxed)
     }
 
-    /// Says that the answer in the making has no end of its own: a client that ends its side of an HTTP/1 connection is
-    /// taken to have left, because it could not be told by a write for long.
+    /// Marks the answer in the making as one without an end of its own, such as an event stream. A client of HTTP/1 that ends
+    /// its side during such an answer is taken to have left: the next write, which would tell, may be long in coming.
     pub fn begin_endless_answer(&self) {
         self.endless.store(true, Ordering::Relaxed);
     }

@@ -246,7 +246,7 @@ fn has_control(line: &[u8]) -> bool {
     line.iter().fold(false, |bad, &byte| bad | (byte < b' ' && byte != b'\t') | (byte == 0x7f))
 }
 
-/// Whether a byte may stand in a token, such as the name of a field.
+/// True for a byte that may stand in a token, such as the name of a field.
 pub(super) fn is_token_byte(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }

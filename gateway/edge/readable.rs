@@ -1,4 +1,4 @@
-//! How much of what a client sends belongs to the request that is being read: what comes after it stays for the next head.
+//! The bytes of a client that belong to the request being read. The bytes behind it stay for the next head.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use config::model::Limits;
 use super::chunks::{Chunks, MalformedChunk};
 use super::head::{Body, Head};
 
-/// How much of what the client sends may be read from the stream now.
+/// Bytes that may be read from the stream now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Readable {
     /// The rest of one message; at 0 the client has nothing more to say.
@@ -19,7 +19,7 @@ pub(super) enum Readable {
 }
 
 impl Readable {
-    /// Between two requests: nothing belongs to one.
+    /// No request is being read.
     pub(super) const NOTHING: Self = Self::Bytes(0);
 
     /// One request, from the first byte of its head.

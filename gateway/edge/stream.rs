@@ -41,7 +41,7 @@ use super::{ClientProtocol, Connection, Edge, Refusal};
 /// Read at once when a head is awaited; what is read ahead of a request that is not yet answered stays below it.
 const CHUNK: usize = 4096;
 
-/// How long an idle client may keep the gateway from ending its side.
+/// Longest wait for a client that does not take the end of its idle TLS session.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A client connection as a lane reads and writes it.
@@ -208,19 +208,21 @@ impl EdgeStream {
         };
         match read {
             Some(Ok(1..)) => Ok(()),
-            Some(Ok(0) | Err(_)) => Err(End::Quiet),
-            None => {
+            Some(Err(_)) => Err(End::Quiet),
+            Some(Ok(0)) | None => {
                 self.say_goodbye().await;
                 Err(End::Quiet)
             }
         }
     }
 
-    /// Ends the gateway's side of an idle connection, so that the client sees an end (under TLS a `close_notify`) and not a
-    /// cut.
+    /// Ends a TLS session between two requests, so that the client sees an end and not a cut. Without TLS closing the socket
+    /// says as much.
     async fn say_goodbye(&mut self) {
-        // The connection is over whether the client can be told or not.
-        let _ = timeout(GOODBYE, AsyncWriteExt::shutdown(self)).await;
+        if self.connection.tls.is_some() {
+            // The connection is over whether the client can be told or not.
+            let _ = timeout(GOODBYE, AsyncWriteExt::shutdown(self)).await;
+        }
     }
 
     /// Reads what is there behind the unread bytes; 0 is the end.
@@ -270,7 +272,7 @@ impl EdgeStream {
         Ok(())
     }
 
-    /// After a whole request: whether the client is still there. What it sends ahead stays for the next head.
+    /// Watches, after a whole request, for the departure of the client. What it sends ahead stays for the next head.
     fn poll_departure(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.half_closed.is_none() && self.unread.len() < CHUNK {
             if ready!(self.poll_read_more(cx))? == 0 {

@@ -1,4 +1,4 @@
-//! The life of an HTTP/2 connection as a whole: how many streams are under way on it, and when it gets GOAWAY.
+//! The streams under way on an HTTP/2 connection, and the GOAWAY that ends it.
 //!
 //! pingora 0.9.1 drops an idle HTTP/2 connection without a word. So being idle is watched here, and the connection is ended
 //! as a shutdown ends it: GOAWAY, what the client had on its way, and the end of the transport (under TLS a
@@ -14,10 +14,10 @@ use tokio::time::sleep;
 
 use super::{Connection, Edge};
 
-/// How long a client has to answer a GOAWAY for being idle before its connection is dropped.
+/// Time in which an idle client answers its GOAWAY before its connection is dropped.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// The streams under way on one connection.
+/// A count of the streams under way on one connection.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     open: AtomicUsize,

@@ -62,8 +62,9 @@ impl Proxy {
     /// Answers instead of an endpoint.
     pub(super) async fn answer(&self, session: &mut Session, ctx: &mut Ctx, answer: Answer<'_>) -> Result<()> {
         ctx.end = Some(answer.end());
+        let is_closing = ctx.connection.as_ref().is_some_and(|connection| connection.is_closing());
         // What is left of the body is not worth reading.
-        if answer.closes() || !session.is_body_empty() {
+        if answer.closes() || is_closing || !session.is_body_empty() {
             session.set_keepalive(None);
         }
         let request = session.req_header();

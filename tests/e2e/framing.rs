@@ -250,7 +250,7 @@ const MALFORMED_CHUNKS: &[(&str, &str)] = &[
     ("a size over 63 bits", "8000000000000000\r\nabc\r\n"),
 ];
 
-/// What a desync would show as a request of its own.
+/// A request that only a desync would show.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nhost: shop.example.com\r\n\r\n";
 
 #[tokio::test(flavor = "multi_thread")]

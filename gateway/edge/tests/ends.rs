@@ -1,4 +1,4 @@
-//! How requests and connections end: chunks, half-closed clients, idle connections, and a gateway that is closing.
+//! The ends of requests and connections: chunks, half-closed clients, idle connections, and a gateway that is closing.
 
 use super::*;
 

@@ -163,7 +163,7 @@ impl Gateway {
         self.slow.notify_one();
     }
 
-    /// From now on each answer is the last one of its connection.
+    /// Makes each answer the last one of its connection.
     pub(super) fn closing(&self) {
         self.edge.closing.begin();
     }

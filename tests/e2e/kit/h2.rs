@@ -49,7 +49,7 @@ impl H2 {
         Some(Self { requests })
     }
 
-    /// Whether the connection takes requests: no GOAWAY has come, and no end.
+    /// True while the connection takes requests: no GOAWAY has come, and no end.
     pub(crate) async fn is_open(&self) -> bool {
         self.requests.clone().ready().await.is_ok()
     }
