@@ -100,7 +100,7 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Open client connections over all listeners. Default 100 000.
     pub connections: usize,
-    /// Open client connections of one address. Default 10 000.
+    /// Open client connections of one address, or of one /64 of IPv6. Default 10 000.
     pub connections_per_address: usize,
     /// Answers of one address that it has taken nothing of for five seconds. One more is cut. Default 256.
     pub unread_per_address: usize,

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -162,6 +162,7 @@ pub(super) struct Admission {
 impl Admission {
     /// Counts the connection under its client's address too.
     pub(super) fn count_address(&mut self, address: IpAddr) -> Result<(), Refusal> {
+        let address = one_of_a_client(address);
         let mut shard = self.load.shard(address);
         let here = shard.entry(address).or_default();
         if here.connections >= self.load.connections_per_address_max {
@@ -171,6 +172,14 @@ impl Admission {
         drop(shard);
         self.address = Some(address);
         Ok(())
+    }
+}
+
+/// The address that stands for all of one client, which has a /64 of IPv6 addresses or more (RFC 6177).
+fn one_of_a_client(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 
@@ -231,6 +240,19 @@ mod tests {
         let again = load.unread(here).unwrap();
         drop((two, again));
         assert!(load.by_address.iter().all(|shard| shard.lock().unwrap().is_empty()));
+    }
+
+    #[test]
+    fn a_client_with_many_ipv6_addresses_is_one() {
+        let load = Arc::new(Load::new(&Limits { connections: 9, connections_per_address: 2, ..Limits::default() }));
+        let of = |address: &str| {
+            let mut admission = load.admit().unwrap();
+            admission.count_address(address.parse().unwrap()).map(|()| admission)
+        };
+        let _held = [of("2001:db8:0:1::1").unwrap(), of("2001:db8:0:1:ffff:ffff:ffff:ffff").unwrap()];
+        assert_eq!(of("2001:db8:0:1:2::").unwrap_err(), Refusal::ConnectionsPerAddress);
+        drop((of("2001:db8:0:2::1").unwrap(), of("192.0.2.1").unwrap()));
+        assert_eq!(load.connections(), 2);
     }
 
     #[tokio::test]
