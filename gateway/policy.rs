@@ -11,6 +11,7 @@ pub mod answer;
 pub mod context;
 pub mod exchange;
 pub mod forwarded;
+pub mod framing;
 pub mod headers;
 pub mod hop;
 pub mod outcome;

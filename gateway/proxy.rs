@@ -42,6 +42,7 @@ use pingora_core::{Error, Result};
 use crate::edge::Connection;
 use crate::policy::answer::Answer;
 use crate::policy::exchange::{Admission, Handed, Reached, Worker};
+use crate::policy::framing;
 use crate::policy::refusal::Refusal;
 use ctx::Ctx;
 
@@ -79,6 +80,9 @@ impl Proxy {
         if session.req_header().headers.contains_key(EXPECT) {
             // The endpoint's 100 comes before the body has ended, which is no reason to close the connection.
             session.set_close_on_response_before_downstream_finish(false);
+        }
+        if !framing::knows_http11(session.req_header().version) {
+            session.set_ignore_info_resp(true);
         }
         let handed = ctx.connection.as_ref().and_then(|connection| connection.take_handed::<Handed>());
         if let Some(Handed { received, resolved }) = handed {

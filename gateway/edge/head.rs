@@ -174,6 +174,7 @@ impl Scan {
         }
         let body = match (self.chunked, self.length) {
             (true, _) => Body::Chunked,
+            // A client of HTTP/1.0 cannot be answered 101 (RFC 9110, 7.8).
             (false, None | Some(0)) if self.upgrade && version == Version::Http11 => Body::Upgrade,
             (false, length) => Body::Length(length.unwrap_or(0)),
         };
@@ -317,7 +318,7 @@ mod tests {
 
     #[test]
     fn heads_that_are_taken() {
-        let table: [(&str, Body); 15] = [
+        let table: [(&str, Body); 16] = [
             ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", Body::Length(0)),
             ("\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n", Body::Length(0)),
             ("GET / HTTP/1.0\r\n\r\n", Body::Length(0)),
@@ -325,6 +326,7 @@ mod tests {
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n", Body::Length(12)),
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \tCHUNKED \r\n\r\n", Body::Chunked),
             ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", Body::Upgrade),
+            ("GET / HTTP/1.0\r\nUpgrade: websocket\r\n\r\n", Body::Length(0)),
             ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\ncontent-length: 3\r\n\r\n", Body::Length(3)),
             ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\ncontent-length: 0\r\n\r\n", Body::Upgrade),
             ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: H2C\r\n\r\n", Body::Length(0)),

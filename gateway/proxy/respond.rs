@@ -1,7 +1,7 @@
 //! Heads of answers, answers that the gateway makes itself, and the end of a request.
 
 use bytes::Bytes;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::{FailToProxy, Session};
@@ -15,7 +15,20 @@ use crate::policy::exchange::answered::{LongLived, with_response_edits};
 use crate::policy::exchange::record::{Ending, Finished};
 use crate::policy::exchange::{Answered, AttemptFailure, HttpVersion};
 use crate::policy::hop::hop_by_hop;
-use crate::policy::{Edits, FieldName};
+use crate::policy::{Edits, FieldName, framing};
+
+/// Frames the body so that the client can find its end.
+fn frame(session: &mut Session, answer: &mut http::response::Parts) {
+    let request = session.req_header();
+    if framing::knows_http11(request.version) {
+        return;
+    }
+    let ends_with_connection = framing::ends_with_connection(&request.method, answer.status, &answer.headers);
+    answer.headers.remove(TRANSFER_ENCODING);
+    if ends_with_connection {
+        session.set_keepalive(None);
+    }
+}
 
 fn edit(fields: &mut HeaderMap, ctx: &Ctx, answered_by: Option<HttpVersion>) -> Result<()> {
     let Some(received) = &ctx.received else { return Ok(()) };
@@ -40,6 +53,7 @@ impl Proxy {
                 parts.headers.remove(&*name);
             }
         }
+        frame(session, &mut parts);
         edit(&mut parts.headers, ctx, Some(view::version(parts.version)))?;
         *head = ResponseHeader::from(parts);
         if reason.is_some() {

@@ -402,3 +402,62 @@ async fn an_event_stream_ends_with_its_client_though_nothing_is_sent() {
     let end = within("the endpoint is told", endpoint.read(&mut [0; 10])).await;
     assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
 }
+
+const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interim_answers_reach_clients_that_know_them() {
+    let (weir, endpoint) = one().await;
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    endpoint.on("/hints", Answer::Raw(format!("{HINTS}{HINTS}{answer}").into()));
+    let mut client = Client::connect(weir.http).await;
+    client.send(format!("GET /hints HTTP/1.1\r\nhost: {HOST}\r\n\r\n")).await;
+    for _ in 0..2 {
+        let hints = client.take_through("\r\n\r\n").await.to_lowercase();
+        assert!(hints.starts_with("http/1.1 103 ") && hints.contains("\r\nlink: </a.css>; rel=preload\r\n"), "{hints}");
+    }
+    assert_eq!(client.response("GET").await.text(), "ok");
+    assert_eq!(client.get(HOST, "/").await.text(), "v1");
+    // A client of HTTP/1.0 would take the first head for the answer.
+    let old = old_answer(&weir, "GET /hints HTTP/1.0\r\nhost: shop.example.com\r\n\r\n").await;
+    assert!(old.starts_with("HTTP/1.1 200 ") && old.ends_with("\r\n\r\nok"), "{old}");
+}
+
+/// The bytes that a client reads until the end of the connection.
+async fn old_answer(weir: &Weir, request: &str) -> String {
+    let mut client = Client::connect(weir.http).await;
+    client.send(request).await;
+    String::from_utf8(client.rest().await).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_http_1_0_get_bodies_without_chunks() {
+    let (weir, endpoint) = one().await;
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n";
+    endpoint.on("/chunked", Answer::Raw(chunked.into()));
+    endpoint.on("/close", Answer::RawThenClose(b"HTTP/1.1 200 OK\r\n\r\nabcdef".to_vec()));
+    endpoint.on("/continue", Answer::Continue);
+    for path in ["/chunked", "/close"] {
+        for keep in ["", "connection: keep-alive\r\n"] {
+            let old = old_answer(&weir, &format!("GET {path} HTTP/1.0\r\nhost: {HOST}\r\n{keep}\r\n")).await;
+            let (head, body) = old.split_once("\r\n\r\n").unwrap();
+            let head = head.to_lowercase();
+            assert_eq!(body, "abcdef", "{path}: {head}");
+            assert!(head.starts_with("http/1.1 200 ") && head.contains("\r\nconnection: close"), "{path}: {head}");
+            assert!(!head.contains("transfer-encoding"), "{path}: {head}");
+        }
+    }
+    let expect =
+        format!("POST /continue HTTP/1.0\r\nhost: {HOST}\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\nab");
+    let old = old_answer(&weir, &expect).await;
+    assert!(old.starts_with("HTTP/1.1 200 ") && old.ends_with("\r\n\r\n2"), "{old}");
+    // With a length a connection can be kept.
+    let mut client = Client::connect(weir.http).await;
+    for _ in 0..2 {
+        client.send(format!("GET / HTTP/1.0\r\nhost: {HOST}\r\nconnection: keep-alive\r\n\r\n")).await;
+        let response = client.response("GET").await;
+        assert_eq!((response.text().as_str(), response.head.field("connection")), ("v1", Some("keep-alive")));
+    }
+    client.send(format!("HEAD /chunked HTTP/1.0\r\nhost: {HOST}\r\n\r\n")).await;
+    assert_eq!(client.response("HEAD").await.head.field("transfer-encoding"), None);
+}
