@@ -196,7 +196,7 @@ fn scalars(definitions: &mut Map<String, Value>) {
                     "body_bytes": size("A request body; default 1GiB. Over it: 413."),
                     "connections": integer(1, 100_000_000, "Open client connections; default 100000."),
                     "connections_per_address": integer(1, 100_000_000, "Open client connections of one address, or of one /64 of IPv6; default 10000."),
-                    "unread_per_address": integer(1, 100_000_000, "Answers of one address that it has taken nothing of for five seconds; default 256."),
+                    "unread_per_address": integer(1, 100_000_000, "Answers of one address that it has taken nothing of for five seconds; default 1000."),
                     "head_timeout": duration("From the first byte of a head to its last; default 10s."),
                     "idle_timeout": duration("A connection without a request; default 75s."),
                     "body_timeout": duration("Between two bytes of a request body; default 60s."),

@@ -102,7 +102,7 @@ pub struct Limits {
     pub connections: usize,
     /// Open client connections of one address, or of one /64 of IPv6. Default 10 000.
     pub connections_per_address: usize,
-    /// Answers of one address that it has taken nothing of for five seconds. One more is cut. Default 256.
+    /// Answers of one address that it has taken nothing of for five seconds. One more is cut. Default 1000.
     pub unread_per_address: usize,
     /// From the first byte of a head (or the TLS ClientHello) to its last. Default 10 s.
     pub head_timeout: Duration,
@@ -171,7 +171,7 @@ impl Default for Limits {
             body_bytes: 1 << 30,
             connections: 100_000,
             connections_per_address: 10_000,
-            unread_per_address: 256,
+            unread_per_address: 1_000,
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(60),

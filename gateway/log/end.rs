@@ -19,7 +19,7 @@ pub enum EndReason {
     NoRoute,
     /// 405: the path has routes, but none with this method.
     NoMethod,
-    /// 408: the request took too long to come.
+    /// 408, or an answer cut short: the client was too slow, with its request or in taking the answer.
     SlowClient,
     /// 413: the body is larger than `limits.body_bytes`.
     BodyTooLarge,
