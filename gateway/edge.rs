@@ -18,14 +18,11 @@
 //! - [`connection`]: what is known about a connection, reachable from every request on it
 //! - [`client_side`]: what is waited for at the client
 //! - [`pace`]: how slow a client may be
-//! - [`deadline`]: how long an endpoint may be silent
 //! - [`load`]: who is here; caps and what draining waits for
 //! - [`closing`]: how clients learn that the gateway ends
 //! - [`tls`]: certificates by SNI, swapped while running
 //! - [`proxy_protocol`]: the client's address, from a load balancer in front
-//! - [`proxied`]: the lane that pingora serves
-//! - `streams`: when an HTTP/2 connection of it ends
-//! - `paced`: one HTTP/2 stream on that lane, within the limits on clients
+//! - [`proxied`]: the lane that pingora serves; its deadlines for endpoints, and its HTTP/2 streams
 //!
 //! Nothing here knows functions, versions or routes.
 
@@ -34,18 +31,15 @@ mod chunks;
 pub mod client_side;
 pub mod closing;
 pub mod connection;
-pub mod deadline;
 mod half_closed;
 pub mod head;
 pub mod load;
 pub mod pace;
-mod paced;
 pub mod proxied;
 pub mod proxy_protocol;
 mod readable;
 pub mod refuse;
 pub mod stream;
-mod streams;
 pub mod tls;
 mod transport;
 mod writer;
@@ -67,9 +61,9 @@ pub use accept::{bind, serve_listener};
 pub use client_side::ClientSide;
 pub use closing::Closing;
 pub use connection::{ClientProtocol, Connection, Tls};
-pub use deadline::{Cut, Fault, Silences, UPLOAD, Watch};
 pub use load::Load;
 pub use pace::TooSlow;
+pub use proxied::deadline::{Cut, Fault, Silences, UPLOAD, Watch};
 pub use refuse::RefusedHead;
 pub use stream::EdgeStream;
 

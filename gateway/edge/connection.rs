@@ -11,8 +11,8 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{Digest, SocketDigest};
 
-use super::deadline::Deadlines;
-use super::streams::Streams;
+use super::proxied::deadline::Deadlines;
+use super::proxied::streams::Streams;
 use super::transport::Remains;
 use super::{ClientSide, Closing, EdgeStream};
 

@@ -2,6 +2,14 @@
 //!
 //! HTTP/1 connections are looped over here and not by pingora: the next request reaches pingora only when its head is whole,
 //! so an idle connection holds no session of pingora's, and it is known when each request ends.
+//!
+//! - [`deadline`]: how long an endpoint may be silent
+//! - `paced`: one HTTP/2 stream, within the limits on clients
+//! - `streams`: when an HTTP/2 connection ends
+
+pub mod deadline;
+mod paced;
+pub(super) mod streams;
 
 use std::sync::Arc;
 
@@ -13,10 +21,10 @@ use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
 use tokio::sync::watch;
 
-use super::deadline::Keeper;
-use super::paced::Paced;
-use super::streams::{self, OpenStream};
 use super::{ClientProtocol, Connection, Edge, EdgeStream, Lane, Load};
+use deadline::Keeper;
+use paced::Paced;
+use streams::OpenStream;
 
 /// Open streams of one HTTP/2 connection: the least that RFC 9113, 6.5.2 recommends, because each answer that the client does
 /// not read holds half a mebibyte.

@@ -1,7 +1,7 @@
 //! One HTTP/2 stream, as pingora's proxy reads and writes it.
 //!
 //! pingora's own session for a stream has no timeout on a body that is read, none on a wait for the endpoint, and knows no
-//! least rate. This one stands around it, with the limits that [`EdgeStream`](super::EdgeStream) keeps for HTTP/1.
+//! least rate. This one stands around it, with the limits that [`EdgeStream`](crate::edge::EdgeStream) keeps for HTTP/1.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -25,9 +25,9 @@ use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::{Error, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
-use super::pace::{Patience, TooSlow};
-use super::stream::patience;
-use super::{ClientSide, Connection, Load};
+use crate::edge::pace::{Patience, TooSlow};
+use crate::edge::stream::patience;
+use crate::edge::{ClientSide, Connection, Load};
 
 type Messages = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
 

@@ -12,14 +12,14 @@ use pingora_core::server::ShutdownWatch;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use super::{Connection, Edge};
+use crate::edge::{Connection, Edge};
 
 /// Time in which an idle client answers its GOAWAY before its connection is dropped.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// A count of the streams under way on one connection.
 #[derive(Debug, Default)]
-pub(super) struct Streams {
+pub(in crate::edge) struct Streams {
     open: AtomicUsize,
     /// Told when the first one begins and when the last one ends.
     changed: Notify,

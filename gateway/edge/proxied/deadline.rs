@@ -3,7 +3,7 @@
 //! pingora 0.9.1 has one read timeout for the head and the body of an answer, which runs while the request is still on its
 //! way, restarts with every chunk that is forwarded, and knows nothing of the client. So each attempt is watched here, in
 //! three phases: while the request is sent, until the head of the answer, and behind it. When a limit passes it is asked
-//! for whom bytes wait. Where that is the client, the limits on clients hold (see [`pace`](super::pace)) and the endpoint
+//! for whom bytes wait. Where that is the client, the limits on clients hold (see [`pace`](crate::edge::pace)) and the endpoint
 //! gets its time anew; else the wait is cut where pingora reads, and the error that follows is told from others by
 //! [`Watch::fault`]. One timer serves all requests of a connection, and is not touched by most of them.
 
@@ -19,7 +19,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{ClientSide, Connection};
+use crate::edge::{ClientSide, Connection};
 
 /// pingora's own limit on reads from an endpoint while a body goes up. It only ends what cannot be cut here: an upload to
 /// an HTTP/2 endpoint that takes no more of it.
@@ -122,7 +122,7 @@ impl Drop for Watch {
 
 /// The waits of one connection.
 #[derive(Debug, Default)]
-pub(super) struct Deadlines {
+pub(in crate::edge) struct Deadlines {
     waits: Mutex<Waits>,
     /// A wait ends before the timer does.
     sooner: AtomicBool,
