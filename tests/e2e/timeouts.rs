@@ -129,9 +129,10 @@ async fn a_body_that_pauses_for_too_long_is_cut() {
     let slow = Slow::start(endpoint.address, "http/1.1", "response: 300ms, idle: 500ms").await;
     let mut client = slow.client().await;
     client.send(format!("GET /events HTTP/1.1\r\nhost: {HOST}\r\n\r\n")).await;
+    // The gateway's clock begins before the head is here.
+    let paused = Instant::now();
     permits.add_permits(1);
     assert_eq!(client.head().await.0, 200);
-    let paused = Instant::now();
     assert_eq!(client.rest().await, b"", "no end of the body is made up");
     in_time(paused);
 }
@@ -204,9 +205,10 @@ async fn a_long_wait_for_heads_is_none_for_bodies() {
     endpoint.on("/events", answer);
     let mut client = slow.client().await;
     client.send(format!("GET /events HTTP/1.1\r\nhost: {HOST}\r\n\r\n")).await;
+    // The gateway's clock begins before the head is here.
+    let paused = Instant::now();
     permits.add_permits(1);
     assert_eq!(client.head().await.0, 200);
-    let paused = Instant::now();
     assert_eq!(client.rest().await, b"");
     in_time(paused);
 
