@@ -11,6 +11,7 @@ use gateway::edge::tls::LiveCertificates;
 use gateway::live::Live;
 use gateway::metrics::{Labels, Metrics};
 use gateway::outcomes::Wake;
+use gateway::proxy::LaneChecker;
 use gateway::store::Store;
 use gateway::upstreams::{Event, Observer, UpstreamKey, Upstreams};
 use tokio::runtime::Runtime;
@@ -41,7 +42,7 @@ pub(crate) fn start(
     let _context = runtime.enter();
     let environment: Environment = Arc::new(|_| None);
     let live = Arc::new(Live::default());
-    let upstreams = Upstreams::new(runtime.handle().clone(), Arc::new(Nobody));
+    let upstreams = Upstreams::new(runtime.handle().clone(), Arc::new(Nobody), Arc::new(LaneChecker::default()));
     let calls = Calls::new(&metrics);
     calls.admin_url.set(None).expect("it is new");
     let ground = Ground {
