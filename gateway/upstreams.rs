@@ -63,13 +63,13 @@ pub trait Observer: Send + Sync {
     fn observe(&self, key: &UpstreamKey, event: &Event<'_>);
 }
 
-/// Why an upstream cannot run.
+/// An upstream that cannot run.
 #[derive(Debug, thiserror::Error)]
 #[error("upstream {upstream}: {error}")]
 pub struct UpstreamProblem {
-    /// Which one.
+    /// Its name.
     pub upstream: UpstreamKey,
-    /// What is wrong with its certificate authorities.
+    /// The problem with its certificate authorities.
     pub error: TrustError,
 }
 
@@ -79,7 +79,7 @@ pub struct Upstreams {
     states: HashMap<UpstreamKey, Arc<UpstreamState>>,
 }
 
-/// What all upstreams share.
+/// Services and settings that all upstreams share.
 struct Shared {
     observer: Arc<dyn Observer>,
     start: Instant,
@@ -189,7 +189,8 @@ impl fmt::Debug for Reporter {
     }
 }
 
-/// Whether endpoints, and how they are spoken to and checked, are the same; what is done to a request does not count.
+/// Tells if two specifications name the same endpoints, and speak to and check them in the same way. What is done to a
+/// request does not count.
 fn is_alike(one: &Rendered, other: &Rendered) -> bool {
     let Rendered {
         endpoints,

@@ -182,7 +182,7 @@ impl L4Connect for YieldingDial {
     }
 }
 
-/// Whether a connection failed for want of something that the gateway itself should have.
+/// True when a connection failed for want of something that the gateway itself should have.
 fn is_own(error: &io::Error) -> bool {
     use nix::errno::Errno;
     let own = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM, Errno::EADDRNOTAVAIL];

@@ -25,7 +25,7 @@ const SECOND_MASK: u64 = (1 << (64 - REQUEST_BITS - RETRY_BITS)) - 1;
 /// Room for the threads that may add to a full counter before they see that it is full.
 const SLACK: u64 = 1 << 12;
 
-/// How many more retries a version may have now. Shared by all its requests; survives a config change.
+/// The retries that a version may still have now. Shared by all its requests; survives a config change.
 #[derive(Debug)]
 pub struct RetryBudget {
     start: Instant,

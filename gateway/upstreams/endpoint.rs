@@ -23,11 +23,11 @@ const FAILURES: u32 = 5;
 const FIRST: u64 = 1_000;
 /// The longest ejection. So long without an ejection, and the next one is a first one again.
 const LONGEST: u64 = 30_000;
-/// How long a probe may take before another one may start.
+/// The time that a probe may take before another one may start.
 const PROBE: u64 = 5_000;
-/// How long after the end of an ejection only requests that may be repeated probe; then a check of our own does.
+/// The time after the end of an ejection in which only requests that may be repeated probe; then a check of our own does.
 const REPEATABLE_ONLY: u64 = 1_000;
-/// How long after the end of an ejection any request probes, should the check of our own not have decided by then.
+/// The time after the end of an ejection from which any request probes, should the check of our own not have decided.
 const ANYBODY: u64 = REPEATABLE_ONLY + PROBE;
 /// The least time between two times that the reason of a failure is told.
 const TELL: u64 = 10_000;
@@ -51,26 +51,26 @@ pub(super) struct Endpoint {
     failures: AtomicU32,
     /// 0: not ejected. Otherwise ejected, and to be probed from then on.
     ejected_until: AtomicU64,
-    /// How many ejections decide how long the next one is.
+    /// The number of ejections that decides how long the next one is.
     ejections: AtomicU32,
-    /// How many ejections there ever were.
+    /// The number of ejections there ever were.
     epoch: AtomicU32,
     returned: AtomicU64,
     told: AtomicU64,
 }
 
-/// In which capacity a request was sent to an endpoint.
+/// The part that a request plays for the health of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Capacity {
+pub(super) enum AttemptRole {
     /// The endpoint was not ejected; it had been so many times before.
     In(u32),
-    /// It was ejected, and this request decides whether it returns.
+    /// The endpoint was ejected, and this request decides whether it returns.
     Probe,
-    /// It was ejected, but nothing else was left. An answer brings it back; a failure shows nothing new.
+    /// The endpoint was ejected, but nothing else was left. An answer brings it back; a failure shows nothing new.
     LastResort,
 }
 
-/// Who wants to probe.
+/// The kinds of attempt that may probe an ejected endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Prober {
     /// A request that may be sent again elsewhere if it fails.
@@ -113,12 +113,12 @@ impl Endpoint {
         self.in_flight.fetch_sub(1, Relaxed);
     }
 
-    /// What picks compare.
+    /// The load, as picks compare it.
     pub(super) fn load(&self, now: impl FnOnce() -> Millis) -> u64 {
         self.penalty.load(self.in_flight(), now)
     }
 
-    /// Whether the reason of a failure is to be told now: not more often than a log can bear.
+    /// Allows one line about a failure every ten seconds, which a log can bear.
     pub(super) fn tells(&self, now: Millis) -> bool {
         let told = self.told.load(Relaxed);
         (told == 0 || now.saturating_sub(told) >= TELL)
@@ -127,7 +127,7 @@ impl Endpoint {
 
     // --- active --------------------------------------------------------------------------------------------------
 
-    /// Whether active checks let requests through.
+    /// True unless active checks say that the endpoint is down.
     pub(super) fn is_up(&self) -> bool {
         self.up.load(Relaxed)
     }
@@ -158,14 +158,14 @@ impl Endpoint {
 
     // --- passive -------------------------------------------------------------------------------------------------
 
-    /// Whether it is not ejected; needs no clock.
+    /// True while it is not ejected; needs no clock.
     pub(super) fn is_in(&self) -> bool {
         self.ejected_until.load(Relaxed) == 0
     }
 
-    /// The capacity of a request that is sent while the endpoint is in.
-    pub(super) fn as_member(&self) -> Capacity {
-        Capacity::In(self.epoch.load(Relaxed))
+    /// The role of a request that is sent while the endpoint is in.
+    pub(super) fn as_member(&self) -> AttemptRole {
+        AttemptRole::In(self.epoch.load(Relaxed))
     }
 
     /// From when on it may be probed; `None` while it is in.
@@ -183,9 +183,9 @@ impl Endpoint {
     }
 
     /// An answer has begun, and shows that the endpoint works. True when that brings it back.
-    pub(super) fn began_well(&self, capacity: Capacity, now: impl FnOnce() -> Millis) -> bool {
+    pub(super) fn began_well(&self, role: AttemptRole, now: impl FnOnce() -> Millis) -> bool {
         // What was sent before an ejection says nothing about now.
-        if matches!(capacity, Capacity::In(_)) || self.is_in() {
+        if matches!(role, AttemptRole::In(_)) || self.is_in() {
             return false;
         }
         self.failures.store(FAILURES - 1, Relaxed);
@@ -194,23 +194,23 @@ impl Endpoint {
     }
 
     /// An answer has ended whole.
-    pub(super) fn ended_well(&self, capacity: Capacity) {
-        if self.failures.load(Relaxed) != 0 && self.is_in() && !self.is_stale(capacity) {
+    pub(super) fn ended_well(&self, role: AttemptRole) {
+        if self.failures.load(Relaxed) != 0 && self.is_in() && !self.is_stale(role) {
             self.failures.store(0, Relaxed);
         }
     }
 
     /// A request failed. `Some(time)` when that ejects the endpoint.
-    pub(super) fn failed(&self, capacity: Capacity, now: Millis) -> Option<Duration> {
+    pub(super) fn failed(&self, role: AttemptRole, now: Millis) -> Option<Duration> {
         let until = self.ejected_until.load(Relaxed);
         if until == 0 {
-            if self.is_stale(capacity) || self.failures.fetch_add(1, Relaxed) + 1 < FAILURES {
+            if self.is_stale(role) || self.failures.fetch_add(1, Relaxed) + 1 < FAILURES {
                 return None;
             }
             if now.saturating_sub(self.returned.load(Relaxed)) >= LONGEST {
                 self.ejections.store(0, Relaxed);
             }
-        } else if capacity != Capacity::Probe {
+        } else if role != AttemptRole::Probe {
             return None;
         }
         let time = FIRST.saturating_mul(1 << self.ejections.load(Relaxed).min(16)).min(LONGEST);
@@ -220,14 +220,14 @@ impl Endpoint {
         Some(Duration::from_millis(time))
     }
 
-    /// Whether the endpoint was ejected after a request was sent.
-    fn is_stale(&self, capacity: Capacity) -> bool {
-        matches!(capacity, Capacity::In(epoch) if epoch != self.epoch.load(Relaxed))
+    /// True when the endpoint was ejected after the request was sent.
+    fn is_stale(&self, role: AttemptRole) -> bool {
+        matches!(role, AttemptRole::In(epoch) if epoch != self.epoch.load(Relaxed))
     }
 }
 
 impl Prober {
-    /// How long after the end of an ejection it may probe.
+    /// The time after the end of an ejection from which it may probe.
     fn waits(self) -> Millis {
         match self {
             Self::Repeatable => 0,
@@ -236,7 +236,7 @@ impl Prober {
         }
     }
 
-    /// How long its probe may take before another one may start.
+    /// The time that its probe may take before another one may start.
     fn takes(self) -> Millis {
         match self {
             Self::Check(limit) => limit.max(PROBE),
@@ -254,19 +254,19 @@ mod tests {
     }
 
     fn fail(endpoint: &Endpoint, times: u32, now: Millis) -> Option<Duration> {
-        let capacity = endpoint.as_member();
-        (0..times).map(|_| endpoint.failed(capacity, now)).last().flatten()
+        let role = endpoint.as_member();
+        (0..times).map(|_| endpoint.failed(role, now)).last().flatten()
     }
 
     #[test]
     fn five_failures_in_a_row_eject_and_a_whole_answer_starts_the_count_again() {
         let endpoint = endpoint();
-        let capacity = endpoint.as_member();
+        let role = endpoint.as_member();
         assert_eq!(fail(&endpoint, 4, 1), None);
-        assert!(!endpoint.began_well(capacity, || 1));
-        endpoint.ended_well(capacity);
+        assert!(!endpoint.began_well(role, || 1));
+        endpoint.ended_well(role);
         assert_eq!(fail(&endpoint, 4, 1), None);
-        assert!(!endpoint.began_well(capacity, || 1), "a head alone changes nothing");
+        assert!(!endpoint.began_well(role, || 1), "a head alone changes nothing");
         assert_eq!(fail(&endpoint, 1, 1), Some(Duration::from_secs(1)));
         assert_eq!(endpoint.due(Prober::Repeatable), Some(1_001));
     }
@@ -280,17 +280,17 @@ mod tests {
             assert!(!claim(now - 1), "too early");
             assert!(claim(now) && !claim(now), "one probe");
             assert!(!endpoint.is_in(), "nobody else gets in meanwhile");
-            assert_eq!(endpoint.failed(Capacity::Probe, now), Some(Duration::from_secs(seconds)));
+            assert_eq!(endpoint.failed(AttemptRole::Probe, now), Some(Duration::from_secs(seconds)));
             now += seconds * 1_000;
         }
         assert!(claim(now));
-        assert!(endpoint.began_well(Capacity::Probe, || now));
+        assert!(endpoint.began_well(AttemptRole::Probe, || now));
         assert!(endpoint.is_in());
-        endpoint.ended_well(Capacity::Probe);
+        endpoint.ended_well(AttemptRole::Probe);
         // Soon after, it is the same trouble; after thirty good seconds, a new one.
         assert_eq!(fail(&endpoint, 5, now + 1), Some(Duration::from_secs(30)));
-        assert!(claim(now + 30_001) && endpoint.began_well(Capacity::Probe, || now + 30_001));
-        endpoint.ended_well(Capacity::Probe);
+        assert!(claim(now + 30_001) && endpoint.began_well(AttemptRole::Probe, || now + 30_001));
+        endpoint.ended_well(AttemptRole::Probe);
         assert_eq!(fail(&endpoint, 5, now + 60_001), Some(Duration::from_secs(1)));
     }
 
@@ -323,12 +323,12 @@ mod tests {
             let endpoint = endpoint();
             fail(&endpoint, 5, 1);
             assert!(endpoint.claim_probe(Prober::Repeatable, 2_000));
-            assert!(endpoint.began_well(Capacity::Probe, || 2_000));
+            assert!(endpoint.began_well(AttemptRole::Probe, || 2_000));
             if whole {
-                endpoint.ended_well(Capacity::Probe);
+                endpoint.ended_well(AttemptRole::Probe);
             }
             // Its own probe that breaks off counts as any other failure.
-            assert_eq!(endpoint.failed(Capacity::Probe, 2_001), ejected);
+            assert_eq!(endpoint.failed(AttemptRole::Probe, 2_001), ejected);
         }
     }
 
@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(endpoint.failed(before, 2), None);
         assert!(!endpoint.is_in());
         // Neither does it when the endpoint has returned.
-        assert!(endpoint.claim_probe(Prober::Repeatable, 2_000) && endpoint.began_well(Capacity::Probe, || 2_000));
+        assert!(endpoint.claim_probe(Prober::Repeatable, 2_000) && endpoint.began_well(AttemptRole::Probe, || 2_000));
         for _ in 0..10 {
             assert_eq!(endpoint.failed(before, 2_001), None);
         }
@@ -354,11 +354,11 @@ mod tests {
         let endpoint = endpoint();
         fail(&endpoint, 5, 1);
         for _ in 0..100 {
-            assert_eq!(endpoint.failed(Capacity::LastResort, 2), None);
+            assert_eq!(endpoint.failed(AttemptRole::LastResort, 2), None);
         }
         assert_eq!(endpoint.due(Prober::Repeatable), Some(1_001));
-        assert!(endpoint.began_well(Capacity::LastResort, || 3));
-        assert!(!endpoint.began_well(Capacity::LastResort, || 3), "once");
+        assert!(endpoint.began_well(AttemptRole::LastResort, || 3));
+        assert!(!endpoint.began_well(AttemptRole::LastResort, || 3), "once");
         assert!(endpoint.is_in());
     }
 

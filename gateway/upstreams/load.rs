@@ -22,7 +22,7 @@ const LONGEST: u32 = 60_000;
 /// A new time counts for one part of so many.
 const SMOOTHING: u32 = 16;
 
-/// What is left of a penalty after some time.
+/// The rest of a penalty after some time.
 fn left(penalty: u64, elapsed: u64, half_life: u32) -> u64 {
     let half_life = u64::from(half_life.max(1));
     let halved = penalty.checked_shr(u32::try_from(elapsed / half_life).unwrap_or(u32::MAX)).unwrap_or(0);
@@ -71,12 +71,12 @@ impl Penalty {
     }
 }
 
-/// How long good answers of an upstream take: a moving average, in microseconds.
+/// The time that good answers of an upstream take: a moving average, in microseconds.
 #[derive(Debug, Default)]
 pub(super) struct Pace(AtomicU32);
 
 impl Pace {
-    /// Whether nothing has been timed.
+    /// True until an answer was timed.
     pub(super) fn is_unknown(&self) -> bool {
         self.0.load(Relaxed) == 0
     }

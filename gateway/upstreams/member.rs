@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Instant;
 
-use super::endpoint::{Capacity, Endpoint, Prober};
+use super::endpoint::{AttemptRole, Endpoint, Prober};
 use super::state::Common;
 use super::{Event, Rendered, Trust};
 use crate::clock;
 
-/// How an attempt failed, as passive health counts it.
+/// The ways in which an attempt fails, as passive health counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// No connection: refused, unreachable, timed out, or TLS refused.
@@ -22,7 +22,7 @@ pub enum Failure {
     Reset,
     /// Connected, but silent for too long.
     Timeout,
-    /// It answered 502, 503 or 504.
+    /// An answer 502, 503 or 504.
     Status(u16),
 }
 
@@ -57,19 +57,19 @@ pub struct Member {
 #[derive(Debug)]
 pub struct Pick {
     member: Arc<Member>,
-    capacity: Capacity,
-    /// When it was picked, if its time is to be taken.
+    role: AttemptRole,
+    /// The time of the pick, if the answer is to be timed.
     began: Option<Instant>,
-    /// What was counted: one attempt counts as one failure at most.
+    /// `NOTHING`, `THROWN` or `FAILED`: one attempt counts as one failure at most.
     counted: AtomicU8,
 }
 
 impl Pick {
     /// Counts the attempt as in flight. `timed`: a good answer's time becomes part of the upstream's pace.
-    pub(super) fn new(member: &Arc<Member>, capacity: Capacity, timed: bool) -> Self {
+    pub(super) fn new(member: &Arc<Member>, role: AttemptRole, timed: bool) -> Self {
         member.endpoint.begin();
         let began = timed.then(clock::now);
-        Self { member: Arc::clone(member), capacity, began, counted: AtomicU8::new(NOTHING) }
+        Self { member: Arc::clone(member), role, began, counted: AtomicU8::new(NOTHING) }
     }
 
     /// The endpoint.
@@ -91,7 +91,7 @@ impl Pick {
             // The rest of a connection that was switched is no answer that could end whole.
             101 => {
                 self.began_well();
-                self.member.endpoint.ended_well(self.capacity);
+                self.member.endpoint.ended_well(self.role);
             }
             200.. => self.began_well(),
             _ => {}
@@ -104,10 +104,10 @@ impl Pick {
         if counted == FAILED {
             return;
         }
-        self.member.endpoint.ended_well(self.capacity);
+        self.member.endpoint.ended_well(self.role);
         if let Some(began) = self.began.filter(|_| counted == NOTHING) {
             let time = clock::now().saturating_duration_since(began).as_micros();
-            self.member.common.kept.pace.observe(u32::try_from(time).unwrap_or(u32::MAX));
+            self.member.common.lasting.pace.observe(u32::try_from(time).unwrap_or(u32::MAX));
         }
     }
 
@@ -125,7 +125,7 @@ impl Pick {
 
     fn began_well(&self) {
         let reporter = &self.member.common.reporter;
-        if self.member.endpoint.began_well(self.capacity, || reporter.millis()) {
+        if self.member.endpoint.began_well(self.role, || reporter.millis()) {
             self.member.returned();
         }
     }
@@ -133,7 +133,7 @@ impl Pick {
     fn count(&self, failure: Failure) {
         if self.counted.swap(FAILED, Relaxed) != FAILED {
             self.member.penalise();
-            self.member.failed(self.capacity, failure);
+            self.member.failed(self.role, failure);
         }
     }
 }
@@ -159,7 +159,7 @@ impl Member {
         Self { endpoint, port, authority, common }
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.endpoint.address
@@ -189,13 +189,13 @@ impl Member {
         self.endpoint.id
     }
 
-    /// How the endpoints of its upstream are spoken to.
+    /// The specification of its upstream: protocol, TLS, timeouts.
     #[must_use]
     pub fn spec(&self) -> &Rendered {
         &self.common.spec
     }
 
-    /// Whom a connection to it trusts.
+    /// The authorities that a connection to it trusts.
     #[must_use]
     pub fn trust(&self) -> &Trust {
         &self.common.trust
@@ -206,7 +206,7 @@ impl Member {
         !self.endpoint.is_in() && self.endpoint.claim_probe(by, self.common.reporter.millis())
     }
 
-    /// What its load is compared by.
+    /// Its load, as picks compare it.
     pub(super) fn load(&self) -> u64 {
         self.endpoint.load(|| self.common.reporter.millis())
     }
@@ -214,17 +214,17 @@ impl Member {
     /// An ejection has ended.
     pub(super) fn returned(&self) {
         self.common.reporter.tell(&Event::Returned { endpoint: self.endpoint.address });
-        if let Some(upstream) = self.common.kept.current() {
+        if let Some(upstream) = self.common.lasting.current() {
             upstream.refresh();
         }
     }
 
     /// A request or a probe failed.
-    pub(super) fn failed(&self, capacity: Capacity, after: Failure) {
+    pub(super) fn failed(&self, role: AttemptRole, after: Failure) {
         let reporter = &self.common.reporter;
-        if let Some(time) = self.endpoint.failed(capacity, reporter.millis()) {
+        if let Some(time) = self.endpoint.failed(role, reporter.millis()) {
             reporter.tell(&Event::Ejected { endpoint: self.endpoint.address, after, time });
-            if let Some(upstream) = self.common.kept.current() {
+            if let Some(upstream) = self.common.lasting.current() {
                 upstream.refresh();
                 upstream.probe_ejected();
             }
@@ -240,7 +240,7 @@ impl Member {
     }
 
     fn penalise(&self) {
-        self.endpoint.penalty.add(self.common.reporter.millis(), self.common.kept.pace.half_life());
+        self.endpoint.penalty.add(self.common.reporter.millis(), self.common.lasting.pace.half_life());
     }
 }
 

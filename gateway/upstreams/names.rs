@@ -28,13 +28,13 @@ const SILENCE: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 64;
 /// A lookup that takes longer makes room for another one to begin.
 const PROMPT: Duration = Duration::from_millis(250);
-/// What `getaddrinfo` and the modules of `nsswitch` need, with room to spare.
+/// The stack that `getaddrinfo` and the modules of `nsswitch` need, with room to spare.
 const STACK: usize = 512 << 10;
 
 /// Turns host and port into addresses. Blocks.
 pub(super) type Answer = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
-/// Who answers, and how often it is asked.
+/// The resolver that answers, and the times to ask it.
 #[derive(Clone)]
 pub(super) struct Lookup {
     pub(super) answer: Arc<Answer>,

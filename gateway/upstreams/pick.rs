@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rand::Rng;
 
 use super::UpstreamState;
-use super::endpoint::{Capacity, Endpoint, Prober};
+use super::endpoint::{AttemptRole, Endpoint, Prober};
 use super::load::Pace;
 use super::member::{Member, Pick};
 
@@ -53,8 +53,8 @@ impl UpstreamState {
         match &***members {
             [] => None,
             // Without a choice there is no load to compare, and nothing to time.
-            [only] => only.endpoint.is_up().then(|| Pick::new(only, capacity(only, prober), false)),
-            many => Choice { many, tried, prober, pace: &self.common.kept.pace }.pick(rng),
+            [only] => only.endpoint.is_up().then(|| Pick::new(only, role(only, prober), false)),
+            many => Choice { many, tried, prober, pace: &self.common.lasting.pace }.pick(rng),
         }
     }
 }
@@ -67,7 +67,7 @@ struct Choice<'a> {
     pace: &'a Pace,
 }
 
-/// What may be picked when nothing better is left, in this order.
+/// Conditions on an endpoint, best first; the first one that any endpoint meets decides.
 const FALLBACKS: [fn(&Choice<'_>, &Endpoint) -> bool; 4] = [
     |choice, endpoint| choice.is_best(endpoint),
     |_, endpoint| endpoint.is_up() && endpoint.is_in(),
@@ -85,7 +85,7 @@ impl Choice<'_> {
         // An endpoint that is out belongs to the one request that probes it.
         for member in [first, second] {
             if self.may_probe(member) && member.claims(self.prober) {
-                return Some(Pick::new(member, Capacity::Probe, timed));
+                return Some(Pick::new(member, AttemptRole::Probe, timed));
             }
         }
         let member = match (self.is_best(&first.endpoint), self.is_best(&second.endpoint)) {
@@ -102,7 +102,7 @@ impl Choice<'_> {
         endpoint.is_up() && endpoint.is_in() && !self.tried.has(endpoint)
     }
 
-    /// Whether it could be probed, if the time has come.
+    /// True for an endpoint that could be probed, if the time has come.
     fn may_probe(&self, member: &Member) -> bool {
         !member.endpoint.is_in() && member.endpoint.is_up() && !self.tried.has(&member.endpoint)
     }
@@ -123,21 +123,21 @@ impl Choice<'_> {
                 }
             };
             if let Some(member) = member {
-                return Some(Pick::new(member, capacity(member, self.prober), timed));
+                return Some(Pick::new(member, role(member, self.prober), timed));
             }
         }
         None
     }
 }
 
-/// In which capacity a request goes to an endpoint that was picked whatever its standing.
-fn capacity(member: &Member, prober: Prober) -> Capacity {
+/// The role of a request to an endpoint that was picked whatever its standing.
+fn role(member: &Member, prober: Prober) -> AttemptRole {
     if member.endpoint.is_in() {
         member.endpoint.as_member()
     } else if member.claims(prober) {
-        Capacity::Probe
+        AttemptRole::Probe
     } else {
-        Capacity::LastResort
+        AttemptRole::LastResort
     }
 }
 
@@ -303,7 +303,7 @@ mod tests {
             for (index, (one, member)) in given.iter().zip(state.members.load().iter()).enumerate() {
                 (0..one.load).for_each(|_| member.endpoint.begin());
                 if one.tried {
-                    tried.add(&Pick::new(member, Capacity::LastResort, false));
+                    tried.add(&Pick::new(member, AttemptRole::LastResort, false));
                 }
                 if one.ejected {
                     eject(&state, index);

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::endpoint::{Capacity, Millis, Prober};
+use super::endpoint::{AttemptRole, Millis, Prober};
 use super::member::{Failure, Member};
 use super::{UpstreamState, health};
 
@@ -52,7 +52,7 @@ fn look(state: &Arc<UpstreamState>) -> Millis {
     pause
 }
 
-/// How long a probe may take.
+/// The time that a probe may take.
 fn limit(member: &Member) -> Duration {
     let spec = member.spec();
     spec.health.as_ref().map_or(spec.timeouts.connect, |check| check.timeout)
@@ -71,13 +71,13 @@ async fn probe(state: Arc<UpstreamState>, member: Arc<Member>, limit: Duration) 
     };
     match result {
         Ok(()) => {
-            if member.endpoint.began_well(Capacity::Probe, || member.common.reporter.millis()) {
+            if member.endpoint.began_well(AttemptRole::Probe, || member.common.reporter.millis()) {
                 member.returned();
             }
         }
         Err(reason) => {
             member.explain(&reason);
-            member.failed(Capacity::Probe, Failure::Connect);
+            member.failed(AttemptRole::Probe, Failure::Connect);
         }
     }
 }

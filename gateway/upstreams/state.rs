@@ -25,40 +25,40 @@ pub struct UpstreamState {
     up: AtomicBool,
     /// Counts what may have changed the two.
     changes: AtomicU64,
-    /// Whether a task probes ejected endpoints.
+    /// True while a task probes ejected endpoints.
     pub(super) probing: AtomicBool,
     control: Mutex<Control>,
 }
 
-/// What an upstream has in common with its members, which outlive it where a request holds one.
+/// Facts that an upstream has in common with its members, which outlive it where a request holds one.
 #[derive(Debug)]
 pub(super) struct Common {
     pub(super) spec: Arc<Rendered>,
     pub(super) trust: Trust,
     pub(super) reporter: Reporter,
-    pub(super) kept: Arc<Kept>,
+    pub(super) lasting: Arc<LastingState>,
 }
 
-/// What an upstream keeps over changes of its configuration.
+/// State that an upstream keeps over changes of its configuration.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct LastingState {
     budget: RetryBudget,
     pub(super) pace: Pace,
     /// The state that counts: what happens to an endpoint is told to it, also by requests that began under an older one.
     current: ArcSwap<Weak<UpstreamState>>,
 }
 
-impl Kept {
+impl LastingState {
     pub(super) fn current(&self) -> Option<Arc<UpstreamState>> {
         self.current.load().upgrade()
     }
 }
 
-/// What only the control plane touches.
+/// State that only the control plane touches.
 struct Control {
     /// For each endpoint of the spec its addresses: the IP address itself, or the last good answer.
     addresses: Vec<Vec<SocketAddr>>,
-    /// What the last lookup of each said, when it failed.
+    /// The error of the last lookup of each, when it failed.
     errors: Vec<Option<String>>,
     /// Lookups of names.
     tasks: Vec<AbortHandle>,
@@ -69,36 +69,36 @@ struct Control {
 }
 
 impl UpstreamState {
-    /// Whether the version answers as far as is known: some endpoint exists that neither active checks nor requests say
-    /// is bad. If not, a spare should answer. One atomic load.
+    /// True when the version answers as far as is known: some endpoint exists that neither active checks nor requests
+    /// say is bad. If not, a spare should answer. One atomic load.
     #[must_use]
     pub fn healthy(&self) -> bool {
         self.healthy.load(Relaxed)
     }
 
-    /// Whether a request that nobody else may answer is worth an attempt: some endpoint exists that active checks do not
-    /// say is down. One atomic load.
+    /// True when a request that nobody else may answer is worth an attempt: some endpoint exists that active checks do
+    /// not say is down. One atomic load.
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.up.load(Relaxed)
     }
 
-    /// Which upstream it is.
+    /// The name of the upstream.
     #[must_use]
     pub fn key(&self) -> &UpstreamKey {
         &self.common.reporter.key
     }
 
-    /// What it is made of.
+    /// The specification that it was made from.
     #[must_use]
     pub fn spec(&self) -> &Arc<Rendered> {
         &self.common.spec
     }
 
-    /// What is left for retries.
+    /// The budget for retries.
     #[must_use]
     pub fn budget(&self) -> &RetryBudget {
-        &self.common.kept.budget
+        &self.common.lasting.budget
     }
 
     /// Attempts in flight at all its endpoints.
@@ -140,11 +140,11 @@ pub struct EndpointView {
     pub host: Arc<str>,
     /// Port.
     pub port: u16,
-    /// Where it is.
+    /// The address that it listens on.
     pub address: SocketAddr,
-    /// What active checks say; true without checks.
+    /// The result of active checks; true without checks.
     pub up: bool,
-    /// What requests show.
+    /// The result of passive health.
     pub ejected: bool,
     /// Attempts in flight.
     pub in_flight: u32,
@@ -160,9 +160,10 @@ impl UpstreamState {
         old: Option<&Self>,
     ) -> Arc<Self> {
         let percent = spec.retries.budget;
-        let new = || Kept { budget: RetryBudget::new(percent), pace: Pace::default(), current: ArcSwap::default() };
-        let kept = old.map_or_else(|| Arc::new(new()), |old| Arc::clone(&old.common.kept));
-        kept.budget.set_percent(percent);
+        let new =
+            || LastingState { budget: RetryBudget::new(percent), pace: Pace::default(), current: ArcSwap::default() };
+        let lasting = old.map_or_else(|| Arc::new(new()), |old| Arc::clone(&old.common.lasting));
+        lasting.budget.set_percent(percent);
         let observer = Arc::clone(&shared.observer);
         // Once the old one is retired, no task of it changes what the two share.
         let mut answers = old.map(Self::retire).unwrap_or_default();
@@ -175,7 +176,7 @@ impl UpstreamState {
         let reporter = Reporter { key, observer, start: shared.start };
         let control = Control { addresses, errors, tasks: Vec::new(), checks: HashMap::new(), retired: false };
         let state = Arc::new(Self {
-            common: Arc::new(Common { spec, trust, reporter, kept }),
+            common: Arc::new(Common { spec, trust, reporter, lasting }),
             shared: Arc::clone(shared),
             members: ArcSwap::from_pointee(Box::default()),
             healthy: AtomicBool::new(false),
@@ -193,11 +194,11 @@ impl UpstreamState {
     fn set_up(self: &Arc<Self>, known: &[Arc<Member>]) {
         let mut control = self.control();
         self.rebuild(&mut control, known);
-        let Common { spec, kept, .. } = &*self.common;
+        let Common { spec, lasting, .. } = &*self.common;
         if spec.health.is_none() {
             self.members.load().iter().for_each(|member| member.endpoint.unchecked());
         }
-        kept.current.store(Arc::new(Arc::downgrade(self)));
+        lasting.current.store(Arc::new(Arc::downgrade(self)));
         self.refresh();
         for index in names::of(spec) {
             let task = self.shared.runtime.spawn(names::keep(Arc::downgrade(self), index));
@@ -218,7 +219,7 @@ impl UpstreamState {
 
     /// Stops the tasks of an upstream that nobody names any more.
     pub(super) fn end(&self) {
-        self.common.kept.current.store(Arc::default());
+        self.common.lasting.current.store(Arc::default());
         self.retire();
     }
 
@@ -251,6 +252,9 @@ impl UpstreamState {
         let mut before = std::mem::take(&mut control.checks);
         for member in members {
             let id = member.id();
+            if control.checks.contains_key(&id) {
+                continue;
+            }
             let running = before.remove(&id).unwrap_or_else(|| {
                 let check = health::keep(Arc::downgrade(self), Arc::clone(member));
                 self.shared.runtime.spawn(check).abort_handle()
@@ -284,14 +288,14 @@ impl UpstreamState {
         }
     }
 
-    /// Whether any endpoint is ejected.
+    /// True while any endpoint is ejected.
     pub(super) fn has_ejected(&self) -> bool {
         self.members.load().iter().any(|member| !member.endpoint.is_in())
     }
 
-    /// Whether it is the state that counts, and not one that a newer one or nobody has followed.
+    /// True until a newer state, or none, has taken over.
     pub(super) fn is_current(&self) -> bool {
-        self.common.kept.current.load().as_ptr() == std::ptr::from_ref(self)
+        self.common.lasting.current.load().as_ptr() == std::ptr::from_ref(self)
     }
 
     /// The answer for the endpoint at `index` of the spec: sorted addresses without repetition.

@@ -26,10 +26,10 @@ pub enum TrustError {
     /// The file cannot be read.
     #[error("{}: cannot read the certificate authorities: {error}; a PEM file is needed", path.display())]
     Unreadable { path: PathBuf, error: io::Error },
-    /// It is not PEM, or one of its certificates cannot be one of an authority.
+    /// A part of the file is no PEM, or no certificate of an authority.
     #[error("{}: certificate {number} cannot be used: {error}", path.display())]
     Certificate { path: PathBuf, number: usize, error: String },
-    /// It has no certificate.
+    /// The file holds no certificate.
     #[error("{}: holds no certificate; a PEM file with `-----BEGIN CERTIFICATE-----` is needed", path.display())]
     Empty { path: PathBuf },
 }
@@ -76,10 +76,10 @@ impl Trust {
     }
 }
 
-/// Whether the certificate authorities of this PEM file can be used. Blocks on the file.
+/// Checks that the certificate authorities of this PEM file can be used. Blocks on the file.
 ///
 /// # Errors
-/// Why not.
+/// The reason why they cannot.
 pub fn check_authorities(path: &PathBuf) -> Result<(), TrustError> {
     read_authorities(path).map(|_| ())
 }

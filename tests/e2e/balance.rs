@@ -1,4 +1,5 @@
-//! Which endpoint of a version gets a request: failing attracts nobody, and who fails is left out until it works again.
+//! Balancing among the endpoints of a version: failing attracts nobody, and an endpoint that fails is left out until it
+//! works again.
 
 use std::time::Duration;
 

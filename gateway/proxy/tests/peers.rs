@@ -34,7 +34,7 @@ const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\
 struct Proxy {
     state: Arc<UpstreamState>,
     peers: Peers,
-    /// Whether upgrades get their own peer, as they must.
+    /// True when upgrades get their own peer, as they must.
     upgrades_apart: bool,
 }
 

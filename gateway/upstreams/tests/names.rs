@@ -32,7 +32,7 @@ async fn a_name_that_does_not_exist_is_no_endpoint_but_others_are() {
     assert!(state.healthy());
 }
 
-/// What every name resolves to.
+/// The answer for every name.
 type Answer = Arc<Mutex<Result<Vec<SocketAddr>, io::ErrorKind>>>;
 
 fn scripted_names(answers: &Answer) -> (Upstreams, Arc<Notes>) {

@@ -58,7 +58,7 @@ impl H2Endpoint {
         self.requests.seen.lock().expect("no test panics with the lock").clone()
     }
 
-    /// Whether bytes of `/large` were sent, and none for a while.
+    /// True when bytes of `/large` were sent, and none for a while.
     pub(crate) async fn stands_still(&self) -> bool {
         let before = self.requests.large.load(Ordering::SeqCst);
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
