@@ -73,12 +73,14 @@ impl Resolved {
         head: &HeadView<'_, F>,
         rng: &mut impl Rng,
     ) -> Result<Attempting, Refusal> {
-        let repeatable = retry::may_be_repeated(&self.made(head, retry::Body::Replayable, false));
+        let made = self.made(head, retry::Body::Replayable, false);
         let state = self.served.destination.state.as_ref().ok_or(Refusal::Internal)?;
+        // The last attempt probes nothing: its failure would reach the client.
+        let may_probe = made.made < state.spec().retries.attempts && retry::may_be_repeated(&made);
         if self.attempts == 0 {
             state.budget().on_request();
         }
-        let pick = state.pick(&self.tried, repeatable, rng).ok_or(Refusal::NoHealthy)?;
+        let pick = state.pick(&self.tried, may_probe, rng).ok_or(Refusal::NoHealthy)?;
         // Nothing has awaited anything but the client before the first attempt.
         let began = if self.attempts == 0 { received.started } else { clock::now() };
         self.tried.add(&pick);
