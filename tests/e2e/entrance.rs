@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 use crate::kit::client::{Client, get};
 use crate::kit::endpoint::Endpoint;
 use crate::kit::weir::{Weir, folder};
-use crate::kit::within;
 use crate::{HOST, shop};
 
 /// A load balancer on 127.0.0.1 is asked for PROXY headers.
