@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::kit::client::{Client, get};
 use crate::kit::endpoint::{Answer, Endpoint, ok};
-use crate::kit::weir::{PROCESS, Weir, folder, run};
+use crate::kit::weir::{PROCESS, PROCESS_TLS, Weir, folder, run};
 use crate::kit::{eventually, within};
 use crate::{HOST, one, shop};
 
@@ -321,6 +321,31 @@ async fn lookups_and_files_that_hang_do_not_hold_the_end() {
     std::fs::write(weir.file(), PROCESS).unwrap();
     let again = Weir::again(weir.into_folder()).await;
     assert!(again.config().await.contains("shop-endpoint.test"));
+}
+
+/// A certificate in a file that never ends being read. The gateway may refuse it; it may not be held by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_that_is_blocked_does_not_hold_the_end() {
+    let endpoint = Endpoint::start("v1").await;
+    let mut weir = Weir::start_in(folder(), PROCESS_TLS, &shop(&[&endpoint], "1")).await;
+    let fifo = weir.folder.path().join("hanging.pem");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let body = format!(
+        r#"{{"certificate": {{"cert": {fifo:?}, "key": {fifo:?}}}, "routes": [{{"path": "/*", "to": "shop:prod"}}]}}"#
+    );
+    let (admin, token, length) = (weir.admin, weir.token(), body.len());
+    let mut client = Client::connect(admin).await;
+    let head = format!(
+        "PUT /v1/domains/other.test HTTP/1.1\r\nhost: {admin}\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    );
+    client.send(head + &body).await;
+    let asked = tokio::spawn(async move { client.response("PUT").await.status });
+    eventually("the file is read or refused", async || (is_read(&fifo) || asked.is_finished()).then_some(())).await;
+    let start = Instant::now();
+    weir.signal("TERM");
+    assert_eq!(weir.exit().await.code(), Some(0), "{}", weir.log());
+    assert!(start.elapsed() < IN_TIME, "{:?}", start.elapsed());
 }
 
 /// A command that is on its way: the binary as `weir serve` in this folder.
