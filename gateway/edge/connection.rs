@@ -71,6 +71,7 @@ pub struct Connection {
     closing: Arc<Closing>,
     half_closed: AtomicBool,
     endless: AtomicBool,
+    tunnel: AtomicBool,
     handed: Mutex<Option<Box<dyn Any + Send>>>,
     /// The target of the request at hand as it was received, where lanes see another form of it.
     target: Mutex<Option<Box<[u8]>>>,
@@ -104,6 +105,7 @@ impl Connection {
             closing,
             half_closed: AtomicBool::new(false),
             endless: AtomicBool::new(false),
+            tunnel: AtomicBool::new(false),
             handed: Mutex::default(),
             target: Mutex::default(),
             remains: Mutex::default(),
@@ -144,6 +146,16 @@ impl Connection {
 
     pub(super) fn answer_is_endless(&self) -> bool {
         self.endless.load(Ordering::Relaxed)
+    }
+
+    /// Marks the answer in the making as one that changes the protocol (101): what the client sent behind its request, and
+    /// all it sends from now on, is read as it comes.
+    pub fn begin_tunnel(&self) {
+        self.tunnel.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Ordering::Relaxed)
     }
 
     /// The client has ended its side after its last request.

@@ -33,8 +33,6 @@ pub enum Body {
     Length(u64),
     /// Chunks.
     Chunked,
-    /// Bytes of another protocol, if the upgrade is accepted.
-    Upgrade,
 }
 
 /// A head that is still arriving.
@@ -49,7 +47,6 @@ pub struct Scan {
     host: Option<Range<usize>>,
     length: Option<u64>,
     chunked: bool,
-    upgrade: bool,
 }
 
 /// The first line of a head, without its line end.
@@ -140,7 +137,6 @@ impl Scan {
                 let before = self.host.replace(from..from + value.len());
                 before.map_or(Ok(()), |_| Err(Refusal::MalformedHead))?;
             }
-            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade |= offers_an_upgrade(value),
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 let before = self.length.replace(decimal(value).ok_or(Refusal::MalformedHead)?);
                 before.map_or(Ok(()), |_| Err(Refusal::MalformedHead))?;
@@ -172,12 +168,7 @@ impl Scan {
         {
             return Err(Refusal::ContradictoryHost);
         }
-        let body = match (self.chunked, self.length) {
-            (true, _) => Body::Chunked,
-            // A client of HTTP/1.0 cannot be answered 101 (RFC 9110, 7.8).
-            (false, None | Some(0)) if self.upgrade && version == Version::Http11 => Body::Upgrade,
-            (false, length) => Body::Length(length.unwrap_or(0)),
-        };
+        let body = if self.chunked { Body::Chunked } else { Body::Length(self.length.unwrap_or(0)) };
         Ok(Head { len: self.line, body, method, target, host: self.host.take() })
     }
 }
@@ -256,12 +247,6 @@ fn is_token(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|&byte| is_token_byte(byte))
 }
 
-/// Whether a value of `Upgrade` names anything but `h2c`, which clients offer with any request and no endpoint gets to see.
-fn offers_an_upgrade(value: &[u8]) -> bool {
-    let protocols = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-    protocols.filter(|protocol| !protocol.is_empty()).any(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
-}
-
 /// Digits only: no sign, no list, no overflow.
 fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
@@ -318,22 +303,16 @@ mod tests {
 
     #[test]
     fn heads_that_are_taken() {
-        let table: [(&str, Body); 16] = [
+        let table: [(&str, Body); 10] = [
             ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", Body::Length(0)),
             ("\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n", Body::Length(0)),
             ("GET / HTTP/1.0\r\n\r\n", Body::Length(0)),
             ("GET /\u{e9}?a=b HTTP/1.1\r\nHost:\r\n\r\n", Body::Length(0)),
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n", Body::Length(12)),
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \tCHUNKED \r\n\r\n", Body::Chunked),
-            ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", Body::Upgrade),
-            ("GET / HTTP/1.0\r\nUpgrade: websocket\r\n\r\n", Body::Length(0)),
+            ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", Body::Length(0)),
             ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\ncontent-length: 3\r\n\r\n", Body::Length(3)),
-            ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\ncontent-length: 0\r\n\r\n", Body::Upgrade),
-            ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: H2C\r\n\r\n", Body::Length(0)),
-            ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c,, \r\nUpgrade:\r\n\r\n", Body::Length(0)),
-            ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c, websocket\r\n\r\n", Body::Upgrade),
-            ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n\r\n", Body::Upgrade),
-            ("GET / HTTP/1.0\r\nUpgrade: websocket\r\n\r\n", Body::Length(0)),
+            ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\ncontent-length: 0\r\n\r\n", Body::Length(0)),
             ("OPTIONS * HTTP/1.1\r\nHost: a\r\nx-tab: a\tb\r\n\r\n", Body::Length(0)),
         ];
         for (text, body) in table {

@@ -14,7 +14,7 @@ pub(super) enum Readable {
     Bytes(u64),
     /// The rest of a head, and chunks after it.
     Chunks { head: usize, chunks: Chunks },
-    /// Everything.
+    /// Everything: HTTP/2, or another protocol in a tunnel.
     All,
 }
 
@@ -27,7 +27,6 @@ impl Readable {
         match head.body {
             Body::Length(length) => Self::Bytes((head.len as u64).saturating_add(length)),
             Body::Chunked => Self::Chunks { head: head.len, chunks: Chunks::new(limits) },
-            Body::Upgrade => Self::All,
         }
     }
 

@@ -343,7 +343,10 @@ impl AsyncRead for EdgeStream {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if this.readable == Readable::NOTHING {
-            return this.poll_departure(cx);
+            if !this.connection.is_tunnel() {
+                return this.poll_departure(cx);
+            }
+            this.readable = Readable::All;
         }
         if this.unread.is_empty() {
             return this.poll_upload(cx, buf);

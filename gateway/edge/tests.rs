@@ -111,12 +111,17 @@ async fn expect_100_continue_reaches_the_endpoint_and_comes_back() {
 #[tokio::test]
 async fn tunnels_pass_bytes_both_ways() {
     let gateway = Gateway::plain(limits()).await;
-    let mut client = gateway.client().await;
-    client.send("GET /tunnel HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
-    assert!(client.head().await.starts_with("HTTP/1.1 101"));
-    for text in ["one", "two"] {
-        client.send(text).await;
-        assert_eq!(client.exactly(3).await, text.as_bytes());
+    let upgrade = "HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n";
+    // Some clients say that their request has no body (`kubectl exec`), and some send ahead.
+    for (framing, ahead) in [("", ""), ("content-length: 0\r\n", ""), ("", "ahead")] {
+        let mut client = gateway.client().await;
+        client.send(&format!("GET /tunnel {upgrade}{framing}\r\n{ahead}")).await;
+        assert!(client.head().await.starts_with("HTTP/1.1 101"));
+        assert_eq!(client.exactly(ahead.len()).await, ahead.as_bytes());
+        for text in ["one", "two"] {
+            client.send(text).await;
+            assert_eq!(client.exactly(3).await, text.as_bytes());
+        }
     }
 }
 

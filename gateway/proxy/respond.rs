@@ -52,6 +52,8 @@ impl Proxy {
             for name in hop_by_hop(&parts.headers) {
                 parts.headers.remove(&*name);
             }
+        } else if let Some(connection) = &ctx.connection {
+            connection.begin_tunnel();
         }
         frame(session, &mut parts);
         edit(&mut parts.headers, ctx, Some(view::version(parts.version)))?;

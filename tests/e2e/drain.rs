@@ -99,7 +99,7 @@ async fn streams(address: SocketAddr, trusting: Arc<ClientConfig>) -> Saw {
     let mut saw = Saw::default();
     while let Some(client) = H2::try_connect(address, HOST, trusting.clone()).await {
         while client.is_open().await {
-            let request = Request::get(format!("https://{HOST}/")).body(()).unwrap();
+            let request = Request::get(format!("https://{HOST}/")).body(()).expect("a request");
             match within("an answer or an end", client.try_request(request, &[])).await {
                 Ok(answer) if answer.status == 200 => saw.answered += 1,
                 other => saw.failed.push(format!("{other:?}")),

@@ -203,7 +203,7 @@ async fn request_bodies_are_streamed() {
     let (weir, listener) = played().await;
     let mut client = Client::connect(weir.http).await;
     client.send(format!("POST / HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 10\r\n\r\nfirst")).await;
-    let (mut endpoint, _) = within("the gateway connects", listener.accept()).await.unwrap();
+    let (mut endpoint, _) = within("the gateway connects", listener.accept()).await.expect("loopback accepts");
     let mut got = Vec::new();
     within("the first half arrives alone", async {
         while !got.ends_with(b"first") {
@@ -214,7 +214,7 @@ async fn request_bodies_are_streamed() {
     client.send("later").await;
     within("the second half", async {
         while !got.ends_with(b"firstlater") {
-            assert!(endpoint.read_buf(&mut got).await.unwrap() > 0);
+            assert!(endpoint.read_buf(&mut got).await.expect("the gateway sends") > 0);
         }
     })
     .await;
@@ -299,7 +299,7 @@ async fn chunks_end_where_they_end_and_the_next_request_is_answered() {
 async fn half_closed(weir: &Weir, request: &str) -> Client {
     let mut client = Client::connect(weir.http).await;
     client.send(request).await;
-    client.wire.stream.shutdown().await.unwrap();
+    client.wire.stream.shutdown().await.expect("the connection is open");
     client
 }
 
@@ -312,6 +312,7 @@ async fn clients_that_end_their_side_after_a_request_get_their_answer() {
     let chunks = "transfer-encoding: chunked\r\n\r\n2\r\nv1\r\n0\r\n\r\n";
     let requests = [
         format!("GET /get HTTP/1.1\r\nhost: {HOST}\r\n\r\n"),
+        format!("GET /get HTTP/1.1\r\nhost: {HOST}\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"),
         format!("POST /post HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 2\r\n\r\nv1"),
         format!("POST /post HTTP/1.1\r\nhost: {HOST}\r\n{chunks}"),
     ];
@@ -333,21 +334,21 @@ async fn clients_that_end_their_side_after_a_request_get_their_answer() {
 
 /// An endpoint that a test plays itself: its listener, and a gateway before it.
 async fn played() -> (Weir, TcpListener) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
     let live = format!(
         "functions:\n  shop:\n    versions: {{1: 'http://{}'}}\n    aliases: {{prod: 1}}\ndomains:\n  {HOST}: shop:prod\n",
-        listener.local_addr().unwrap()
+        listener.local_addr().expect("a bound socket has an address")
     );
     (Weir::start(&live).await, listener)
 }
 
 /// The next request of the gateway, read to the end of its head.
 async fn taken(listener: &TcpListener) -> TcpStream {
-    let (mut endpoint, _) = within("the gateway connects", listener.accept()).await.unwrap();
+    let (mut endpoint, _) = within("the gateway connects", listener.accept()).await.expect("loopback accepts");
     let mut got = Vec::new();
     within("a head", async {
         while !got.ends_with(b"\r\n\r\n") {
-            assert!(endpoint.read_buf(&mut got).await.unwrap() > 0);
+            assert!(endpoint.read_buf(&mut got).await.expect("the gateway sends") > 0);
         }
     })
     .await;
@@ -427,7 +428,7 @@ async fn interim_answers_reach_clients_that_know_them() {
 async fn old_answer(weir: &Weir, request: &str) -> String {
     let mut client = Client::connect(weir.http).await;
     client.send(request).await;
-    String::from_utf8(client.rest().await).unwrap()
+    String::from_utf8(client.rest().await).expect("the answer is text")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,17 @@ async fn a_request_behind_chunks_is_answered_on_the_same_connection() {
 }
 
 #[tokio::test]
+async fn a_request_behind_an_upgrade_that_was_not_granted_is_answered() {
+    let gateway = Gateway::plain(limits()).await;
+    let mut client = gateway.client().await;
+    let offer = "GET /offer HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n";
+    client.send(&format!("{offer}{offer}GET /next HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+    for expected in ["GET /offer 0", "GET /offer 0", "GET /next 0"] {
+        assert_eq!(client.response().await.1, expected.as_bytes());
+    }
+}
+
+#[tokio::test]
 async fn the_last_answers_say_so_while_new_connections_are_served() {
     let gateway = Gateway::plain(limits()).await;
     let mut idle = gateway.client().await;

@@ -225,9 +225,18 @@ impl ProxyHttp for Forward {
         Ok(false)
     }
 
-    async fn response_filter(&self, session: &mut Session, _: &mut ResponseHeader, (): &mut ()) -> pingora::Result<()> {
-        if Connection::of(session).is_some_and(|connection| connection.is_closing()) {
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        (): &mut (),
+    ) -> pingora::Result<()> {
+        let connection = Connection::of(session).expect("the request came through the edge");
+        if connection.is_closing() {
             session.set_keepalive(None);
+        }
+        if head.status == 101 {
+            connection.begin_tunnel();
         }
         Ok(())
     }
