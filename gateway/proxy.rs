@@ -59,6 +59,8 @@ pub struct Proxy {
     pub worker: Worker,
     /// Endpoints as pingora wants them.
     pub peers: Arc<Peers>,
+    /// The first descriptor that no connection to an endpoint may take.
+    pub reserved_from: RawFd,
 }
 
 /// The application for one worker, with a pool of connections of its own.
@@ -143,6 +145,9 @@ impl ProxyHttp for Proxy {
         _: Option<&Digest>,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        if !reused && socket >= self.reserved_from {
+            return Err(attempt::refused(ctx, Refusal::Overloaded));
+        }
         attempt::connected(session, peer, socket, reused, ctx);
         Ok(())
     }

@@ -166,7 +166,7 @@ impl Gateway {
             https_port: 443,
             number: 0,
         };
-        let proxy = Proxy { worker: worker.clone(), peers: Arc::default() };
+        let proxy = Proxy { worker: worker.clone(), peers: Arc::default(), reserved_from: i32::MAX };
         let edge = Arc::new(Edge::new(Limits::default(), Arc::new(())));
         let next = ProxiedLane::new(Arc::new(application(proxy)), Arc::clone(&edge));
         let lane = Arc::new(lane(&worker, next));

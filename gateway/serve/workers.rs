@@ -98,7 +98,11 @@ pub(super) fn start(
     let mut threads = Vec::new();
     for (number, sockets) in by_worker.into_iter().enumerate() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let proxy = Proxy { worker: Worker { number, ..worker.clone() }, peers: Arc::clone(&peers) };
+        let proxy = Proxy {
+            worker: Worker { number, ..worker.clone() },
+            peers: Arc::clone(&peers),
+            reserved_from: started.edge.reserved_from,
+        };
         let (edge, stop) = (Arc::clone(&started.edge), stop.subscribe());
         let thread = thread::Builder::new().name(format!("weir-worker-{number}")).spawn(move || {
             runtime.block_on(async move {

@@ -12,6 +12,7 @@ mod demo;
 mod drain;
 mod entrance;
 mod failure;
+mod fault;
 mod framing;
 mod headers;
 mod killed;

@@ -18,6 +18,8 @@ use tokio::time::Instant;
 
 use crate::kit::client::{Client, get};
 use crate::kit::endpoint::{Answer, Endpoint, ok};
+use crate::kit::h2::H2;
+use crate::kit::tls::Certificate;
 use crate::kit::weir::{PROCESS, PROCESS_TLS, Weir, folder, run};
 use crate::kit::{eventually, within};
 use crate::{HOST, one, shop};
@@ -107,6 +109,59 @@ async fn the_admin_api_answers_while_clients_hold_every_descriptor_they_can_get(
     };
     eventually("new clients are served", recovers).await;
     assert!(!weir.log().contains("ejected"), "{}", weir.log());
+}
+
+/// HTTP/2 asks for one connection to an endpoint with each stream, so that no cap on clients holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lack_of_descriptors_is_the_gateways_own_fault() {
+    const ENDED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    let (endpoint, released) = (Endpoint::start("v1").await, Arc::new(Semaphore::new(0)));
+    endpoint.on("/slow", Answer::Parts(vec![ENDED.into()], Arc::clone(&released)));
+    let (folder, certificate) = (folder(), Certificate::new(HOST));
+    certificate.write(folder.path(), "shop");
+    let live = shop(&[&endpoint, &endpoint], "1").replace(
+        &format!("{HOST}: shop:prod"),
+        &format!("{HOST}: {{certificate: {{cert: shop.crt, key: shop.key}}, routes: [{{path: /*, to: 'shop:prod'}}]}}"),
+    );
+    let weir = Weir::start_by(&["prlimit", "--nofile=300:300"], folder, PROCESS_TLS, &live).await;
+    let token = weir.token();
+    weir.told(&["shift", "shop:prod", "1=50", "2=50", "--token", &token]).await;
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..5 {
+        let client = H2::connect(weir.https.expect("a TLS listener"), HOST, certificate.client(&["h2"])).await;
+        let client = Arc::new(client);
+        for _ in 0..80 {
+            let client = Arc::clone(&client);
+            requests.spawn(async move {
+                let request = http::Request::get(format!("https://{HOST}/slow")).body(()).expect("a request");
+                client.try_request(request, &[]).await
+            });
+        }
+    }
+    // What fits waits at the endpoint; what does not is answered at once.
+    let told = async || (weir.access_log().len() + endpoint.seen().len() >= 400).then_some(());
+    eventually("every request is at the endpoint or was answered", told).await;
+    for path in ["/live", "/ready"] {
+        assert_eq!(weir.ask(path).await.status, 200, "{path}");
+    }
+    weir.told(&["rollback", "shop:prod", "--token", &token]).await;
+    released.add_permits(1000);
+    let (mut served, mut refused) = (0, 0);
+    while let Some(answer) = within("answers", requests.join_next()).await {
+        match answer.unwrap().map(|answer| answer.status.as_u16()) {
+            Ok(200) => served += 1,
+            Ok(503) => refused += 1,
+            other => panic!("{other:?}: {}", weir.log()),
+        }
+    }
+    assert!(served > 50 && refused > 50 && served + refused == 400, "{served} served, {refused} refused");
+    let logged = async || (weir.access_log().len() == 400).then(|| weir.access_log());
+    for line in eventually("every request has a line", logged).await {
+        let expected = if line["status"] == 200 { "ok" } else { "OL" };
+        assert_eq!(line["end"], expected, "{line}");
+    }
+    assert!(!weir.log().contains("ejected"), "{}", weir.log());
+    assert_eq!(get(weir.http, HOST, "/").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

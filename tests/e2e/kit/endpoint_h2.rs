@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use super::wire::Stream;
 ///
 /// Answers 200 with the request's body, or its name when that is empty; for `application/grpc` with `grpc-status` as a
 /// trailer. `/paced` takes a permit of [`pace`](Self::pace) before its head, and another one before its body. `/large` is
-/// answered with 64 MiB.
+/// answered with 64 MiB. The first request to `/refused-once` is refused unprocessed.
 pub(crate) struct H2Endpoint {
     pub(crate) address: SocketAddr,
     pub(crate) pace: Arc<Semaphore>,
@@ -35,6 +35,8 @@ struct Requests {
     reset: AtomicUsize,
     /// Bytes of `/large` that were handed to connections.
     large: AtomicUsize,
+    /// Whether `/refused-once` was refused.
+    refused: AtomicBool,
 }
 
 impl Drop for H2Endpoint {
@@ -107,6 +109,10 @@ async fn answer(
 ) -> Result<(), h2::Error> {
     let (parts, mut body) = request.into_parts();
     let grpc = parts.headers.get("content-type").is_some_and(|kind| kind == "application/grpc");
+    if parts.uri.path() == "/refused-once" && !requests.refused.swap(true, Ordering::SeqCst) {
+        respond.send_reset(h2::Reason::REFUSED_STREAM);
+        return Ok(());
+    }
     let (paced, large) = (parts.uri.path() == "/paced", parts.uri.path() == "/large");
     requests.seen.lock().expect("no test panics with the lock").push(parts);
     let permit = async || {

@@ -1,0 +1,117 @@
+//! Whose fault it is: what clients, endpoints and the gateway do wrong, and who is told and charged.
+
+use std::time::Duration;
+
+use http::Request;
+
+use crate::kit::client::{Client, get};
+use crate::kit::endpoint::{Answer, Endpoint};
+use crate::kit::endpoint_h2::H2Endpoint;
+use crate::kit::h2::H2;
+use crate::kit::tls::Certificate;
+use crate::kit::weir::{PROCESS_TLS, Weir, folder};
+use crate::{HOST, one};
+
+/// A gateway with a TLS listener before one version, and a client's trust in it.
+async fn behind_tls(version: &str) -> (Weir, Certificate) {
+    let (folder, certificate) = (folder(), Certificate::new(HOST));
+    certificate.write(folder.path(), "shop");
+    let live = format!(
+        "functions:\n  shop: {{versions: {{1: {version}}}, aliases: {{prod: 1}}}}\n\
+         domains:\n  {HOST}: {{certificate: {{cert: shop.crt, key: shop.key}}, routes: [{{path: /*, to: 'shop:prod'}}]}}\n"
+    );
+    (Weir::start_in(folder, PROCESS_TLS, &live).await, certificate)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_refused_is_answered_and_logged_as_any_refusal() {
+    let (weir, endpoint) = one().await;
+    for (request, status, end, shown) in [
+        (format!("GET admin/x HTTP/1.1\r\nhost: {HOST}\r\n\r\n"), 400, "DPE", r#""target":"admin/x""#),
+        (format!("GET /a HTTP/1.1\r\nhost: {HOST}\r\nbad header\r\n\r\n"), 400, "DPE", r#""target":"/a""#),
+        ("GET /without HTTP/1.1\r\n\r\n".into(), 400, "DPE", r#""target":"/without""#),
+        (format!("CONNECT {HOST}:80 HTTP/1.1\r\nhost: {HOST}\r\n\r\n"), 405, "NM", r#""method":"CONNECT""#),
+        (format!("GET /{} HTTP/1.1\r\nhost: {HOST}\r\n\r\n", "a".repeat(9 << 10)), 414, "TL", r#""end":"TL""#),
+        (format!("GET /b HTTP/1.1\r\nhost: {HOST}\r\n{}\r\n", "x: y\r\n".repeat(200)), 431, "HL", r#""end":"HL""#),
+    ] {
+        let mut client = Client::connect(weir.http).await;
+        // The gateway may answer and close before it has all.
+        let _ = client.try_send(request.as_bytes()).await;
+        let answer = client.response("GET").await;
+        assert_eq!(answer.status, status, "{shown}");
+        let page: serde_json::Value = serde_json::from_slice(&answer.body.bytes).expect("a page in JSON");
+        assert_eq!(page["end"], end, "{shown}");
+        let details = format!("details=\"{end}\"");
+        assert!(answer.head.field("proxy-status").is_some_and(|field| field.ends_with(&details)), "{shown}");
+        let id = answer.head.field("x-request-id").expect("every answer has an id");
+        let line = weir.access_line(id).await;
+        assert!(line.contains(shown) && line.contains(&format!("\"end\":\"{end}\"")), "{line}");
+    }
+    assert_eq!(endpoint.seen().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_no_client_may_get_is_a_502() {
+    let (weir, endpoint) = one().await;
+    for (path, head) in [
+        ("/101", "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"),
+        ("/coded", "HTTP/1.1 200 OK\r\ntransfer-encoding: xchunked\r\n\r\nabc"),
+        ("/zipped", "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc"),
+    ] {
+        endpoint.on(path, Answer::Raw(head.into()));
+        let answer = get(weir.http, HOST, path).await;
+        assert_eq!(answer.status, 502, "{path}");
+        assert!(answer.text().contains("\"end\":\"UPE\""), "{path}: {}", answer.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_an_endpoint_refused_unprocessed_is_sent_again() {
+    let endpoint = H2Endpoint::start(None).await;
+    let (weir, certificate) = behind_tls(&format!("{{endpoints: ['{}'], protocol: h2c}}", endpoint.address)).await;
+    let h2 = H2::connect(weir.https.expect("a TLS listener"), HOST, certificate.client(&["h2"])).await;
+    let request = Request::post(format!("https://{HOST}/refused-once")).body(()).expect("a request");
+    let answer = h2.request(request, &[b"once"]).await;
+    assert_eq!((answer.status.as_u16(), answer.body), (200, b"once".to_vec()));
+    let line = weir.access_line("/refused-once").await;
+    assert!(line.contains("\"attempts\":2"), "{line}");
+    assert!(!weir.log().contains("ejected"), "{}", weir.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hosts_in_one_http2_request_are_refused() {
+    let endpoint = Endpoint::start("v1").await;
+    let (weir, certificate) = behind_tls(&format!("'http://{}'", endpoint.address)).await;
+    let h2 = H2::connect(weir.https.expect("a TLS listener"), HOST, certificate.client(&["h2"])).await;
+    let get = |host: &str| Request::get(format!("https://{HOST}/")).header("host", host).body(()).expect("a request");
+    assert_eq!(h2.request(get("other.example.com"), &[]).await.status.as_u16(), 400);
+    assert_eq!(endpoint.seen().len(), 0);
+    assert_eq!(h2.request(get("SHOP.example.com:443"), &[]).await.status.as_u16(), 200);
+    let host = endpoint.saw("/").await.head.field("host").map(str::to_ascii_lowercase);
+    assert!(host.is_some_and(|host| host.starts_with(HOST)), "what was routed is what is sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_an_endpoint_begins_when_it_has_the_whole_request() {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let (weir, _endpoint) = one().await;
+    let mut client = Client::connect(weir.http).await;
+    client.send(format!("POST /slow HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 6\r\n\r\nabc")).await;
+    // Time that the client takes.
+    tokio::time::sleep(PAUSE).await;
+    client.send("def").await;
+    assert_eq!(client.response("POST").await.status, 200);
+    let line: serde_json::Value = serde_json::from_str(&weir.access_line("/slow").await).expect("JSON");
+    let millis = |key: &str| line[key].as_f64().expect("a time");
+    assert!(millis("upstream_ms") < 500.0 && millis("ttfb_ms") >= 1000.0, "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_answers_for_itself_which_methods_it_takes() {
+    let (weir, endpoint) = one().await;
+    let mut client = Client::connect(weir.http).await;
+    client.send(format!("OPTIONS * HTTP/1.1\r\nhost: {HOST}\r\n\r\n")).await;
+    let answer = client.response("OPTIONS").await;
+    assert_eq!((answer.status, answer.head.field("allow").is_some()), (204, true));
+    assert_eq!(endpoint.seen().len(), 0);
+}
