@@ -30,8 +30,8 @@ pub use pair::read_one;
 pub const KIND: &str = "certificate";
 
 /// The least and the most time between two looks at all files.
-const LOOK_EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
-/// The time between two looks in lengths of a look, so that looks take 1 % of a core at most.
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5));
+/// The time between two looks in lengths of a look, so that looks take 1 % of a core as long as that allows.
 const LOOK_SHARE: u32 = 100;
 
 /// The certificates of a running gateway.

@@ -220,3 +220,73 @@ impl Pairs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::super::pair::look;
+    use super::*;
+
+    fn config(folder: &Path, domains: &[(&str, &str)]) -> Config {
+        let mut text = "functions: {shop: {draft: '10.0.0.1:80'}}\ndomains:\n".to_owned();
+        for (host, name) in domains {
+            let file = folder.join(name).display().to_string();
+            let files = format!("{{cert: {file}.crt, key: {file}.key}}");
+            text += &format!("  {host}: {{certificate: {files}, routes: [{{path: /*, to: shop}}]}}\n");
+        }
+        config::parse::parse(&text, &|_| None).unwrap().0
+    }
+
+    fn write(folder: &Path, name: &str) {
+        let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+        fs::write(folder.join(format!("{name}.crt")), made.cert.pem()).unwrap();
+        fs::write(folder.join(format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+    }
+
+    fn look_at_all(pairs: &mut Pairs) {
+        for files in pairs.named() {
+            let found = look(&files, pairs.pair(&files).seen());
+            pairs.take(&files, Answer::Done(found));
+        }
+    }
+
+    #[test]
+    fn a_domain_that_names_unusable_files_goes_on_with_what_it_had() {
+        let folder = tempfile::tempdir().unwrap();
+        let (folder, mut pairs) = (folder.path(), Pairs::default());
+        write(folder, "a");
+        assert!(pairs.serve(&config(folder, &[("a.example", "a"), ("b.example", "a")])).unwrap().is_empty());
+        assert!(pairs.lacks_any() && pairs.served().find("a.example").is_none(), "nobody looked yet");
+        look_at_all(&mut pairs);
+        assert!(!pairs.lacks_any() && pairs.unusable().is_empty());
+        let first = Arc::clone(pairs.served().find("a.example").unwrap());
+        assert!(Arc::ptr_eq(&first, pairs.served().find("b.example").unwrap()), "one pair is read once");
+        assert_eq!(pairs.ends(9).len(), 2);
+
+        // Another node of a fleet may have such files, and this one does not.
+        pairs.serve(&config(folder, &[("a.example", "none"), ("c.example", "none")])).unwrap();
+        look_at_all(&mut pairs);
+        assert!(Arc::ptr_eq(&first, pairs.served().find("a.example").unwrap()));
+        assert!(pairs.served().find("b.example").is_none(), "it is no domain any more");
+        assert!(pairs.served().find("c.example").is_none(), "it had none");
+        let unusable = pairs.unusable();
+        let told: Vec<_> = unusable.iter().map(|thing| (&*thing.name, thing.reason.rsplit("; ").next())).collect();
+        let expected = [("a.example", Some("the last good one is served")), ("c.example", Some("TLS is refused"))];
+        assert_eq!(told, expected);
+        assert_eq!(pairs.ends(9).len(), 1);
+
+        write(folder, "none");
+        look_at_all(&mut pairs);
+        assert!(!Arc::ptr_eq(&first, pairs.served().find("a.example").unwrap()));
+        assert!(pairs.served().find("c.example").is_some() && pairs.unusable().is_empty());
+        assert!(pairs.serve(&config(folder, &[("a.example", "none"), ("c.example", "none")])).is_none(), "no change");
+        // A domain that names files which are known to be unusable is told of at once.
+        fs::write(folder.join("a.key"), "rubbish").unwrap();
+        let files = Certificate { cert: folder.join("a.crt"), key: folder.join("a.key") };
+        pairs.take(&files, Answer::Done(look(&files, None)));
+        let told = pairs.serve(&config(folder, &[("d.example", "a")])).unwrap();
+        assert_eq!((told.len(), told[0].names[0].as_str(), told[0].news == News::Broken), (1, "d.example", true));
+    }
+}
