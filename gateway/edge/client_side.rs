@@ -25,6 +25,9 @@ const EXPECTING: u8 = 1 << 5;
 /// The request is to end.
 const CUT: u8 = 1 << 4;
 
+/// Bytes of the answer went to the socket.
+const ANSWERED: u8 = 1 << 7;
+
 /// The client's side of one HTTP/2 stream, or of the request under way on an HTTP/1 connection.
 #[derive(Debug, Default)]
 pub struct ClientSide {
@@ -65,6 +68,17 @@ impl ClientSide {
     #[must_use]
     pub fn is_waited_for(&self) -> bool {
         self.is_reading() || self.is_writing()
+    }
+
+    /// Whether bytes of the answer went to the socket. Only known of HTTP/1 connections.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.has(ANSWERED)
+    }
+
+    /// Bytes of the answer went to the socket.
+    pub(super) fn answered(&self) {
+        self.set(ANSWERED, true);
     }
 
     /// A request begins.

@@ -75,6 +75,8 @@ pub struct Connection {
     handed: Mutex<Option<Box<dyn Any + Send>>>,
     /// The target of the request at hand as it was received, where lanes see another form of it.
     target: Mutex<Option<Box<[u8]>>>,
+    /// An answer that takes the place of one of which nothing was sent.
+    substitute: Mutex<Option<Vec<u8>>>,
     remains: Mutex<Option<Remains>>,
 }
 
@@ -108,6 +110,7 @@ impl Connection {
             tunnel: AtomicBool::new(false),
             handed: Mutex::default(),
             target: Mutex::default(),
+            substitute: Mutex::default(),
             remains: Mutex::default(),
         }
     }
@@ -186,6 +189,16 @@ impl Connection {
     #[must_use]
     pub fn take_received_target(&self) -> Option<Box<[u8]>> {
         lock(&self.target).take()
+    }
+
+    /// Sends `answer`, a whole response of HTTP/1.1 that ends the connection, in the place of one that an engine has written
+    /// and that is still [unsent](ClientSide::is_answered).
+    pub fn substitute(&self, answer: Vec<u8>) {
+        *lock(&self.substitute) = Some(answer);
+    }
+
+    pub(super) fn take_substitute(&self) -> Option<Vec<u8>> {
+        lock(&self.substitute).take()
     }
 
     pub(super) fn leave_remains(&self, remains: Remains) {

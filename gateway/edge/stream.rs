@@ -368,6 +368,9 @@ impl AsyncWrite for EdgeStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Some(answer) = this.connection.take_substitute() {
+            this.writer.replace(answer);
+        }
         let transport = transport(&mut this.transport)?;
         ready!(this.writer.poll_flush(transport, cx))?;
         Pin::new(transport).poll_shutdown(cx)
@@ -379,6 +382,11 @@ impl Drop for EdgeStream {
     /// client has read its answer. What remains goes to the connection, whose task lingers. While the gateway is closing it
     /// does so for every client, because one that has not read yet that the connection ends may send its next request.
     fn drop(&mut self) {
+        if let Some(answer) = self.connection.take_substitute()
+            && let Some(transport) = self.transport.take()
+        {
+            return self.connection.leave_remains(Remains::before(transport, answer));
+        }
         let unfinished = match self.readable {
             Readable::Bytes(left) => left > 0 || !self.unread.is_empty() || self.edge.closing.has_begun(),
             Readable::Chunks { .. } => true,

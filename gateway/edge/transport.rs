@@ -83,16 +83,24 @@ impl AsyncWrite for Transport {
 #[derive(Debug)]
 pub(super) struct Remains {
     transport: Transport,
+    /// The last response, where it is not written yet.
+    unwritten: Vec<u8>,
 }
 
 impl Remains {
     pub(super) fn new(transport: Transport) -> Self {
-        Self { transport }
+        Self { transport, unwritten: Vec::new() }
+    }
+
+    /// The same before its last response.
+    pub(super) fn before(transport: Transport, response: Vec<u8>) -> Self {
+        Self { transport, unwritten: response }
     }
 
     /// Says that nothing more comes, and reads on for a bounded while so that the client can read what was said.
     pub(super) async fn linger(mut self) {
         let reading = async {
+            self.transport.write_all(&self.unwritten).await?;
             self.transport.shutdown().await?;
             let mut chunk = [0; 1024];
             let mut left = LINGER_BYTES;

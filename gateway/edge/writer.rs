@@ -35,6 +35,13 @@ impl Writer {
         self.patience.reset();
     }
 
+    /// Puts `answer` in the place of what is gathered, of which nothing went to the socket.
+    pub(super) fn replace(&mut self, answer: Vec<u8>) {
+        debug_assert!(!self.client.is_answered(), "the client has seen a part of the answer before");
+        self.gathered = answer;
+        self.written = 0;
+    }
+
     /// As [`AsyncWrite::poll_write`].
     pub(super) fn poll_write<W: AsyncWrite + Unpin>(
         &mut self,
@@ -105,7 +112,11 @@ impl Writer {
         self.client.writing(polled.is_pending());
         match polled {
             Poll::Ready(Ok(done)) => {
-                self.patience.passed(bytes(&done), self.client.is_rated())?;
+                let bytes = bytes(&done);
+                if bytes > 0 {
+                    self.client.answered();
+                }
+                self.patience.passed(bytes, self.client.is_rated())?;
                 Poll::Ready(Ok(done))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),

@@ -31,6 +31,8 @@ pub struct Ctx {
     pub(super) failure: Option<AttemptFailure>,
     /// Why the gateway gave up by itself.
     pub(super) refusal: Option<Refusal>,
+    /// The status of an answer that took the place of an endpoint's of which nothing was sent.
+    pub(super) substituted: Option<u16>,
     /// Why it ended as it did, where the gateway answered.
     pub(super) end: Option<EndReason>,
 }

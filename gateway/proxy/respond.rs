@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{ACCEPT, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::{FailToProxy, Session};
 use pingora_core::{Error, ErrorType, OrErr, Result};
@@ -109,6 +109,8 @@ impl Proxy {
             if let Err(error) = self.answer(session, ctx, answer).await {
                 tracing::debug!("the client left before its answer: {error}");
             }
+        } else if let Some(answer) = refusal.map(Answer::of) {
+            substitute(session, ctx, answer);
         }
         FailToProxy { error_code, can_reuse_downstream: false }
     }
@@ -131,7 +133,7 @@ impl Proxy {
         let target = ctx.connection.as_ref().and_then(|connection| connection.take_received_target());
         let ending = Ending {
             end,
-            status: session.response_written().map(|head| head.status.as_u16()),
+            status: ctx.substituted.or_else(|| session.response_written().map(|head| head.status.as_u16())),
             bytes_in: ctx.body_bytes,
             bytes_out: ctx.sent_bytes,
             target: target.as_deref(),
@@ -144,6 +146,22 @@ impl Proxy {
         };
         let client = view::client(ctx.connection.as_deref());
         self.worker.record(&client, &view::head(session.req_header()), finished, &ending);
+    }
+}
+
+/// Answers in the place of an endpoint whose small answer broke off before anything of it left the gateway.
+fn substitute(session: &Session, ctx: &mut Ctx, answer: Answer<'_>) {
+    let unsent = ctx.client_side.as_ref().is_some_and(|client| !client.is_answered());
+    let request = session.req_header();
+    if unsent
+        && request.version != Version::HTTP_2
+        && let (Some(connection), Some(received)) = (&ctx.connection, &ctx.received)
+    {
+        let accept = request.headers.get(ACCEPT).map(http::HeaderValue::as_bytes);
+        ctx.substituted = Some(answer.status());
+        let reply = answer.reply(request.method.as_str(), accept);
+        ctx.sent_bytes = reply.body.len() as u64;
+        connection.substitute(reply.to_http1(received.id.as_bytes()));
     }
 }
 

@@ -302,16 +302,17 @@ async fn streams_that_nobody_reads_delay_neither_traffic_nor_reloads_nor_the_end
     for _ in 0..100 {
         assert_eq!(client.get(HOST, "/").await.status, 200);
     }
+    let (file, next) = (weir.folder.path().join("weir.yaml"), weir.folder.path().join("weir.yaml.next"));
+    let replace = |text: String| {
+        std::fs::write(&next, text).unwrap();
+        std::fs::rename(&next, &file).unwrap();
+        kill("HUP", weir.pid());
+    };
     // Each refused reload has something to say on standard error.
     for number in 0..20 {
-        std::fs::write(weir.folder.path().join("weir.yaml"), format!("functions: {number}\n")).unwrap();
-        kill("HUP", weir.pid());
+        replace(format!("functions: {number}\n"));
     }
-    let text = format!("{}{}", weir.process, shop(&[&endpoint], "{1: 7}"));
-    let (file, next) = (weir.folder.path().join("weir.yaml"), weir.folder.path().join("weir.yaml.next"));
-    std::fs::write(&next, text).unwrap();
-    std::fs::rename(next, file).unwrap();
-    kill("HUP", weir.pid());
+    replace(format!("{}{}", weir.process, shop(&[&endpoint], "{1: 7}")));
     let reloads = async || {
         let status = get(weir.admin, &weir.admin.to_string(), "/metrics").await.text();
         status.contains("weir_config_last_reload_success 1").then_some(())
