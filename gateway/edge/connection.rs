@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pingora::proxy::Session;
 use pingora_core::protocols::http::ServerSession;
@@ -75,6 +76,8 @@ pub struct Connection {
     handed: Mutex<Option<Box<dyn Any + Send>>>,
     /// The target of the request at hand as it was received, where lanes see another form of it.
     target: Mutex<Option<Box<[u8]>>>,
+    /// From the first byte of the head of the request at hand to its last, in microseconds.
+    head_micros: AtomicU32,
     /// An answer that takes the place of one of which nothing was sent.
     substitute: Mutex<Option<Vec<u8>>>,
     remains: Mutex<Option<Remains>>,
@@ -110,6 +113,7 @@ impl Connection {
             tunnel: AtomicBool::new(false),
             handed: Mutex::default(),
             target: Mutex::default(),
+            head_micros: AtomicU32::new(0),
             substitute: Mutex::default(),
             remains: Mutex::default(),
         }
@@ -183,6 +187,16 @@ impl Connection {
 
     pub(super) fn keep_target(&self, received: &[u8]) {
         *lock(&self.target) = Some(received.into());
+    }
+
+    pub(super) fn head_took(&self, time: Duration) {
+        self.head_micros.store(u32::try_from(time.as_micros()).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// From the first byte of the head of the request at hand to its last; 0 over HTTP/2.
+    #[must_use]
+    pub fn head_time(&self) -> Duration {
+        Duration::from_micros(self.head_micros.load(Ordering::Relaxed).into())
     }
 
     /// Takes the target of the request at hand as it was received; `None` when it is the one that the lane sees.

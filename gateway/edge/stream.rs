@@ -170,12 +170,14 @@ impl EdgeStream {
         }
         let edge = Arc::clone(&self.edge);
         let mut scan = Scan::default();
-        let mut deadline = None;
+        // Most heads come whole: then no clock is read.
+        let mut began: Option<Instant> = None;
         loop {
             if let Some(head) = scan.advance(&self.unread, &edge.limits).map_err(End::Refused)? {
+                self.connection.head_took(began.map_or(Duration::ZERO, |began| began.elapsed()));
                 return Ok(head);
             }
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + edge.limits.head_timeout);
+            let deadline = *began.get_or_insert_with(Instant::now) + edge.limits.head_timeout;
             match timeout_at(deadline, self.read_more()).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Err(End::Quiet),

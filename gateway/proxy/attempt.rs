@@ -2,7 +2,7 @@
 
 use std::os::fd::RawFd;
 
-use http::header::{COOKIE, EXPECT, HeaderValue, TE};
+use http::header::{COOKIE, EXPECT, HeaderValue, TE, TRAILER};
 use http::{HeaderMap, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::HttpPeer;
@@ -73,6 +73,8 @@ impl Proxy {
         // Compared with the bytes that would go out, not with what they were read as: an endpoint gets what was routed.
         let target = (request.target.as_bytes() != head.raw_path()).then_some(request.target);
         let mut parts = view::take_request(head);
+        // pingora drops the trailers of every request.
+        parts.headers.remove(TRAILER);
         join_cookies(&mut parts.headers)?;
         // gRPC over HTTP/2 asks for it, and pingora takes it for a field of the client's connection alone.
         let client = session.req_header();

@@ -1,7 +1,9 @@
 //! Heads of answers, answers that the gateway makes itself, and the end of a request.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http::header::{ACCEPT, TRANSFER_ENCODING};
+use http::header::{ACCEPT, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::{FailToProxy, Session};
@@ -51,6 +53,10 @@ impl Proxy {
         if parts.status != 101 {
             for name in hop_by_hop(&parts.headers) {
                 parts.headers.remove(&*name);
+            }
+            // pingora passes trailers on between HTTP/2 connections alone.
+            if parts.version != Version::HTTP_2 {
+                parts.headers.remove(TRAILER);
             }
         } else if let Some(connection) = &ctx.connection {
             connection.begin_tunnel();
@@ -136,6 +142,7 @@ impl Proxy {
             status: ctx.substituted.or_else(|| session.response_written().map(|head| head.status.as_u16())),
             bytes_in: ctx.body_bytes,
             bytes_out: ctx.sent_bytes,
+            head_time: ctx.connection.as_ref().map_or(Duration::ZERO, |connection| connection.head_time()),
             target: target.as_deref(),
         };
         let finished = Finished {

@@ -119,8 +119,15 @@ async fn the_time_of_an_endpoint_begins_when_it_has_the_whole_request() {
     client.send("def").await;
     assert_eq!(client.response("POST").await.status, 200);
     let line: serde_json::Value = serde_json::from_str(&weir.access_line("/slow").await).expect("JSON");
-    let millis = |key: &str| line[key].as_f64().expect("a time");
-    assert!(millis("upstream_ms") < 500.0 && millis("ttfb_ms") > 900.0, "{line}");
+    let millis = |line: &serde_json::Value, key: &str| line[key].as_f64().expect("a time");
+    assert!(millis(&line, "upstream_ms") < 500.0 && millis(&line, "ttfb_ms") > 900.0, "{line}");
+
+    client.send("GET /slow-head HTTP/1.1\r\n").await;
+    tokio::time::sleep(PAUSE).await;
+    client.send(format!("host: {HOST}\r\n\r\n")).await;
+    assert_eq!(client.response("GET").await.status, 200);
+    let line: serde_json::Value = serde_json::from_str(&weir.access_line("/slow-head").await).expect("JSON");
+    assert!(millis(&line, "duration_ms") > 900.0 && millis(&line, "upstream_ms") < 500.0, "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,8 @@ pub struct Ending<'e> {
     pub bytes_in: u64,
     /// Bytes of the answer's body.
     pub bytes_out: u64,
+    /// From the first byte of the request's head to its last.
+    pub head_time: Duration,
     /// The target as the client sent it, where the lane saw another form of it.
     pub target: Option<&'e [u8]>,
 }
@@ -89,9 +91,9 @@ impl Worker {
         let (way, served) = (reached.way(), reached.served());
         let endpoint = attempt.and_then(Attempting::pick).map(|pick| pick.address().to_string());
         self.access.write(&AccessLine {
-            time: clock::unix().saturating_sub(duration),
-            duration,
-            ttfb: answered.map(|answered| answered.first_byte),
+            time: clock::unix().saturating_sub(duration + ending.head_time),
+            duration: duration + ending.head_time,
+            ttfb: answered.map(|answered| answered.first_byte + ending.head_time),
             upstream_connect: attempt.and_then(Attempting::connect_time),
             upstream_time: attempt.and_then(Attempting::answer_time),
             method: Some(head.method.as_bytes()),
