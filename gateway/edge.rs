@@ -53,7 +53,7 @@ use std::sync::Arc;
 
 use config::model::Limits;
 use ipnet::IpNet;
-use pingora_core::server::ShutdownWatch;
+use tokio::sync::watch;
 
 pub use crate::policy::refusal::Refusal;
 
@@ -66,6 +66,9 @@ pub use pace::TooSlow;
 pub use proxied::deadline::{Cut, Fault, Silences, UPLOAD, Watch};
 pub use refuse::RefusedHead;
 pub use stream::EdgeStream;
+
+/// Turns true when the gateway stops.
+pub type ShutdownWatch = watch::Receiver<bool>;
 
 /// What serves a connection.
 ///

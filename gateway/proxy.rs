@@ -39,7 +39,7 @@ use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Ses
 use pingora::server::configuration::ServerConf;
 use pingora_core::{Error, Result};
 
-use crate::edge::Connection;
+use crate::edge::proxied::connection_of;
 use crate::policy::answer::Answer;
 use crate::policy::exchange::{Admission, Handed, Reached, Worker};
 use crate::policy::framing;
@@ -78,7 +78,7 @@ pub fn application(proxy: Proxy) -> HttpProxy<Proxy> {
 impl Proxy {
     /// Decides what happens to a request, and puts into `ctx` who sent it. Nothing here awaits.
     fn admit(&self, session: &mut Session, ctx: &mut Ctx) -> Admission {
-        ctx.connection = Connection::of(session);
+        ctx.connection = connection_of(session);
         if session.req_header().headers.contains_key(EXPECT) {
             // The endpoint's 100 comes before the body has ended, which is no reason to close the connection.
             session.set_close_on_response_before_downstream_finish(false);

@@ -6,7 +6,6 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora_core::server::ShutdownWatch;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,7 +17,7 @@ use super::closing::LAST_CALL;
 use super::load::Admission;
 use super::refuse::RefusalResponse;
 use super::transport::Transport;
-use super::{ClientProtocol, Connection, EdgeStream, Entrance, Lane, Refusal, Tls, proxy_protocol, tls};
+use super::{ClientProtocol, Connection, EdgeStream, Entrance, Lane, Refusal, ShutdownWatch, Tls, proxy_protocol, tls};
 
 /// Connections that may wait to be accepted; the kernel has its own cap (`net.core.somaxconn`).
 const BACKLOG: i32 = 65_535;
@@ -193,11 +192,10 @@ async fn serve_connection<L: Lane>(
     if let Err(refusal) = admission.count_address(client.ip()) {
         return turn_away(&tcp, refusal, entrance);
     }
-    let fd = tcp.as_raw_fd();
     let Some((transport, tls, protocol)) = Box::pin(secure(tcp, deadline, entrance, &shutdown)).await else { return };
     let id = edge.load.next_id();
     let connection =
-        Arc::new(Connection::new(id, entrance.listener, (peer, client), tls, protocol, fd, Arc::clone(&edge.closing)));
+        Arc::new(Connection::new(id, entrance.listener, (peer, client), tls, protocol, Arc::clone(&edge.closing)));
     let stream = Box::new(EdgeStream::new(transport, connection, Arc::clone(edge)));
     let _open = Open::new(entrance, protocol);
     lane.serve(stream, &shutdown).await;

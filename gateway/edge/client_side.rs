@@ -3,12 +3,8 @@
 //! The transport writes down whom it waits for, the lane what it learns of the message; who judges a silence reads both.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Waker};
-
-use pingora::proxy::Session;
-
-use super::Connection;
 
 /// More of the request's body is to come.
 const UPLOADING: u8 = 1;
@@ -37,13 +33,6 @@ pub struct ClientSide {
 }
 
 impl ClientSide {
-    /// The client's side of a request that pingora serves.
-    #[must_use]
-    pub fn of(session: &Session, connection: &Connection) -> Arc<Self> {
-        let own = session.req_header().extensions.get::<Arc<Self>>();
-        Arc::clone(own.unwrap_or(&connection.client_side))
-    }
-
     /// The whole request has been read.
     pub fn uploaded(&self) {
         self.set(UPLOADING | READING, false);
@@ -167,6 +156,7 @@ impl ClientSide {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
 

@@ -2,20 +2,14 @@
 
 use std::any::Any;
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pingora::proxy::Session;
-use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::tls::SslDigest;
-use pingora_core::protocols::{Digest, SocketDigest};
-
 use super::proxied::deadline::Deadlines;
 use super::proxied::streams::Streams;
 use super::transport::Remains;
-use super::{ClientSide, Closing, EdgeStream};
+use super::{ClientSide, Closing};
 
 /// The protocol that a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,8 +38,8 @@ pub struct Tls {
     pub sni: Box<str>,
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
-    /// The same, as pingora wants it.
-    pub(super) digest: Arc<SslDigest>,
+    /// The cipher suite, by its registered name.
+    pub cipher: &'static str,
 }
 
 /// One client connection.
@@ -63,8 +57,6 @@ pub struct Connection {
     pub tls: Option<Tls>,
     /// The protocol spoken.
     pub protocol: ClientProtocol,
-    /// The socket, as pingora wants it: its peer is the client.
-    pub(super) socket: Arc<SocketDigest>,
     pub(super) deadlines: Deadlines,
     pub(super) streams: Streams,
     /// Of the request under way; each stream of HTTP/2 has its own.
@@ -90,12 +82,8 @@ impl Connection {
         (peer, client): (SocketAddr, SocketAddr),
         tls: Option<Tls>,
         protocol: ClientProtocol,
-        fd: RawFd,
         closing: Arc<Closing>,
     ) -> Self {
-        let socket = SocketDigest::from_raw_fd(fd);
-        socket.peer_addr.set(Some(client.into())).expect("a new digest has no peer yet");
-        let socket = Arc::new(socket);
         Self {
             id,
             listener,
@@ -103,7 +91,6 @@ impl Connection {
             client,
             tls,
             protocol,
-            socket,
             deadlines: Deadlines::default(),
             streams: Streams::default(),
             client_side: Arc::default(),
@@ -117,25 +104,6 @@ impl Connection {
             substitute: Mutex::default(),
             remains: Mutex::default(),
         }
-    }
-
-    /// The connection that a request of pingora's came in on; `None` if it did not come through the edge.
-    #[must_use]
-    pub fn of(session: &Session) -> Option<Arc<Self>> {
-        Self::below(session.as_downstream())
-    }
-
-    /// The same, for a session that no proxy has taken yet.
-    pub(super) fn below(session: &ServerSession) -> Option<Arc<Self>> {
-        if let Some(stream) = session.stream() {
-            return stream.as_any().downcast_ref::<EdgeStream>().map(|stream| Arc::clone(stream.connection()));
-        }
-        Self::of_stream(session.digest()?)
-    }
-
-    /// The connection of an HTTP/2 stream. All streams share a digest; its one free place is the proxy's user data.
-    pub(super) fn of_stream(digest: &Digest) -> Option<Arc<Self>> {
-        digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref::<Arc<Self>>().cloned()
     }
 
     /// True when the response in the making is the last one, and should say so: the gateway is closing, or the client has

@@ -4,10 +4,12 @@
 //! so an idle connection holds no session of pingora's, and it is known when each request ends.
 //!
 //! - [`deadline`]: how long an endpoint may be silent
+//! - `engine`: an [`EdgeStream`] as pingora wants its streams
 //! - `paced`: one HTTP/2 stream, within the limits on clients
 //! - `streams`: when an HTTP/2 connection ends
 
 pub mod deadline;
+mod engine;
 mod paced;
 pub(super) mod streams;
 
@@ -21,8 +23,9 @@ use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
 use tokio::sync::watch;
 
-use super::{ClientProtocol, Connection, Edge, EdgeStream, Lane, Load};
+use super::{ClientProtocol, Edge, EdgeStream, Lane, Load};
 use deadline::Keeper;
+use engine::EngineStream;
 use paced::Paced;
 use streams::OpenStream;
 
@@ -37,6 +40,8 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 8 * STREAM_WINDOW;
 /// Of an answer that a stream may have written and the socket not yet taken.
 const SEND_BUFFER: usize = 64 << 10;
+
+pub use engine::{client_side_of, connection_of};
 
 /// Serves connections by an application of pingora's, such as `pingora::proxy::http_proxy`.
 pub struct ProxiedLane<A> {
@@ -53,14 +58,15 @@ impl<A: HttpServerApp + Send + Sync + 'static> ProxiedLane<A> {
         Self { app, http2, edge }
     }
 
-    async fn serve_http1(&self, mut stream: Box<EdgeStream>, shutdown: &ShutdownWatch) {
+    async fn serve_http1(&self, stream: Box<EdgeStream>, shutdown: &ShutdownWatch) {
         let connection = Arc::clone(stream.connection());
+        let mut stream = Box::new(EngineStream::new(stream));
         let mut keeper = Keeper::new(&connection.deadlines);
         let mut down = shutdown.clone();
         let mut settings: Option<HttpPersistentSettings> = None;
         loop {
             // A lane before this one may have read the head already.
-            if !stream.has_head() && stream.next_head(&mut down).await.is_err() {
+            if !stream.inner.has_head() && stream.inner.next_head(&mut down).await.is_err() {
                 return;
             }
             let in_flight = self.edge.load.request();
@@ -68,9 +74,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> ProxiedLane<A> {
             let reused = keeper.beside(self.app.process_new_http(session, shutdown)).await;
             drop(in_flight);
             let Some((reused, kept)) = reused.map(ReusedHttpStream::consume) else { break };
-            let Ok(reused) = reused.into_any().downcast::<EdgeStream>() else { return };
+            let Ok(reused) = reused.into_any().downcast::<EngineStream>() else { return };
             stream = reused;
-            stream.request_done();
+            stream.inner.request_done();
             settings = kept;
         }
         if let Some(remains) = connection.take_remains() {
@@ -78,7 +84,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ProxiedLane<A> {
         }
     }
 
-    fn session(&self, stream: Box<EdgeStream>, kept: Option<HttpPersistentSettings>) -> ServerSession {
+    fn session(&self, stream: Box<EngineStream>, kept: Option<HttpPersistentSettings>) -> ServerSession {
         let limits = &self.edge.limits;
         let mut session = ServerSession::new_http1(stream);
         match kept {
@@ -103,7 +109,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Lane for ProxiedLane<A> {
                         tokio::select! {
                             biased;
                             () = streams::until_dropped(&connection, &self.edge, shutdown.clone(), &goaway) => {}
-                            _ = self.http2.process_new(stream, &told) => {}
+                            _ = self.http2.process_new(Box::new(EngineStream::new(stream)), &told) => {}
                         }
                     };
                     Keeper::new(&connection.deadlines).beside(serving).await;
@@ -148,7 +154,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let _in_flight = self.load.request();
-        let _open = Connection::below(&session).map(OpenStream::of);
+        let _open = engine::connection_below(&session).map(OpenStream::of);
         let session = match session {
             ServerSession::H2(stream) => {
                 ServerSession::new_custom(Box::new(Paced::new(stream, &self.limits, &self.load)))

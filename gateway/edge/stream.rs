@@ -8,23 +8,14 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
 use config::model::Limits;
-use pingora_core::protocols::raw_connect::ProxyDigest;
-use pingora_core::protocols::tls::SslDigest;
-use pingora_core::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
-    UniqueIDType,
-};
-use pingora_core::server::ShutdownWatch;
-use pingora_http::ResponseHeader;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -36,7 +27,7 @@ use super::readable::Readable;
 use super::refuse::{RefusalResponse, RefusedHead};
 use super::transport::{Remains, Transport};
 use super::writer::Writer;
-use super::{ClientProtocol, Connection, Edge, Refusal};
+use super::{ClientProtocol, Connection, Edge, Refusal, ShutdownWatch};
 
 /// Read at once when a head is awaited; what is read ahead of a request that is not yet answered stays below it.
 const CHUNK: usize = 4096;
@@ -90,6 +81,12 @@ impl EdgeStream {
     #[must_use]
     pub fn connection(&self) -> &Arc<Connection> {
         &self.connection
+    }
+
+    /// The socket's descriptor; -1 once the connection is over.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        self.transport.as_ref().map_or(-1, |transport| transport.tcp().as_raw_fd())
     }
 
     /// Whether a head is here that nobody has read: [`next_head`](Self::next_head) was called by the lane before.
@@ -410,58 +407,3 @@ impl fmt::Debug for EdgeStream {
             .finish_non_exhaustive()
     }
 }
-
-// --- what pingora asks of a stream -----------------------------------------------------------------------------------
-
-#[async_trait]
-impl Shutdown for EdgeStream {
-    async fn shutdown(&mut self) {
-        // The connection is over either way.
-        let _ = AsyncWriteExt::shutdown(self).await;
-    }
-}
-
-impl UniqueID for EdgeStream {
-    fn id(&self) -> UniqueIDType {
-        self.transport.as_ref().map_or(-1, |transport| transport.tcp().as_raw_fd())
-    }
-}
-
-impl Ssl for EdgeStream {
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.connection.tls.as_ref().map(|tls| Arc::clone(&tls.digest))
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        match self.connection.protocol {
-            ClientProtocol::Http1 => None,
-            ClientProtocol::Http2 => Some(ALPN::H2),
-        }
-    }
-}
-
-impl GetTimingDigest for EdgeStream {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for EdgeStream {
-    /// The way from an HTTP/2 stream to its connection (see [`Connection::of`]).
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        if self.connection.protocol != ClientProtocol::Http2 {
-            return None;
-        }
-        let no_response = Box::new(ResponseHeader::build(200, Some(0)).expect("200 is a status"));
-        Some(Arc::new(ProxyDigest::new(no_response, Some(Box::new(Arc::clone(&self.connection))))))
-    }
-}
-
-impl GetSocketDigest for EdgeStream {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        Some(Arc::clone(&self.connection.socket))
-    }
-}
-
-/// Nothing is ever peeked at: `h2c` stays off, and HTTP/2 is agreed on by ALPN.
-impl Peek for EdgeStream {}

@@ -276,7 +276,7 @@ async fn shutdown_ends_what_is_idle_and_lets_the_rest_finish() {
 async fn a_connection_without_a_request_holds_no_buffer() {
     let (stream, mut client, _keep) = support::lone_stream(limits()).await;
     let mut stream = stream;
-    let (_hold, mut watch) = tokio::sync::watch::channel(false);
+    let (_hold, mut watch) = watch::channel(false);
     client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc").await.unwrap();
     let head = stream.next_head(&mut watch).await.unwrap();
     assert!(stream.holds_buffers());
@@ -307,7 +307,7 @@ proptest::proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (mut stream, client, _keep) = support::lone_stream(limits()).await;
-            let (_hold, mut watch) = tokio::sync::watch::channel(false);
+            let (_hold, mut watch) = watch::channel(false);
             let messages: Vec<Vec<u8>> = bodies.iter().enumerate().map(|(index, &len)| {
                 let head = format!("POST /{index} HTTP/1.1\r\nhost: a\r\ncontent-length: {len}\r\n\r\n");
                 let body = (0..len).map(|at| (at * 31 + index) as u8);

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use imbl::HashMap;
-use pingora_core::protocols::tls::SslDigest;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -342,8 +341,7 @@ pub(super) async fn accept(
     let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("");
     let sni = session.server_name().unwrap_or_default().to_ascii_lowercase();
     let sni = sni.strip_suffix('.').unwrap_or(&sni);
-    let digest = Arc::new(SslDigest::new(cipher, version, None, None, Vec::new()));
-    let tls = Tls { sni: sni.into(), version, digest };
+    let tls = Tls { sni: sni.into(), version, cipher };
     Ok((stream, tls, protocol))
 }
 

@@ -11,7 +11,8 @@ use pingora_core::{Error, ErrorType, OrErr, Result};
 
 use super::ctx::Ctx;
 use super::{Proxy, fault, upgrade, view};
-use crate::edge::{ClientSide, Cut, Fault, Silences, UPLOAD, Watch};
+use crate::edge::proxied::client_side_of;
+use crate::edge::{Cut, Fault, Silences, UPLOAD, Watch};
 use crate::policy::exchange::attempting::breaks_protocol;
 use crate::policy::exchange::{AttemptFailure, Next};
 use crate::policy::refusal::Refusal;
@@ -104,7 +105,7 @@ pub(super) fn connected(session: &Session, peer: &HttpPeer, socket: RawFd, reuse
         Cut::Client
     };
     if let (Some(connection), Some(pick)) = (&ctx.connection, ctx.attempt.as_ref().and_then(|attempt| attempt.pick())) {
-        let client = ctx.client_side.get_or_insert_with(|| ClientSide::of(session, connection));
+        let client = ctx.client_side.get_or_insert_with(|| client_side_of(session, connection));
         if client.is_uploading() {
             client.expects(ctx.body_bytes == 0 && session.req_header().headers.contains_key(EXPECT));
             if view::head(session.req_header()).is_grpc() {

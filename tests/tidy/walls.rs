@@ -122,7 +122,7 @@ const NEVER: &[(&[&str], &[&str], &str)] = &[
 const HOMES: &[(&[&str], &[&str], &str)] = &[
     (
         &["pingora"],
-        &["gateway/edge", "gateway/proxy", "gateway/relay", "gateway/serve"],
+        &["gateway/edge/proxied", "gateway/proxy", "gateway/serve"],
         "pingora's types stay where bytes move",
     ),
     (&["axum"], &["gateway/admin"], "axum is the admin listener's"),

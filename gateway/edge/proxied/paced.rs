@@ -25,9 +25,10 @@ use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::{Error, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
+use super::engine::connection_of_stream;
 use crate::edge::pace::{Patience, TooSlow};
 use crate::edge::stream::patience;
-use crate::edge::{ClientSide, Connection, Load};
+use crate::edge::{ClientSide, Load};
 
 type Messages = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
 
@@ -50,7 +51,7 @@ impl Paced {
         inner.req_header_mut().extensions_mut().insert(Arc::clone(&client));
         let upload = patience(limits, limits.min_rate.upload);
         let mut download = patience(limits, limits.min_rate.download);
-        if let Some(connection) = inner.digest().and_then(Connection::of_stream) {
+        if let Some(connection) = inner.digest().and_then(connection_of_stream) {
             download = download.counted(load, connection.client.ip());
         }
         Self { inner, client, upload, download, writer: None, ended: false, sent: 0 }

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, watch};
 
 use crate::edge::proxied::ProxiedLane;
+use crate::edge::proxied::connection_of;
 use crate::edge::transport::Transport;
 use crate::edge::{
     ClientProtocol, Connection, Edge, EdgeStream, Entrance, Lane, Load, Observer, Refusal, bind, serve_listener,
@@ -206,7 +207,7 @@ impl ProxyHttp for Forward {
     fn new_ctx(&self) {}
 
     async fn request_filter(&self, session: &mut Session, (): &mut ()) -> pingora::Result<bool> {
-        let connection = Connection::of(session).expect("the request came through the edge");
+        let connection = connection_of(session).expect("the request came through the edge");
         self.notes.note(|seen| {
             seen.requests += 1;
             seen.clients.insert(connection.client);
@@ -231,7 +232,7 @@ impl ProxyHttp for Forward {
         head: &mut ResponseHeader,
         (): &mut (),
     ) -> pingora::Result<()> {
-        let connection = Connection::of(session).expect("the request came through the edge");
+        let connection = connection_of(session).expect("the request came through the edge");
         if connection.is_closing() {
             session.set_keepalive(None);
         }
@@ -263,13 +264,11 @@ impl<L: Lane> Lane for Reader<L> {
 
 /// A stream with nothing behind it, its client, and what must stay alive.
 pub(super) async fn lone_stream(limits: Limits) -> (EdgeStream, TcpStream, Arc<Edge>) {
-    use std::os::fd::AsRawFd;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (tcp, peer) = listener.accept().await.unwrap();
     let edge = Arc::new(Edge::new(limits, Arc::new(())));
-    let fd = tcp.as_raw_fd();
-    let connection = Connection::new(1, 0, (peer, peer), None, ClientProtocol::Http1, fd, Arc::clone(&edge.closing));
+    let connection = Connection::new(1, 0, (peer, peer), None, ClientProtocol::Http1, Arc::clone(&edge.closing));
     let connection = Arc::new(connection);
     (EdgeStream::new(Transport::Plain(tcp), connection, Arc::clone(&edge)), client, edge)
 }

@@ -1,0 +1,140 @@
+//! An [`EdgeStream`] as pingora wants its streams, and the way back from pingora's sessions to what the edge knows.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use pingora::proxy::Session;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::tls::SslDigest;
+use pingora_core::protocols::{
+    ALPN, Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    UniqueID, UniqueIDType,
+};
+use pingora_http::ResponseHeader;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use crate::edge::{ClientProtocol, ClientSide, Connection, EdgeStream};
+
+/// A client connection in pingora's hands.
+#[derive(Debug)]
+pub(super) struct EngineStream {
+    pub(super) inner: Box<EdgeStream>,
+    /// The socket; its peer is the client.
+    socket: Arc<SocketDigest>,
+    tls: Option<Arc<SslDigest>>,
+}
+
+impl EngineStream {
+    pub(super) fn new(inner: Box<EdgeStream>) -> Self {
+        let connection = inner.connection();
+        let socket = SocketDigest::from_raw_fd(inner.fd());
+        socket.peer_addr.set(Some(connection.client.into())).expect("a new digest has no peer yet");
+        let digest = |tls: &crate::edge::Tls| SslDigest::new(tls.cipher, tls.version, None, None, Vec::new());
+        let tls = connection.tls.as_ref().map(|tls| Arc::new(digest(tls)));
+        Self { inner, socket: Arc::new(socket), tls }
+    }
+}
+
+/// The connection that a request of pingora's came in on; `None` if it did not come through the edge.
+#[must_use]
+pub fn connection_of(session: &Session) -> Option<Arc<Connection>> {
+    connection_below(session.as_downstream())
+}
+
+/// The same, for a session that no proxy has taken yet.
+pub(super) fn connection_below(session: &ServerSession) -> Option<Arc<Connection>> {
+    if let Some(stream) = session.stream() {
+        return stream.as_any().downcast_ref::<EngineStream>().map(|stream| Arc::clone(stream.inner.connection()));
+    }
+    connection_of_stream(session.digest()?)
+}
+
+/// The connection of an HTTP/2 stream. All streams share a digest; its one free place is the proxy's user data.
+pub(super) fn connection_of_stream(digest: &Digest) -> Option<Arc<Connection>> {
+    digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref::<Arc<Connection>>().cloned()
+}
+
+/// The client's side of a request that pingora serves.
+#[must_use]
+pub fn client_side_of(session: &Session, connection: &Connection) -> Arc<ClientSide> {
+    let own = session.req_header().extensions.get::<Arc<ClientSide>>();
+    Arc::clone(own.unwrap_or(&connection.client_side))
+}
+
+impl AsyncRead for EngineStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.inner).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for EngineStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.inner).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for EngineStream {
+    async fn shutdown(&mut self) {
+        // The connection is over either way.
+        let _ = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for EngineStream {
+    fn id(&self) -> UniqueIDType {
+        self.inner.fd()
+    }
+}
+
+impl Ssl for EngineStream {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.tls.clone()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        match self.inner.connection().protocol {
+            ClientProtocol::Http1 => None,
+            ClientProtocol::Http2 => Some(ALPN::H2),
+        }
+    }
+}
+
+impl GetTimingDigest for EngineStream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for EngineStream {
+    /// The way from an HTTP/2 stream to its connection (see [`connection_of`]).
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        let connection = self.inner.connection();
+        if connection.protocol != ClientProtocol::Http2 {
+            return None;
+        }
+        let no_response = Box::new(ResponseHeader::build(200, Some(0)).expect("200 is a status"));
+        Some(Arc::new(ProxyDigest::new(no_response, Some(Box::new(Arc::clone(connection))))))
+    }
+}
+
+impl GetSocketDigest for EngineStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(Arc::clone(&self.socket))
+    }
+}
+
+/// Nothing is ever peeked at: `h2c` stays off, and HTTP/2 is agreed on by ALPN.
+impl Peek for EngineStream {}
