@@ -1,7 +1,7 @@
 //! Hosts and host patterns: one place decides which spellings are the same host.
 //!
 //! Configured hosts go through UTS 46 (lower case, IDNA A-labels). Hosts of requests are already ASCII on the wire, so
-//! [`normalize`] only takes off the port and one trailing dot, and lowers the case. [`same`] compares two of them.
+//! [`normalize`] only takes off the port and one trailing dot, and lowers the case.
 
 use std::fmt;
 use std::io::Write;
@@ -203,27 +203,6 @@ pub fn normalize<'b>(raw: &'b str, buffer: &'b mut [u8; 256]) -> Option<&'b str>
     std::str::from_utf8(lower).ok()
 }
 
-/// Whether two texts of a request, such as `Host` and the host of an absolute target, name the same host and port: in
-/// any case, with or without a trailing dot, an IPv6 address in any form. A port that is left out is 80 or 443, whichever
-/// the other one is. A text that is no host is the same as none, itself included.
-#[must_use]
-pub fn same(a: &str, b: &str) -> bool {
-    let (mut first, mut second) = ([0; 256], [0; 256]);
-    let (Some(host), Some(other)) = (normalize(a, &mut first), normalize(b, &mut second)) else { return false };
-    host == other
-        && match (port_of(a), port_of(b)) {
-            (None, None) => true,
-            (Some(port), None) | (None, Some(port)) => matches!(port, 80 | 443),
-            (Some(port), Some(other)) => port == other,
-        }
-}
-
-/// The port of a text that [`normalize`] takes.
-fn port_of(raw: &str) -> Option<u32> {
-    // What follows a colon within brackets ends in a bracket, and is no number.
-    raw.rsplit_once(':')?.1.parse().ok()
-}
-
 /// The bytes of hosts in lower case; 0 for all others.
 static LOWER: [u8; 256] = {
     let mut lower = [0; 256];
@@ -360,40 +339,6 @@ mod tests {
         assert!(normal(&["a"; 127].join(".")).is_some());
     }
 
-    #[test]
-    fn spellings_of_one_host_and_port_are_the_same() {
-        for (a, b) in [
-            ("shop.example.com", "SHOP.example.com"),
-            ("shop.example.com.", "shop.example.com"),
-            ("Shop.example.com.:8080", "shop.example.com:8080"),
-            ("shop.example.com:80", "shop.example.com"),
-            ("shop.example.com", "shop.example.com:443"),
-            ("shop.example.com:", "shop.example.com"),
-            ("shop.example.com:080", "shop.example.com:80"),
-            ("[::1]", "[0:0:0:0:0:0:0:1]"),
-            ("[::1]:80", "[::1]"),
-            ("[::80]", "[0::80]"),
-        ] {
-            assert!(same(a, b) && same(b, a), "{a} {b}");
-        }
-        for (a, b) in [
-            ("shop.example.com", "shop.example.org"),
-            ("shop.example.com", "shop.example.com:8080"),
-            ("shop.example.com:80", "shop.example.com:443"),
-            ("shop.example.com:80", "shop.example.com:8080"),
-            ("[::1]:8080", "[::1]"),
-            ("[::1]", "[::2]"),
-            ("[::1]", "::1"),
-            ("", ""),
-            ("a..b", "a..b"),
-            ("a b", "a b"),
-            ("shop.example.com:x", "shop.example.com:x"),
-            ("user@shop.example.com", "shop.example.com"),
-        ] {
-            assert!(!same(a, b) && !same(b, a), "{a} {b}");
-        }
-    }
-
     proptest! {
         /// A request for a configured host finds it, in any case, with a port or a dot.
         #[test]
@@ -402,8 +347,6 @@ mod tests {
                 let sent = host.as_str().to_ascii_uppercase();
                 prop_assert_eq!(normal(&sent), Some(host.to_string()));
                 prop_assert_eq!(normal(&format!("{sent}.:{port}")), Some(host.to_string()));
-                prop_assert!(same(&sent, &format!("{host}.")), "{} is not itself", host);
-                prop_assert!(same(&format!("{sent}.:{port}"), &format!("{host}:{port}")), "{} is not itself", host);
                 prop_assert_eq!(host.to_string().parse::<Host>(), Ok(host));
             }
         }

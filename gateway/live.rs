@@ -275,6 +275,12 @@ impl Snapshot {
         self.aliases.get(alias.get())?.destinations.iter().find(|destination| destination.version() == version)
     }
 
+    /// Where the alias of a resolution can lead; nowhere for a version that was named.
+    pub fn destinations(&self, resolution: &Resolution) -> impl Iterator<Item = &Destination> {
+        let alias = resolution.alias.and_then(|alias| self.aliases.get(alias.get()));
+        alias.into_iter().flat_map(|alias| alias.destinations.iter().map(|destination| &**destination))
+    }
+
     fn destination(&self, alias: Option<AliasIndex>, upstream: UpstreamIndex) -> Arc<Destination> {
         let by_alias = alias.and_then(|alias| {
             let state = self.aliases.get(alias.get())?;

@@ -89,6 +89,7 @@ impl Proxy {
         let handed = ctx.connection.as_ref().and_then(|connection| connection.take_handed::<Handed>());
         if let Some(Handed { received, resolved }) = handed {
             ctx.received = Some(received);
+            upgrade::settle(session.req_header_mut(), &resolved);
             return Admission::Forward(resolved);
         }
         let (client, head) = (view::client(ctx.connection.as_deref()), view::head(session.req_header()));

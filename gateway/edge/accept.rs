@@ -99,7 +99,8 @@ pub async fn serve_listener<L: Lane>(
                 log::warn!("accept on listener {} failed, next try in {wait:?}: {error}", entrance.listener);
                 entrance.edge.observer.refused(Refusal::Accept);
                 tokio::select! {
-                    _ = shutdown.wait_for(|down| *down) => return Ok(()),
+                    // The loop sees it first.
+                    _ = shutdown.wait_for(|down| *down) => {}
                     () = tokio::time::sleep(wait) => {}
                 }
                 wait = (wait * 2).min(BACK_OFF.1);

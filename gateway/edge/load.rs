@@ -104,12 +104,12 @@ impl Load {
 
     /// Counts an answer that this address does not take, if it may have one more.
     pub(super) fn unread(self: &Arc<Self>, address: IpAddr) -> Option<Unread> {
+        let address = one_of_a_client(address);
         let mut shard = self.shard(address);
-        let here = shard.entry(address).or_default();
-        if here.unread >= self.unread_per_address_max {
+        if shard.get(&address).map_or(0, |here| here.unread) >= self.unread_per_address_max {
             return None;
         }
-        here.unread += 1;
+        shard.entry(address).or_default().unread += 1;
         drop(shard);
         Some(Unread { load: Arc::clone(self), address })
     }

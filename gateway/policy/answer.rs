@@ -102,6 +102,12 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// The refusal that is told; `None` for redirects and fixed responses.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        if let Kind::Refused(refusal, _) = self.0 { Some(refusal) } else { None }
+    }
+
     /// The status line's number.
     #[must_use]
     pub fn status(&self) -> u16 {

@@ -7,18 +7,21 @@
 
 use config::outcome::Class;
 
+use super::refusal::{Fault, Refusal};
 use crate::log::EndReason;
 
 /// The status of a gRPC call whose trailers name none, or one that nobody knows.
 pub const GRPC_UNKNOWN: u16 = 2;
 
-/// The class of a request that ended so. `status` is the one of the answer; `grpc` the call's own, if it was a call that was
-/// answered as one.
+/// The class of a request that ended so. `refusal` is the row of the table that says whose fault it was, if it was turned
+/// away; `status` is the one of the answer; `grpc` the call's own, if it was a call that was answered as one.
 #[must_use]
-pub fn class(end: EndReason, status: Option<u16>, grpc: Option<u16>) -> Class {
+pub fn class(end: EndReason, refusal: Option<Refusal>, status: Option<u16>, grpc: Option<u16>) -> Class {
+    let is_endpoints = refusal.is_none_or(|refusal| refusal.row().fault == Fault::Endpoint);
     match (end, status) {
         // However a tunnel ends, it was opened.
         (_, Some(101)) => Class::Success,
+        _ if !is_endpoints => Class::ClientGone,
         (EndReason::Answered | EndReason::Fixed, Some(status)) => {
             grpc.filter(|_| status == 200).map_or(Class::of_status(status), of_grpc)
         }
@@ -27,7 +30,6 @@ pub fn class(end: EndReason, status: Option<u16>, grpc: Option<u16>) -> Class {
         (EndReason::ConnectFailed | EndReason::NoHealthy, _) => Class::Connect,
         (EndReason::UpstreamReset | EndReason::UpstreamProtocol, _) => Class::Reset,
         (EndReason::UpstreamTimeout, _) => Class::Timeout,
-        (EndReason::Internal, _) => Class::ServerError,
         _ => Class::ClientGone,
     }
 }
@@ -77,7 +79,17 @@ mod tests {
             (SlowClient, Some(408), None, Class::ClientGone),
             (Redirected, Some(308), None, Class::ClientGone),
         ] {
-            assert_eq!(class(end, status, grpc), expected, "{end:?} {status:?} {grpc:?}");
+            assert_eq!(class(end, None, status, grpc), expected, "{end:?} {status:?} {grpc:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_charged_with_what_the_table_blames_on_others() {
+        for refusal in Refusal::ALL.iter().filter(|refusal| refusal.row().told.is_some()) {
+            let row = refusal.row();
+            let status = row.told.map(|told| told.status);
+            let charged = class(refusal.end(), Some(*refusal), status, None) != Class::ClientGone;
+            assert_eq!(charged, row.fault == Fault::Endpoint, "{refusal:?}");
         }
     }
 }

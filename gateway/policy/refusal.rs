@@ -142,7 +142,11 @@ table! {
         /// No endpoint of the version is healthy.
         NoHealthy: Endpoint NoHealthy 503 stays "destination_unavailable" "no_healthy"
             "no endpoint is healthy";
-        /// A gRPC call to a version of HTTP/1.1 endpoints, whose trailers would be lost.
+        /// A gRPC call to a version of HTTP/1.1 endpoints, whose trailers would be lost, where another version of the alias
+        /// could answer it.
+        LostTrailers: Endpoint UpstreamProtocol 502 stays "http_protocol_error" "lost_trailers"
+            "gRPC needs a version with HTTP/2 endpoints";
+        /// The same where no version could.
         NoTrailers: Gateway UpstreamProtocol 502 stays "http_protocol_error" "no_trailers"
             "gRPC needs a version with HTTP/2 endpoints";
 
@@ -159,6 +163,9 @@ table! {
         /// The endpoint took too long.
         UpstreamTimeout: Endpoint UpstreamTimeout 504 closes "http_response_timeout" "upstream_timeout"
             "the endpoint took too long";
+        /// The endpoint did not ask for the body that the client holds back (`Expect: 100-continue`), and nobody can be blamed.
+        NoContinue: Gateway UpstreamTimeout 504 closes "http_response_timeout" "no_continue"
+            "the endpoint did not ask for the request body";
 
         // This gateway.
         /// Too many connections in all.

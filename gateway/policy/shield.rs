@@ -25,6 +25,8 @@ pub fn covers(shield: Shield, attempt: &Attempt<'_>, failure: Failure) -> bool {
     let covered = match (shield, failure) {
         (Shield::Off, _) => false,
         (_, Failure::Unsent | Failure::Reset | Failure::Timeout | Failure::Status(502..=504)) => true,
+        // Another version implements no more, and speaks no other HTTP.
+        (_, Failure::Status(501 | 505)) => false,
         (Shield::AnyServerError, Failure::Status(status)) => status >= 500,
         (Shield::Gateway, Failure::Status(_)) => false,
     };
@@ -61,7 +63,9 @@ mod tests {
             (GET, Timeout, true, true),
             (GET, Status(503), true, true),
             (GET, Status(500), false, true),
-            (GET, Status(501), false, true),
+            (GET, Status(501), false, false),
+            (GET, Status(505), false, false),
+            (GET, Status(507), false, true),
             (GET, Status(404), false, false),
             (POST, Unsent, true, true),
             (POST, Reset, false, false),

@@ -9,12 +9,15 @@ use super::Fields;
 use super::forwarded::values;
 
 /// What the endpoint is offered of what these fields of an HTTP/1.1 request offer: the protocols that the version takes,
-/// as the client wrote them. `None` when that is nothing. A request with a body upgrades nothing: until the body has
+/// as the client wrote them. `None` when that is nothing, or `Connection` does
+/// not name the field (RFC 9110, 7.8). A request with a body upgrades nothing: until the body has
 /// ended, nobody could say which protocol its bytes are of.
 pub fn offered<F: Fields + ?Sized>(fields: &F, taken: &Upgrades) -> Option<String> {
     let has_body = values(fields, "transfer-encoding").next().is_some()
         || values(fields, "content-length").any(|length| length != b"0");
-    if has_body {
+    let mut options = values(fields, "connection").flat_map(|value| value.split(|&byte| byte == b','));
+    let is_asked = options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+    if has_body || !is_asked {
         return None;
     }
     let offers = values(fields, "upgrade").flat_map(|value| value.split(|&byte| byte == b','));
@@ -33,7 +36,8 @@ mod tests {
     use super::*;
 
     fn asked(taken: &Upgrades, fields: &[(&str, &str)]) -> Option<String> {
-        let fields: Vec<(&str, &[u8])> = fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        let fields = fields.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let fields: Vec<(&str, &[u8])> = fields.chain([("Connection", &b"keep-alive, Upgrade"[..])]).collect();
         offered(&fields[..], taken)
     }
 
@@ -59,5 +63,11 @@ mod tests {
         assert_eq!(asked(&two, &[("upgrade", "Tunnel, h2c, websocket")]).as_deref(), Some("Tunnel, websocket"));
         let none = Upgrades::new(Vec::new());
         assert_eq!(asked(&none, &[("upgrade", "websocket")]), None);
+    }
+
+    #[test]
+    fn an_offer_that_the_connection_does_not_name_is_none() {
+        let fields: [(&str, &[u8]); 2] = [("upgrade", b"websocket"), ("connection", b"keep-alive")];
+        assert_eq!(offered(&fields[..], &Upgrades::default()), None);
     }
 }

@@ -72,8 +72,11 @@ impl Proxy {
         let request = attempt.request(&self.worker, (received, resolved), &client, &view);
         let request = request.map_err(|refusal| Error::explain(ErrorType::InternalError, refusal.word()))?;
         // Compared with the bytes that would go out, not with what they were read as: an endpoint gets what was routed.
-        let target = (request.target.as_bytes() != head.raw_path()).then_some(request.target);
+        let changed = request.target.as_bytes() != head.raw_path();
         let mut parts = view::take_request(head);
+        if changed {
+            view::set_target(&mut parts, &request.target)?;
+        }
         // pingora drops the trailers of every request.
         parts.headers.remove(TRAILER);
         join_cookies(&mut parts.headers)?;
@@ -87,10 +90,7 @@ impl Proxy {
         view::apply(&mut parts.headers, &request.edits)?;
         upgrade::offer(session, &mut parts);
         *head = RequestHeader::from(parts);
-        match target {
-            Some(target) => head.set_raw_path(target.as_bytes()),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -205,7 +205,8 @@ pub(super) fn failed(session: &Session, ctx: &mut Ctx, mut error: Box<Error>) ->
         return error;
     };
     let failure = match fault {
-        Some(Fault::Endpoint(_)) => AttemptFailure::Timeout,
+        Some(Fault::Endpoint) => AttemptFailure::Timeout,
+        Some(Fault::NoContinue) => AttemptFailure::NoContinue,
         Some(Fault::Client) => AttemptFailure::SlowClient,
         None => {
             let waited_for = ctx.client_side.as_ref().is_some_and(|client| client.is_waited_for());
@@ -219,8 +220,8 @@ pub(super) fn failed(session: &Session, ctx: &mut Ctx, mut error: Box<Error>) ->
     error
 }
 
-/// What is left of the request's body for another attempt, and whether anything of an answer went to the client.
+/// What is left of the request's body for another attempt, and whether the head of an answer went to the client.
 fn replay(session: &Session) -> (retry::Body, bool) {
     let gone = session.as_ref().retry_buffer_truncated();
-    (if gone { retry::Body::Gone } else { retry::Body::Replayable }, session.response_written().is_some())
+    (if gone { retry::Body::Gone } else { retry::Body::Replayable }, view::answered_status(session).is_some())
 }

@@ -21,7 +21,7 @@ pub(super) fn of(error: &Error, waits_for_client: bool) -> AttemptFailure {
     match (error.esource(), error.etype()) {
         (_, HTTPStatus(413)) => AttemptFailure::BodyTooLarge,
         (ErrorSource::Downstream, ReadTimedout) => AttemptFailure::SlowClient,
-        (ErrorSource::Downstream, InvalidHTTPHeader) => AttemptFailure::MalformedBody,
+        (ErrorSource::Downstream, InvalidHTTPHeader) => AttemptFailure::MalformedHead,
         (ErrorSource::Downstream, ReadError) if is_malformed_body(error) => AttemptFailure::MalformedBody,
         (ErrorSource::Downstream, _) => AttemptFailure::ClientLeft,
         (ErrorSource::Upstream, ReadTimedout) if waits_for_client => AttemptFailure::SlowClient,

@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use config::model::{Protocol, UpstreamTls};
 use config::table::Rendered;
-use pingora_core::ErrorType::{ConnectError, ConnectRefused, InternalError};
+use pingora_core::ErrorType::{ConnectError, ConnectRefused};
 use pingora_core::connectors::L4Connect;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_core::protocols::l4::stream::Stream;
@@ -170,23 +170,12 @@ impl L4Connect for YieldingDial {
     async fn connect(&self, address: &PeerAddress) -> pingora_core::Result<Stream> {
         let address = address.as_inet().or_err(ConnectError, "upgrades need an IP address")?;
         let stream = TcpStream::connect(address).await.map_err(|error| {
-            let kind = match error.kind() {
-                io::ErrorKind::ConnectionRefused => ConnectRefused,
-                // Descriptors or local ports that the gateway lacks are not the endpoint's fault.
-                _ if is_own(&error) => InternalError,
-                _ => ConnectError,
-            };
+            let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+            let kind = if refused { ConnectRefused } else { ConnectError };
             Error::because(kind, format!("connecting to {address}"), error)
         })?;
         Ok(VirtualSocketStream::new(Box::new(YieldingSocket { stream, wrote: false })).into())
     }
-}
-
-/// True when a connection failed for want of something that the gateway itself should have.
-fn is_own(error: &io::Error) -> bool {
-    use nix::errno::Errno;
-    let own = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM, Errno::EADDRNOTAVAIL];
-    error.raw_os_error().is_some_and(|number| own.contains(&Errno::from_raw(number)))
 }
 
 /// A socket whose first read after a write yields to other tasks once.

@@ -84,6 +84,7 @@ impl Proxy {
     /// Answers instead of an endpoint.
     pub(super) async fn answer(&self, session: &mut Session, ctx: &mut Ctx, answer: Answer<'_>) -> Result<()> {
         ctx.end = Some(answer.end());
+        ctx.refusal = answer.refusal();
         let is_closing = ctx.connection.as_ref().is_some_and(|connection| connection.is_closing());
         // What is left of the body is not worth reading.
         if answer.closes() || is_closing || !session.is_body_empty() {
@@ -105,8 +106,9 @@ impl Proxy {
     /// Answers for a request that failed, if there is still somebody to answer and nothing was said yet.
     pub(super) async fn answer_failure(&self, session: &mut Session, ctx: &mut Ctx, error: &Error) -> FailToProxy {
         let failure = failure_of(ctx, error);
-        let unsaid = session.response_written().is_none_or(|sent| sent.status.is_informational() && sent.status != 101);
+        let unsaid = view::answered_status(session).is_none();
         let refusal = ctx.refusal.or_else(|| failure.refusal());
+        ctx.refusal = refusal;
         ctx.end = Some(refusal.map_or(EndReason::ClientLeft, |refusal| refusal.end()));
         let answer = refusal.map(Answer::of);
         let error_code = answer.as_ref().map_or(0, Answer::status);
@@ -126,10 +128,14 @@ impl Proxy {
         // The socket to the endpoint may be another request's from now on.
         ctx.watch = None;
         let Some(received) = &ctx.received else { return };
-        let end = ctx.end.unwrap_or_else(|| match error {
-            Some(error) => failure_of(ctx, error).refusal().map_or(EndReason::ClientLeft, |refusal| refusal.end()),
-            None => EndReason::Answered,
-        });
+        let (end, refusal) = match (ctx.end, error) {
+            (Some(end), _) => (end, ctx.refusal),
+            (None, Some(error)) => {
+                let refusal = failure_of(ctx, error).refusal();
+                (refusal.map_or(EndReason::ClientLeft, |refusal| refusal.end()), refusal)
+            }
+            (None, None) => (EndReason::Answered, None),
+        };
         if error.is_none()
             && ctx.end.is_none()
             && let Some(attempt) = &ctx.attempt
@@ -139,7 +145,8 @@ impl Proxy {
         let target = ctx.connection.as_ref().and_then(|connection| connection.take_received_target());
         let ending = Ending {
             end,
-            status: ctx.substituted.or_else(|| session.response_written().map(|head| head.status.as_u16())),
+            refusal,
+            status: ctx.substituted.or_else(|| view::answered_status(session)),
             bytes_in: ctx.body_bytes,
             bytes_out: ctx.sent_bytes,
             head_time: ctx.connection.as_ref().map_or(Duration::ZERO, |connection| connection.head_time()),

@@ -5,8 +5,9 @@ use std::net::Ipv4Addr;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{HOST, HeaderName, HeaderValue};
-use http::{HeaderMap, Version};
+use http::{HeaderMap, StatusCode, Uri, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::Session;
 use pingora_core::{ErrorType, OrErr, Result};
 
 use crate::edge::Connection;
@@ -36,6 +37,12 @@ pub(super) fn version(version: Version) -> HttpVersion {
     }
 }
 
+/// The status of the answer whose head the client got; an interim answer (1xx) is none, but for 101.
+pub(super) fn answered_status(session: &Session) -> Option<u16> {
+    let status = session.response_written()?.status;
+    (!status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS).then_some(status.as_u16())
+}
+
 /// The client's connection; one that did not come through the edge has no address.
 pub(super) fn client(connection: Option<&Connection>) -> ClientConnection<'_> {
     ClientConnection {
@@ -60,6 +67,19 @@ pub(super) fn take_request(head: &mut RequestHeader) -> http::request::Parts {
 pub(super) fn take_response(head: &mut ResponseHeader) -> http::response::Parts {
     let (empty, ()) = http::Response::new(()).into_parts();
     mem::replace(head, ResponseHeader::from(empty)).into()
+}
+
+/// Gives a request another path and query, and leaves its authority as it is.
+pub(super) fn set_target(head: &mut http::request::Parts, target: &str) -> Result<()> {
+    let mut uri = mem::take(&mut head.uri).into_parts();
+    uri.path_and_query =
+        Some(target.parse().or_err(ErrorType::InvalidHTTPHeader, "the path for the endpoint is none")?);
+    if uri.authority.is_none() {
+        // Without one a scheme has no place in a URI.
+        uri.scheme = None;
+    }
+    head.uri = Uri::from_parts(uri).or_err(ErrorType::InvalidHTTPHeader, "the path for the endpoint is none")?;
+    Ok(())
 }
 
 /// Applies the edits of policy. All values stand in one buffer, so that they cost one allocation and not one each.

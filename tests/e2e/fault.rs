@@ -81,6 +81,7 @@ async fn a_stream_that_an_endpoint_refused_unprocessed_is_sent_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_answer_that_breaks_off_unsent_is_a_502() {
     let (weir, endpoint) = one().await;
+    let mut unsent = 0;
     for turn in 0..20 {
         let path = format!("/cut/{turn}");
         endpoint.on(&path, Answer::RawThenClose(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc".to_vec()));
@@ -91,13 +92,15 @@ async fn a_small_answer_that_breaks_off_unsent_is_a_502() {
         let told = String::from_utf8(told).expect("text");
         assert!(told.starts_with("HTTP/1.1 502 ") || told.ends_with("\r\n\r\nabc"), "{told:?}");
         let status = &told[9..12];
+        unsent += usize::from(status == "502");
         let line = weir.access_line(&format!("\"path\":\"{path}\"")).await;
         assert!(line.contains(&format!("\"status\":{status}")) && line.contains("\"end\":\"UC\""), "{line}");
     }
+    assert!(unsent > 0, "head and end came together at least once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hosts_in_one_http2_request_are_refused() {
+async fn two_hosts_in_one_http2_request_are_refused_by_the_engine() {
     let endpoint = Endpoint::start("v1").await;
     let (weir, certificate) = behind_tls(&format!("'http://{}'", endpoint.address)).await;
     let h2 = H2::connect(weir.https.expect("a TLS listener"), HOST, certificate.client(&["h2"])).await;

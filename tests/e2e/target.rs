@@ -7,6 +7,7 @@ use proptest::test_runner::TestRunner;
 use crate::HOST;
 use crate::kit::client::{Client, Response};
 use crate::kit::endpoint::Endpoint;
+use crate::kit::endpoint_h2::H2Endpoint;
 use crate::kit::h2::H2;
 use crate::kit::tls::Certificate;
 use crate::kit::weir::{PROCESS_TLS, Weir, folder};
@@ -104,6 +105,52 @@ async fn an_http2_path_that_is_none_goes_nowhere() {
         Err(error) => assert!(error.is_reset(), "{error}"),
     }
     assert_eq!(endpoint.seen().len(), 0);
+}
+
+/// A path that is changed on its way keeps everything else of the request: from clients and to endpoints of both protocols.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_path_keeps_its_host_over_every_pair_of_protocols() {
+    let (folder, certificate) = (folder(), Certificate::new(HOST));
+    certificate.write(folder.path(), "shop");
+    let (one, two) = (Endpoint::start("h1").await, H2Endpoint::start(None).await);
+    let version =
+        |at: &str, more: &str| format!("{{versions: {{1: {{endpoints: ['{at}']{more}}}}}, aliases: {{prod: 1}}}}");
+    let (at_one, at_two) = (one.address.to_string(), two.address.to_string());
+    let live = format!(
+        "functions:\n  one: {}\n  two: {}\n  one-below: {}\n  two-below: {}\n\
+         domains:\n  {HOST}:\n    certificate: {{cert: shop.crt, key: shop.key}}\n    routes:\n      \
+         - {{path: /one/*, to: 'one:prod', rewrite: /new/*}}\n      - {{path: /two/*, to: 'two:prod', rewrite: /new/*}}\n      \
+         - {{path: /one-below/*, to: 'one-below:prod'}}\n      - {{path: /two-below/*, to: 'two-below:prod'}}\n",
+        version(&at_one, ""),
+        version(&at_two, ", protocol: h2c"),
+        version(&at_one, ", path_prefix: /base"),
+        version(&at_two, ", protocol: h2c, path_prefix: /base"),
+    );
+    let weir = Weir::start_in(folder, PROCESS_TLS, &live).await;
+    let h2 = H2::connect(weir.https.expect("a TLS listener"), HOST, certificate.client(&["h2"])).await;
+    let mut tls = Client::connect_tls(weir.https.unwrap(), HOST, certificate.client(&["http/1.1"])).await;
+    for (path, sent) in [
+        ("/one/a?b=c", "/new/a?b=c"),
+        ("/two/a?b=c", "/new/a?b=c"),
+        ("/one-below/a", "/base/one-below/a"),
+        ("/two-below/a", "/base/two-below/a"),
+    ] {
+        assert_eq!(tls.get(HOST, path).await.status, 200, "{path} over HTTP/1.1");
+        let request = http::Request::get(format!("https://{HOST}{path}")).body(()).unwrap();
+        assert_eq!(h2.request(request, &[]).await.status.as_u16(), 200, "{path} over HTTP/2");
+        if path.starts_with("/one") {
+            let seen = one.seen();
+            let seen: Vec<_> = seen.iter().filter(|seen| seen.target() == sent).collect();
+            assert_eq!(seen.len(), 2, "{path}");
+            assert!(seen.iter().all(|seen| seen.head.field("host") == Some(HOST)), "{path}");
+        } else {
+            let seen = two.seen();
+            let path_of = |seen: &http::request::Parts| seen.uri.path_and_query().map(ToString::to_string);
+            let seen: Vec<_> = seen.iter().filter(|seen| path_of(seen).as_deref() == Some(sent)).collect();
+            assert_eq!(seen.len(), 2, "{path}");
+            assert!(seen.iter().all(|seen| seen.uri.host() == Some(HOST)), "{path}");
+        }
+    }
 }
 
 /// Targets near the ones that matter, in every form.

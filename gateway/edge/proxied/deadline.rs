@@ -39,8 +39,11 @@ pub enum Cut {
 pub enum Fault {
     /// The client, in a stream that neither side has ended.
     Client,
-    /// The endpoint, and what it owed.
-    Endpoint(&'static str),
+    /// The endpoint.
+    Endpoint,
+    /// The endpoint did not ask for the body that the client holds back (`Expect: 100-continue`). A client need not wait for
+    /// that for ever (RFC 9110, section 10.1.1), so nobody is charged.
+    NoContinue,
 }
 
 /// The longest silences of an endpoint.
@@ -169,16 +172,13 @@ impl Wait {
     fn judge(&self) -> Option<Fault> {
         let client = &*self.client;
         match self.phase {
-            Phase::Head => Some(Fault::Endpoint("no response head within timeouts.response")),
+            Phase::Head => Some(Fault::Endpoint),
             _ if client.is_writing() => None,
             // Both are silent: in a stream the client has no limit of its own.
             Phase::Body if client.is_reading() && client.is_streaming() => Some(Fault::Client),
-            Phase::Request if client.is_expecting() => Some(Fault::Endpoint("no 100 within timeouts.idle")),
+            Phase::Request if client.is_expecting() => Some(Fault::NoContinue),
             _ if client.is_reading() => None,
-            Phase::Body if !client.is_uploading() => {
-                Some(Fault::Endpoint("no more of the answer within timeouts.idle"))
-            }
-            _ => Some(Fault::Endpoint("no more of the request taken within timeouts.idle")),
+            _ => Some(Fault::Endpoint),
         }
     }
 
@@ -325,7 +325,8 @@ mod tests {
         tell(&wait.client);
         wait.judge().map(|fault| match fault {
             Fault::Client => "client",
-            Fault::Endpoint(_) => "endpoint",
+            Fault::Endpoint => "endpoint",
+            Fault::NoContinue => "nobody",
         })
     }
 
@@ -345,7 +346,7 @@ mod tests {
             silent(client);
             client.expects(true);
         };
-        assert_eq!(blamed(Phase::Request, expecting), Some("endpoint"), "it was to ask for the body");
+        assert_eq!(blamed(Phase::Request, expecting), Some("nobody"), "it was to ask for the body");
         assert_eq!(blamed(Phase::Head, |client| client.begin(false)), Some("endpoint"));
         assert_eq!(blamed(Phase::Body, |client| client.begin(false)), Some("endpoint"));
         let stream = |client: &ClientSide| {

@@ -200,12 +200,12 @@ impl Session for Paced {
     }
 
     async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
-        self.send(data, end).await?;
-        if end { self.send_end() } else { Ok(()) }
+        self.send(data, end).await.map_err(|e| e.into_down())?;
+        if end { self.send_end().map_err(|e| e.into_down()) } else { Ok(()) }
     }
 
     async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
-        self.send_trailers(trailers)
+        self.send_trailers(trailers).map_err(|e| e.into_down())
     }
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
@@ -218,7 +218,9 @@ impl Session for Paced {
                     self.send(bytes, end).await.map(|()| end).map_err(|e| e.into_down())?
                 }
                 HttpTask::UpgradedBody(..) => return Error::e_explain(InternalError, "an upgrade over HTTP/2"),
-                HttpTask::Trailer(Some(trailers)) => self.send_trailers(*trailers).map(|()| true)?,
+                HttpTask::Trailer(Some(trailers)) => {
+                    self.send_trailers(*trailers).map(|()| true).map_err(|e| e.into_down())?
+                }
                 HttpTask::Trailer(None) | HttpTask::Done => true,
                 HttpTask::Failed(error) => return Err(error),
             };

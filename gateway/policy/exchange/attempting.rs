@@ -44,10 +44,14 @@ pub enum AttemptFailure {
     Protocol,
     /// The endpoint was silent for too long, or did not take what was sent.
     Timeout,
+    /// The client holds its body back until the endpoint asks for it, which it did not.
+    NoContinue,
     /// The client left.
     ClientLeft,
     /// The client paused its upload for too long.
     SlowClient,
+    /// The client's head cannot be passed on.
+    MalformedHead,
     /// The client's body is malformed.
     MalformedBody,
     /// The client's body is too large.
@@ -65,8 +69,10 @@ impl AttemptFailure {
             Self::Connect | Self::RefusedStream => Some(Failure::Unsent),
             Self::Reset | Self::Protocol => Some(Failure::Reset),
             Self::Timeout => Some(Failure::Timeout),
-            Self::ClientLeft
+            Self::NoContinue
+            | Self::ClientLeft
             | Self::SlowClient
+            | Self::MalformedHead
             | Self::MalformedBody
             | Self::BodyTooLarge
             | Self::Overloaded
@@ -95,6 +101,8 @@ impl AttemptFailure {
             Self::Timeout => Refusal::UpstreamTimeout,
             Self::ClientLeft => return None,
             Self::SlowClient => Refusal::SlowBody,
+            Self::NoContinue => Refusal::NoContinue,
+            Self::MalformedHead => Refusal::MalformedHead,
             Self::MalformedBody => Refusal::MalformedBody,
             Self::BodyTooLarge => Refusal::BodyTooLarge,
             Self::Overloaded => Refusal::Overloaded,
@@ -297,13 +305,15 @@ mod tests {
     use crate::policy::refusal::Fault;
 
     /// Every failure, whose fault it is, and whether a connection that was idle before excuses the endpoint.
-    const TABLE: [(AttemptFailure, Option<Fault>, Option<upstreams::Failure>, bool); 11] = [
+    const TABLE: [(AttemptFailure, Option<Fault>, Option<upstreams::Failure>, bool); 13] = [
         (AttemptFailure::Connect, Some(Fault::Endpoint), Some(upstreams::Failure::Connect), false),
         (AttemptFailure::RefusedStream, Some(Fault::Endpoint), None, false),
         (AttemptFailure::Reset, Some(Fault::Endpoint), Some(upstreams::Failure::Reset), true),
         (AttemptFailure::Protocol, Some(Fault::Endpoint), Some(upstreams::Failure::Reset), true),
         (AttemptFailure::Timeout, Some(Fault::Endpoint), Some(upstreams::Failure::Timeout), false),
+        (AttemptFailure::NoContinue, Some(Fault::Gateway), None, false),
         (AttemptFailure::ClientLeft, None, None, false),
+        (AttemptFailure::MalformedHead, Some(Fault::Client), None, false),
         (AttemptFailure::SlowClient, Some(Fault::Client), None, false),
         (AttemptFailure::MalformedBody, Some(Fault::Client), None, false),
         (AttemptFailure::BodyTooLarge, Some(Fault::Client), None, false),

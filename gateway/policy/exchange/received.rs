@@ -9,7 +9,7 @@ use config::resolve::{Unresolved, allowed};
 use config::table::Answers;
 use config::target::RequestTarget;
 
-use super::{ClientConnection, ClientTls, HeadView, HttpVersion, RequestFields, Resolved, Worker};
+use super::{ClientConnection, ClientTls, HeadView, RequestFields, Resolved, Worker};
 use crate::clock;
 use crate::live::{Destination, Served, Snapshot, Way};
 use crate::policy::answer::{Answer, METHODS};
@@ -126,7 +126,7 @@ impl Worker {
             Err(reason) => return Admission::Answer(unresolved(reason), Reached::Way(way)),
         };
         let resolved = Box::new(Resolved::new(way, served, self.number));
-        if let Some(refusal) = refuse_version(head, &resolved.served) {
+        if let Some(refusal) = refuse_version(snapshot, head, &resolved.served) {
             return Admission::Answer(Answer::of(refusal), Reached::Version(resolved));
         }
         resolved.picked();
@@ -144,14 +144,6 @@ impl Worker {
                 Ok(RequestTarget::Asterisk) => Answer::methods(),
                 _ => Answer::of(Refusal::MalformedTarget),
             });
-        }
-        // An HTTP/2 request may carry both `:authority` and `Host`; an endpoint gets what was routed, so they must agree.
-        if head.version == HttpVersion::Http2
-            && head
-                .field("host")
-                .is_some_and(|field| !str::from_utf8(field).is_ok_and(|field| host::same(head.host, field)))
-        {
-            return Some(Answer::of(Refusal::ContradictoryHost));
         }
         if head.method == "TRACE" {
             return Some(Answer::no_method(Refusal::Trace, METHODS));
@@ -184,12 +176,21 @@ impl Worker {
 }
 
 /// What is refused because of the version that was drawn; it keeps its slot.
-fn refuse_version<F: RequestFields + ?Sized>(head: &HeadView<'_, F>, served: &Served) -> Option<Refusal> {
+fn refuse_version<F: RequestFields + ?Sized>(
+    snapshot: &Snapshot,
+    head: &HeadView<'_, F>,
+    served: &Served,
+) -> Option<Refusal> {
     // Said here and not when the pick finds nothing, because a lane may have to close the connection then.
     if served.destination.state.as_ref().is_some_and(|state| !state.is_up()) {
         return Some(Refusal::NoHealthy);
     }
-    lacks_trailers(head, &served.destination).then_some(Refusal::NoTrailers)
+    if !lacks_trailers(head, &served.destination) {
+        return None;
+    }
+    // Where every version speaks HTTP/1.1, the call is wrong and no version is worse than another.
+    let mut others = snapshot.destinations(&served.resolution);
+    Some(if others.any(|other| !lacks_trailers(head, other)) { Refusal::LostTrailers } else { Refusal::NoTrailers })
 }
 
 /// Whether the request is a gRPC call, which ends in trailers, and the version cannot give any: HTTP/1.1 endpoints of

@@ -7,12 +7,15 @@ use crate::clock;
 use crate::log::{AccessLine, EndReason, Resolved};
 use crate::policy::headers::trace_id;
 use crate::policy::outcome::class;
+use crate::policy::refusal::Refusal;
 
 /// How a request ended, as its lane saw it.
 #[derive(Debug, Clone, Copy)]
 pub struct Ending<'e> {
     /// Why.
     pub end: EndReason,
+    /// The row of the table, where the request was turned away.
+    pub refusal: Option<Refusal>,
     /// The status that the client got; `None` when nothing was sent.
     pub status: Option<u16>,
     /// Bytes of the request's body.
@@ -56,7 +59,7 @@ impl Worker {
                 Some(attempt) => attempt.latency(received),
                 None => answered.as_ref().map(|answered| answered.first_byte),
             };
-            resolved.over(class(ending.end, ending.status, grpc), latency, now);
+            resolved.over(class(ending.end, ending.refusal, ending.status, grpc), latency, now);
             let destination = &resolved.served.destination;
             destination.series.ended(ending.status, duration);
             if let Some(time) = attempt.as_ref().and_then(|attempt| attempt.answer_time()) {

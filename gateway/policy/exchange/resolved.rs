@@ -75,8 +75,11 @@ impl Resolved {
     ) -> Result<Attempting, Refusal> {
         let made = self.made(head, retry::Body::Replayable, false);
         let state = self.served.destination.state.as_ref().ok_or(Refusal::Internal)?;
-        // The last attempt probes nothing: its failure would reach the client.
-        let may_probe = made.made < state.spec().retries.attempts && retry::may_be_repeated(&made);
+        // The failure of the last attempt would reach the client, and so would that of a body that cannot be sent again.
+        let may_probe = made.made < state.spec().retries.attempts
+            && retry::may_be_repeated(&made)
+            && head.field("content-length").is_none_or(|length| length == b"0")
+            && head.field("transfer-encoding").is_none();
         if self.attempts == 0 {
             state.budget().on_request();
         }
