@@ -149,7 +149,7 @@ fn strayed_crates_are_seen() {
         assert_eq!(bites(walls::homes, name, text).len(), 1, "{name}: {text}");
     }
     for (name, text) in [
-        ("gateway/edge/stream.rs", "use pingora_core::protocols::IO;"),
+        ("gateway/edge/proxied/engine.rs", "use pingora_core::protocols::IO;"),
         ("gateway/admin/api.rs", "use axum::Router;"),
         ("config/yaml.rs", "use saphyr_parser::Event;"),
         ("config/parse.rs", "#[cfg(test)] mod tests { use serde_yaml::Value; }"),
