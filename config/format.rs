@@ -98,7 +98,7 @@ pub fn format_settings(config: &Config) -> String {
     tree::config(&settings(config)).to_text()
 }
 
-/// Nothing but triggers, base domain, overrides, trusted proxies and default certificate.
+/// The settings alone: triggers, base domain, overrides, trusted proxies and default certificate.
 fn settings(config: &Config) -> Config {
     Config {
         triggers: Arc::clone(&config.triggers),

@@ -92,17 +92,17 @@ pub struct Domain {
     pub routes: Vec<Route>,
     /// Whether answers carry `x-weir-version`. Default true.
     pub version_header: bool,
-    /// What becomes of requests that do not come by https.
+    /// The treatment of requests that do not come by https.
     pub https: Https,
 }
 
-/// What becomes of requests that come by a plain listener, and by no proxy that ended TLS.
+/// The treatment of requests that come by a plain listener, and by no proxy that ended TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Https {
-    /// They are served. YAML: `https: optional`.
+    /// Serves them. YAML: `https: optional`.
     #[default]
     Optional,
-    /// They are redirected (308): to this port, else to that of the first TLS listener, else to 443. YAML:
+    /// Redirects them (308): to this port, else to that of the first TLS listener, else to 443. YAML:
     /// `https: redirect`, or `https: {redirect: true, port: 443}`.
     Redirect(Option<NonZeroU16>),
 }
@@ -119,7 +119,7 @@ pub struct Certificate {
 /// The certificate for TLS handshakes that name no host with a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefaultCertificate {
-    /// Its files.
+    /// The certificate and its key.
     pub files: Certificate,
     /// Includes clients that name an unknown host; otherwise only those that name none get it. Default false.
     pub unknown_names: bool,

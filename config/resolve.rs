@@ -39,16 +39,17 @@ pub trait Draw {
     fn healthy(&self, upstream: UpstreamIndex) -> bool;
 }
 
-/// What is known of a request before a version is chosen: how it came in, and what it asks for.
+/// The facts of a request before a version is chosen: how it came in, and what it asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Routed {
-    /// How it came in.
+    /// The way in.
     pub via: Via,
     /// The function.
     pub function: FunctionIndex,
     /// The stage whose variables count.
     pub stage: Option<StageIndex>,
-    /// How many bytes at the start of the path named the stage; the rest, or `/`, is the path that routes and rewrite see.
+    /// The length of the stage's part of the path, at its start, in bytes; the rest, or `/`, is the path that routes
+    /// and rewrite see.
     pub stage_bytes: u32,
     /// The version or the alias that the way in names.
     pointed: Pointed,
@@ -57,7 +58,7 @@ pub struct Routed {
 /// Where a request goes, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resolution {
-    /// How it came in.
+    /// The way in.
     pub via: Via,
     /// The function.
     pub function: FunctionIndex,
@@ -79,7 +80,8 @@ pub struct Resolution {
     pub overridden: bool,
     /// The routing key that the answer must set as a cookie.
     pub issued: Option<IssuedKey>,
-    /// How many bytes at the start of the path named the stage; the rest, or `/`, is the path that routes and rewrite see.
+    /// The length of the stage's part of the path, at its start, in bytes; the rest, or `/`, is the path that routes
+    /// and rewrite see.
     pub stage_bytes: u32,
 }
 

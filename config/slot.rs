@@ -132,12 +132,12 @@ pub struct Slots {
     split: Split,
 }
 
-/// Where a cursor can begin.
+/// The places at which a cursor can begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
-    /// At any period of so many slots: nothing is owed at the start of each.
+    /// Any period of so many slots: nothing is owed at the start of each.
     Period(u64),
-    /// Only here, where what was owed before the change of weights is owed.
+    /// This place alone, at which what was owed before the change of weights is owed.
     Cursor(u64),
 }
 
@@ -249,8 +249,8 @@ impl Slots {
 
     /// The first value of the cursor, from a uniform random number.
     ///
-    /// Where nothing is owed it is the start of a random period. If it were always the same one, gateways that live for
-    /// less than a period would all draw its first slots and no others: at 1 % and 60 requests each, a rare version would
+    /// The start of a random period, if nothing is owed. If it were always the same one, gateways that live for less
+    /// than a period would all draw its first slots and no others: at 1 % and 60 requests each, a rare version would
     /// get a request of every life, or of none. Far below 1 % there are few periods to choose from (16 of 1 000 slots at
     /// 0.1 %), so that the share over many short lives is only roughly right there.
     #[must_use]
@@ -448,8 +448,8 @@ mod tests {
         assert_eq!(sequence(1).len(), 16_400);
     }
 
-    /// How many of the first `requests` of `lives` gateways, each of which begins anew, go to the second version; and the
-    /// fewest and the most of one life.
+    /// The number of the first `requests` of `lives` gateways, each of which begins anew, that go to the second
+    /// version; and the fewest and the most of one life.
     fn over_lives(split: &Split, lives: u64, requests: u64) -> (usize, usize, usize) {
         let slots = Slots::fresh(split, SlotSequence::new(split, 7).into());
         let each = (0..lives).map(|life| {
@@ -495,7 +495,7 @@ mod tests {
         slots: Slots,
         cursor: u64,
         owed: Vec<i32>,
-        /// Where cursors that may begin at any period do.
+        /// The random number for cursors that may begin at any period.
         random: u64,
     }
 

@@ -27,7 +27,7 @@ pub struct AbsoluteTarget<'t> {
     pub authority: &'t str,
     /// The port that the scheme stands for.
     pub default_port: u16,
-    /// What follows the authority: empty, or starts with `/` or `?`.
+    /// The part behind the authority: empty, or starts with `/` or `?`.
     pub path_and_query: &'t str,
 }
 
@@ -95,7 +95,8 @@ impl<'t> AbsoluteTarget<'t> {
         }
     }
 
-    /// Whether a `Host` field names the same host and port: case, a trailing dot and the scheme's own port do not count.
+    /// True if a `Host` field names the same host and port: case, a trailing dot and the scheme's own port do not
+    /// count.
     #[must_use]
     pub fn agrees_with(&self, host_field: &[u8]) -> bool {
         let Ok(field) = str::from_utf8(host_field) else { return false };

@@ -110,7 +110,7 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Between two bytes of a request body, or two writes to a client that does not read. Default 60 s.
     pub body_timeout: Duration,
-    /// How slow a client may be that is not silent.
+    /// The least rate of a client that is not silent.
     pub min_rate: MinRate,
 }
 
@@ -118,11 +118,11 @@ pub struct Limits {
 /// calls may be slower.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MinRate {
-    /// Of request bodies; `None` is `off`. Below it: 408. Default 256 bytes.
+    /// The least rate of request bodies; `None` is `off`. Below it: 408. Default 256 bytes.
     pub upload: Option<u64>,
-    /// With which answers are taken; `None` is `off`. Below it the answer is cut. Default 256 bytes.
+    /// The least rate at which answers are taken; `None` is `off`. Below it the answer is cut. Default 256 bytes.
     pub download: Option<u64>,
-    /// How long a client may be slower. Default 30 s.
+    /// The longest time that a client may be slower. Default 30 s.
     pub grace: Duration,
 }
 

@@ -28,9 +28,9 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// Retries inside the version.
     pub retries: Retries,
-    /// Whether endpoints are told in `Via` that a gateway is before them. YAML: `on` (default), `off`.
+    /// True if endpoints are told in `Via` that a gateway is before them. YAML: `on` (default), `off`.
     pub via: bool,
-    /// Which offers of clients to upgrade a connection endpoints get to see. Default WebSocket alone.
+    /// The offers of clients to upgrade a connection that endpoints get to see. Default WebSocket alone.
     pub upgrade: Upgrades,
 }
 
@@ -152,7 +152,7 @@ impl Upgrades {
         listed.chain(self.0.is_none().then_some(Self::WEBSOCKET))
     }
 
-    /// Whether an offer of this protocol, in any case, goes to the endpoint.
+    /// True if an offer of this protocol, in upper or lower case, goes to the endpoint.
     #[must_use]
     pub fn takes(&self, protocol: &[u8]) -> bool {
         self.iter().any(|taken| protocol.eq_ignore_ascii_case(taken.as_bytes()))

@@ -68,9 +68,9 @@ pub struct Rendered {
     pub timeouts: Timeouts,
     /// Retries inside the version.
     pub retries: Retries,
-    /// Whether endpoints are told in `Via` that a gateway is before them.
+    /// True if endpoints are told in `Via` that a gateway is before them.
     pub via: bool,
-    /// Which offers of clients to upgrade a connection endpoints get to see.
+    /// The offers of clients to upgrade a connection that endpoints get to see.
     pub upgrade: Upgrades,
 }
 
