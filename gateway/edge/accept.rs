@@ -63,9 +63,8 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Accepts connections and serves each by `lane`, until `shutdown` turns true; those that are established by then are served
-/// too. Runs on the worker that calls it; so do the
-/// connections, which outlive this call.
+/// Accepts connections and serves each by `lane`, until `shutdown` turns true; those that are established by then are
+/// served too. Runs on the worker that calls it; so do the connections, which outlive this call.
 ///
 /// # Errors
 /// When the socket cannot be registered with the runtime.

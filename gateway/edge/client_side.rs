@@ -14,13 +14,12 @@ const READING: u8 = 1 << 1;
 const WRITING: u8 = 1 << 2;
 /// The answer is a stream of events, messages or a tunnel, and its client may be silent.
 const STREAMING: u8 = 1 << 3;
-/// There is no least rate.
-const UNRATED: u8 = 1 << 6;
-/// The client sends its body when the endpoint asks for it.
-const EXPECTING: u8 = 1 << 5;
 /// The request is to end.
 const CUT: u8 = 1 << 4;
-
+/// The client sends its body when the endpoint asks for it.
+const EXPECTING: u8 = 1 << 5;
+/// The client has no least rate.
+const UNRATED: u8 = 1 << 6;
 /// Bytes of the answer went to the socket.
 const ANSWERED: u8 = 1 << 7;
 
@@ -53,13 +52,13 @@ impl ClientSide {
         self.set(UNRATED, true);
     }
 
-    /// Whether the client is waited for now, with its body or to take its answer.
+    /// True while the client is waited for, with its body or to take its answer.
     #[must_use]
     pub fn is_waited_for(&self) -> bool {
         self.is_reading() || self.is_writing()
     }
 
-    /// Whether bytes of the answer went to the socket. Only known of HTTP/1 connections.
+    /// True if bytes of the answer went to the socket. Only known of HTTP/1 connections.
     #[must_use]
     pub fn is_answered(&self) -> bool {
         self.has(ANSWERED)
@@ -75,17 +74,17 @@ impl ClientSide {
         self.state.store(if has_body { UPLOADING } else { 0 }, Ordering::Relaxed);
     }
 
-    /// Whether bytes of the client are waited for now.
+    /// Sets whether bytes of the client are waited for.
     pub(super) fn reading(&self, waits: bool) {
         self.set(READING, waits);
     }
 
-    /// Whether the client is to take bytes now.
+    /// Sets whether the client is to take bytes.
     pub(super) fn writing(&self, waits: bool) {
         self.set(WRITING, waits);
     }
 
-    /// Whether more of the request's body is to come.
+    /// True if more of the request's body is to come.
     #[must_use]
     pub fn is_uploading(&self) -> bool {
         self.has(UPLOADING)
@@ -125,12 +124,12 @@ impl ClientSide {
         self.set(CUT, false);
     }
 
-    /// Whether this read is to fail.
+    /// True if this read is to fail; the next one passes again.
     pub(super) fn take_cut(&self) -> bool {
         self.has(CUT) && self.state.fetch_and(!CUT, Ordering::AcqRel) & CUT != 0
     }
 
-    /// The same, for a task that another one cuts.
+    /// Does the same for a task that another one cuts: the task is woken by the cut.
     pub(super) fn poll_cut(&self, cx: &Context<'_>) -> bool {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         if !reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {

@@ -1,7 +1,8 @@
-//! A stream that a thread of its own writes, so that nobody waits for whoever reads it.
+//! A stream that a thread of its own writes, so that no other thread waits for its reader.
 //!
-//! A pipe that nobody reads blocks its writer for ever. Here that is the thread; whoever has something to say puts it into a
-//! bounded buffer, or drops and counts it.
+//! A pipe that is not read blocks its writer for ever. Here that is the thread; all others put their lines into a
+//! bounded buffer, or drop and count them. Lost lines are reported in the diagnostics, on standard error, also those of
+//! standard output.
 
 use std::io::{self, Write};
 use std::mem;
@@ -29,11 +30,11 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: Vec<u8>,
-    /// Whether the thread holds bytes that are not written yet.
+    /// True while the thread holds bytes that are not written yet.
     writing: bool,
     /// Lines lost so far.
     dropped: u64,
-    /// Of them, those that the counter has not seen.
+    /// The part of `dropped` that the counter has not seen.
     uncounted: u64,
 }
 

@@ -10,8 +10,7 @@ const PINGORA_LINES: u64 = 10;
 /// The window's count sits in these low bits, its second above them.
 const COUNT_BITS: u32 = 32;
 
-/// A rate bound for lines that anybody outside can cause, such as those of refused heads. One for each worker, so that no
-/// two write to the same cache line.
+/// A rate bound for lines that clients can cause, such as those of refused heads. All workers share the edge's.
 #[derive(Debug)]
 pub struct LineRate {
     per_second: u64,
@@ -22,7 +21,7 @@ pub struct LineRate {
 }
 
 impl LineRate {
-    /// At most so many lines in one second of the clock.
+    /// Allows so many lines in one second of the clock.
     #[must_use]
     pub const fn new(per_second: u64) -> Self {
         Self { per_second, window: AtomicU64::new(0), held_back: AtomicU64::new(0) }

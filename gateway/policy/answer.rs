@@ -23,7 +23,7 @@ pub struct Answer<'a>(Kind<'a>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind<'a> {
     Refused(Refusal, Extra<'a>),
-    /// To this URL.
+    /// A redirect to this URL.
     Redirect(String),
     Fixed(&'a FixedResponse),
     /// The answer to `OPTIONS *`: what the gateway as a whole takes (RFC 9110, section 9.3.7).
@@ -69,8 +69,8 @@ impl<'a> Answer<'a> {
         Self(Kind::Refused(refusal, Extra::Allow(allow.into())))
     }
 
-    /// 308 to https. `host` is the matched host without a port, `port` that of the TLS listener, `target` path and query
-    /// as received.
+    /// 308 to https. `host` is the matched host without a port, `target` path and query as received. `port` is the
+    /// domain's if it names one, else that of the first TLS listener, else 443.
     #[must_use]
     pub fn to_https(host: &str, port: u16, target: &str) -> Self {
         let target = if target.starts_with('/') { target } else { "/" };
@@ -119,7 +119,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Whether the connection ends with this answer.
+    /// True if the connection ends with this answer.
     #[must_use]
     pub fn closes(&self) -> bool {
         matches!(&self.0, Kind::Refused(refusal, _) if told(*refusal).closes)
@@ -177,7 +177,7 @@ impl Reply<'_> {
     }
 }
 
-/// What a client is told of a refusal. One that has no words of its own reaches nobody over HTTP.
+/// The words of a refusal for its client. One that has no words of its own reaches nobody over HTTP.
 fn told(refusal: Refusal) -> Told {
     refusal.row().told.or_else(|| Refusal::Internal.row().told).expect("an internal failure has an answer")
 }

@@ -14,7 +14,7 @@
 //! - [`answered`]: the head of the answer, and the edits of it
 //! - [`record`]: counts, times and the line in the access log
 //!
-//! Nothing here awaits, and nothing knows how bytes travel.
+//! The code here never awaits, and does not know how bytes travel.
 
 pub mod answered;
 pub mod attempting;
@@ -41,17 +41,17 @@ pub use resolved::Resolved;
 /// Everything that the exchanges of one worker share.
 #[derive(Clone)]
 pub struct Worker {
-    /// Where requests go.
+    /// The live snapshot, by which requests are resolved.
     pub live: Arc<Live>,
-    /// Where they are counted.
+    /// The metrics in which they are counted.
     pub metrics: Arc<Metrics>,
-    /// Where they are written down.
+    /// The log in which they are written down.
     pub access: AccessLog,
     /// Bounds on what clients may send.
     pub limits: Limits,
     /// Port of each listener.
     pub ports: Arc<[u16]>,
-    /// Port of the first TLS listener, for redirects to https.
+    /// The port of the first TLS listener, 443 if there is none: for redirects to https of domains that name no port.
     pub https_port: u16,
     /// The number of the worker, from 0.
     pub number: usize,
@@ -119,7 +119,7 @@ pub struct HeadView<'h, F: ?Sized> {
     pub host: &'h str,
     /// The path of the target. Not absolute where an HTTP/2 client sent none.
     pub path: &'h str,
-    /// What follows the `?` of the target.
+    /// The query: the part behind the `?` of the target.
     pub query: Option<&'h str>,
     /// Path and query, as they stand on the wire.
     pub target: &'h str,
@@ -149,19 +149,19 @@ impl<'h, F: RequestFields + ?Sized> HeadView<'h, F> {
         RequestHead { method, host, path, query, headers: fields, client }
     }
 
-    /// Whether the request is a gRPC call, which ends in trailers.
+    /// True if the request is a gRPC call, which ends in trailers.
     #[must_use]
     pub fn is_grpc(&self) -> bool {
         self.field("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"))
     }
 }
 
-/// What a lane knows of a request that it hands to another one, so that nothing is resolved or drawn twice.
+/// The state of a request that one lane hands to another one, so that nothing is resolved or drawn twice.
 #[derive(Debug)]
 pub struct Handed {
-    /// From its head, by the snapshot that it was resolved by.
+    /// The part that comes from its head.
     pub received: Received,
-    /// Its version.
+    /// The version that was drawn for it.
     pub resolved: Box<Resolved>,
 }
 
