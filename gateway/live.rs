@@ -35,11 +35,11 @@ pub struct Live {
 /// One thing that cannot be used as it is, which takes down itself alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unusable {
-    /// Its name: the host of a domain, for example.
+    /// The name: the host of a domain, for example.
     pub name: String,
     /// The reason, and what it means.
     pub reason: String,
-    /// Since then, counted from 1970.
+    /// The time since which it cannot be used, counted from 1970.
     pub since: Duration,
 }
 
@@ -125,7 +125,7 @@ pub struct Way {
     pub rewritten: Option<String>,
 }
 
-/// Where one request goes: all that it keeps, beside its [`Way`], of the snapshot it was resolved by.
+/// The goal of one request: all that it keeps, beside its [`Way`], of the snapshot it was resolved by.
 #[derive(Debug)]
 pub struct Served {
     /// The way to the version, step by step.
@@ -134,7 +134,7 @@ pub struct Served {
     pub destination: Arc<Destination>,
     /// The version that was chosen, where another one answers in its place.
     pub first: Option<Arc<Destination>>,
-    /// Who answers a request that `destination` fails; `None` where nothing is shielded.
+    /// The version that answers a request that `destination` fails; `None` where nothing is shielded.
     pub spare: Option<Arc<Destination>>,
 }
 
@@ -275,7 +275,7 @@ impl Snapshot {
         self.aliases.get(alias.get())?.destinations.iter().find(|destination| destination.version() == version)
     }
 
-    /// Where the alias of a resolution can lead; nowhere for a version that was named.
+    /// The destinations to which the alias of a resolution can lead; none for a version that was named.
     pub fn destinations(&self, resolution: &Resolution) -> impl Iterator<Item = &Destination> {
         let alias = resolution.alias.and_then(|alias| self.aliases.get(alias.get()));
         alias.into_iter().flat_map(|alias| alias.destinations.iter().map(|destination| &**destination))

@@ -55,7 +55,7 @@ const POOL: usize = 4096;
 /// What the lane needs of the gateway.
 #[derive(Clone)]
 pub struct Proxy {
-    /// What all exchanges of this worker share.
+    /// The state that all exchanges of this worker share.
     pub worker: Worker,
     /// Endpoints as pingora wants them.
     pub peers: Arc<Peers>,

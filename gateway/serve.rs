@@ -75,8 +75,8 @@ pub(crate) fn unusable_files(config: &Config) -> Vec<Problem> {
     named_files::check(config)
 }
 
-/// As [`run`]; `before` is called on the control plane's runtime when the configuration is live and no socket is open, and
-/// answers what is announced before the listeners.
+/// Does what [`run`] does; `before` is called on the control plane's runtime when the configuration is live and no
+/// socket is open, and returns what is announced before the listeners.
 fn run_with(
     path: &Path,
     keep: Keep,
@@ -149,7 +149,7 @@ enum Failure {
 }
 
 impl Failure {
-    /// In lines of their own.
+    /// The failure in lines of its own.
     fn report(&self) -> String {
         match self {
             Self::File(report) => report.clone(),

@@ -57,7 +57,7 @@ pub enum Event<'a> {
     Unresolved { name: &'a str, error: &'a str, kept: usize },
 }
 
-/// Is told the news; must not block.
+/// Receives the news; must not block.
 pub trait Observer: Send + Sync {
     /// Something changed for an endpoint of `key`.
     fn observe(&self, key: &UpstreamKey, event: &Event<'_>);
@@ -67,7 +67,7 @@ pub trait Observer: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 #[error("upstream {upstream}: {error}")]
 pub struct UpstreamProblem {
-    /// Its name.
+    /// The upstream's name.
     pub upstream: UpstreamKey,
     /// The problem with its certificate authorities.
     pub error: TrustError,

@@ -46,7 +46,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Without any certificate yet; handshakes see what it publishes.
+    /// Begins without any certificate; handshakes see what it publishes.
     pub(super) fn new(ground: &Ground) -> Arc<Self> {
         Arc::new(Self {
             pairs: Mutex::default(),

@@ -1,7 +1,8 @@
 //! Files that a configuration names: read whole, within bounds, on threads of their own.
 //!
-//! Only regular files are read, and at most 1 MiB of each, so that `/dev/zero` or a FIFO is a mistake and no trap. A file
-//! system that does not answer holds up a thread that nobody waits for: neither a change nor the end of the process does.
+//! Files other than regular ones are refused, and so are those above 1 MiB: `/dev/zero` or a FIFO is a mistake and
+//! holds nothing up. A file system that does not answer blocks one thread, for which neither a change nor the end of
+//! the process waits.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};

@@ -59,7 +59,7 @@ pub struct Connection {
     pub protocol: ClientProtocol,
     pub(super) deadlines: Deadlines,
     pub(super) streams: Streams,
-    /// Of the request under way; each stream of HTTP/2 has its own.
+    /// The client's side of the request under way; each stream of HTTP/2 has its own.
     pub(super) client_side: Arc<ClientSide>,
     closing: Arc<Closing>,
     half_closed: AtomicBool,
@@ -68,7 +68,7 @@ pub struct Connection {
     handed: Mutex<Option<Box<dyn Any + Send>>>,
     /// The target of the request at hand as it was received, where lanes see another form of it.
     target: Mutex<Option<Box<[u8]>>>,
-    /// From the first byte of the head of the request at hand to its last, in microseconds.
+    /// The time from the first byte of the head of the request at hand to its last, in microseconds.
     head_micros: AtomicU32,
     /// An answer that takes the place of one of which nothing was sent.
     substitute: Mutex<Option<Vec<u8>>>,
@@ -161,7 +161,7 @@ impl Connection {
         self.head_micros.store(u32::try_from(time.as_micros()).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
-    /// From the first byte of the head of the request at hand to its last; 0 over HTTP/2.
+    /// The time from the first byte of the head of the request at hand to its last; 0 over HTTP/2.
     #[must_use]
     pub fn head_time(&self) -> Duration {
         Duration::from_micros(self.head_micros.load(Ordering::Relaxed).into())

@@ -284,7 +284,7 @@ mod tests {
         Scan::default().advance(text, &Limits::default())
     }
 
-    /// Where the head ends and what follows it.
+    /// The length of the head, and the framing of the body behind it.
     fn framing(scanned: Result<Option<Head>, Refusal>) -> Result<Option<(usize, Body)>, Refusal> {
         scanned.map(|head| head.map(|head| (head.len, head.body)))
     }

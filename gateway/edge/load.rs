@@ -1,5 +1,5 @@
-//! Who is here: open connections, overall and by address, answers that nobody takes, and requests in flight. The caps are
-//! held here, and draining waits here.
+//! Counts of what is under way: open connections, overall and by address, answers that clients do not read, and
+//! requests in flight. The caps are held here, and draining waits here.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -29,7 +29,7 @@ pub struct Load {
     unread_per_address_max: usize,
 }
 
-/// What one address has here.
+/// The counts of one address.
 #[derive(Debug, Default)]
 struct Here {
     connections: usize,
@@ -37,7 +37,7 @@ struct Here {
 }
 
 impl Load {
-    /// Nobody is here; at most what the limits say may come.
+    /// Begins with nothing counted, and with the caps of `limits`.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         Self {

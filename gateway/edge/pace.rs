@@ -1,4 +1,4 @@
-//! How slow a client may be: the longest silence, and the least rate behind it.
+//! Limits on slow clients: the longest silence, and the least rate behind it.
 //!
 //! Time counts only while bytes wait for the client: while its body is read and there is nothing to read, or an answer is
 //! written and it takes nothing. A silence has its own limit; the rate is judged when bytes pass, so that a pause that the
@@ -18,17 +18,17 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::Load;
 use super::load::Unread;
 
-/// After so long without any progress an answer counts as unread.
+/// The time without any progress after which an answer counts as unread.
 const UNREAD: Duration = Duration::from_secs(5);
 
 /// The client was too slow, with its body or in taking its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TooSlow {
-    /// Nothing passed for the longest time allowed.
+    /// The client was silent for the longest time allowed.
     Silent,
     /// Bytes passed, and too few of them.
     Trickling,
-    /// Nothing passed for a while, and too many answers of the same address wait already.
+    /// The client took nothing for a while, and too many answers of the same address wait already.
     Crowding,
 }
 
@@ -51,7 +51,7 @@ impl From<TooSlow> for io::Error {
 }
 
 impl TooSlow {
-    /// Whether this is such an error, or one of the transport that holds one.
+    /// True if this is such an error, or one of the transport that holds one.
     #[must_use]
     pub fn is_in(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
         let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
@@ -59,7 +59,7 @@ impl TooSlow {
     }
 }
 
-/// How long a side may be waited for that is slower than the least rate.
+/// The time for which a side that is slower than the least rate may still be waited for.
 ///
 /// Waiting takes from it, bytes give back to it, and it never grows beyond the grace with which it began.
 #[derive(Debug, Clone)]
@@ -92,7 +92,7 @@ impl Credit {
 pub(super) struct Patience {
     silence: Duration,
     credit: Option<Credit>,
-    /// Where unread answers of the client's address are counted.
+    /// The place where unread answers of the client's address are counted.
     counted: Option<(Arc<Load>, IpAddr)>,
     waiting: Option<Waiting>,
 }
@@ -110,7 +110,7 @@ impl Patience {
         Self { silence, credit: bytes_per_second.map(|rate| Credit::new(rate, grace)), counted: None, waiting: None }
     }
 
-    /// With the answers of this address, which are counted while they wait.
+    /// Counts the answers of this address in `load` while they wait.
     pub(super) fn counted(self, load: &Arc<Load>, address: IpAddr) -> Self {
         Self { counted: Some((Arc::clone(load), address)), ..self }
     }
@@ -123,7 +123,8 @@ impl Patience {
         }
     }
 
-    /// Nothing can pass now. Ready when that has lasted for too long; else the task is woken when it will have.
+    /// Notes that nothing can pass now. Ready when that has lasted for too long; else the task is woken when it will
+    /// have.
     pub(super) fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<TooSlow> {
         let (silence, counted) = (self.silence, &self.counted);
         let first = if counted.is_some() { silence.min(UNREAD) } else { silence };
@@ -143,7 +144,7 @@ impl Patience {
         }
     }
 
-    /// So many bytes passed.
+    /// Notes that so many bytes passed; an error when the client was too slow with them.
     pub(super) fn passed(&mut self, bytes: usize, rated: bool) -> Result<(), TooSlow> {
         let Some(Waiting { since, .. }) = self.waiting.take() else {
             // They did not wait for the client.
@@ -162,7 +163,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// After how many seconds a side is given up on that passes so many bytes, once in so many seconds.
+    /// The second in which a side is given up that passes `bytes` once in `every` seconds; `None` when it never is.
     fn given_up(bytes: usize, every: u32) -> Option<u32> {
         let mut credit = Credit::new(256, 30 * SECOND);
         (1..10_000).find(|_| !credit.spend(every * SECOND, bytes)).map(|times| times * every)

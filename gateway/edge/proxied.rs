@@ -32,13 +32,13 @@ use streams::OpenStream;
 /// Open streams of one HTTP/2 connection: the least that RFC 9113, 6.5.2 recommends, because each answer that the client does
 /// not read holds half a mebibyte.
 const STREAMS: u32 = 100;
-/// Of a body that a client may send ahead on one stream. Over a round trip of 100 ms this is 2.5 MB a second.
+/// The bytes of a body that a client may send ahead on one stream. Over a round trip of 100 ms this is 2.5 MB a second.
 const STREAM_WINDOW: u32 = 256 << 10;
 /// The same for all streams of a connection. With windows of one size an upload to an endpoint that does not read would stop
 /// all others of the client, who may be a CDN; here it takes eight of them. More would do better and let each connection make
 /// the gateway hold more: what is sent ahead is kept here until an endpoint takes it.
 const CONNECTION_WINDOW: u32 = 8 * STREAM_WINDOW;
-/// Of an answer that a stream may have written and the socket not yet taken.
+/// The bytes of an answer that a stream may have written and the socket not yet taken.
 const SEND_BUFFER: usize = 64 << 10;
 
 pub use engine::{client_side_of, connection_of};

@@ -11,11 +11,11 @@ use crate::policy::refusal::Refusal;
 pub struct RefusedHead<'h> {
     /// The connection that it came by.
     pub connection: &'h Connection,
-    /// Why.
+    /// The row of the table of refusals.
     pub refusal: Refusal,
     /// The id that the client was told.
     pub request_id: &'h [u8],
-    /// What was received of the head.
+    /// The bytes of the head that were received.
     pub received: &'h [u8],
     /// Bytes of the answer's body.
     pub bytes_out: usize,
@@ -25,7 +25,7 @@ pub struct RefusedHead<'h> {
 pub(super) struct RefusalResponse {
     pub(super) bytes: Vec<u8>,
     pub(super) request_id: RequestId,
-    /// How many of the bytes are the body.
+    /// The length of the body, which ends `bytes`.
     pub(super) body: usize,
 }
 

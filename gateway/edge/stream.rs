@@ -42,10 +42,10 @@ pub struct EdgeStream {
     /// Read from the socket and not yet from this stream.
     unread: BytesMut,
     readable: Readable,
-    /// There once the client has ended its side after a whole request.
+    /// Present once the client has ended its side after a whole request.
     half_closed: Option<HalfClosed>,
     writer: Writer,
-    /// With the rest of a request's body.
+    /// The wait for the rest of a request's body.
     upload: Patience,
     connection: Arc<Connection>,
     edge: Arc<Edge>,

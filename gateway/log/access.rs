@@ -42,7 +42,7 @@ pub struct AccessThread {
     ended: mpsc::Receiver<()>,
 }
 
-/// What the thread writes to.
+/// The writer of the thread.
 struct Output {
     out: Box<dyn Write + Send>,
     /// The file's path, where it is one.

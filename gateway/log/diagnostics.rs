@@ -14,7 +14,7 @@ use super::escape;
 #[derive(Clone)]
 pub struct Diagnostics(Outlet);
 
-/// How an event is written.
+/// The form in which an event is written.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Shape {
     Json,
@@ -27,7 +27,7 @@ impl Diagnostics {
         Outlet::start("diagnostics", out).map(Self)
     }
 
-    /// What `tracing` writes events to.
+    /// The writer to which `tracing` writes events.
     pub(super) fn shaped(&self, shape: Shape) -> impl Fn() -> EventWriter + Send + Sync + 'static {
         let outlet = self.0.clone();
         move || EventWriter { outlet: outlet.clone(), shape }

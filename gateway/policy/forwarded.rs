@@ -94,12 +94,13 @@ pub(super) fn forward<'a, F: Fields + ?Sized>(edits: &mut Edits<'a>, request: &R
     });
 }
 
-/// Whether a trusted proxy says that the client came to it by https.
+/// True if a trusted proxy says that the client came to it by https.
 pub fn is_told_https<F: Fields + ?Sized>(origin: &Origin, fields: &F) -> bool {
     told_proto(origin, fields) == Some(b"https")
 }
 
-/// By which scheme a trusted proxy says that the client came to it, in lower case: `X-Forwarded-Proto`, else `Forwarded`.
+/// The scheme by which a trusted proxy says that the client came to it, in lower case: `X-Forwarded-Proto`, else
+/// `Forwarded`.
 fn told_proto<F: Fields + ?Sized>(origin: &Origin, fields: &F) -> Option<&'static [u8]> {
     if !origin.trusted {
         return None;
@@ -118,7 +119,7 @@ fn told_proto<F: Fields + ?Sized>(origin: &Origin, fields: &F) -> Option<&'stati
     })
 }
 
-/// What lies between the separators of a `Forwarded` that are in no quotes.
+/// The parts of a `Forwarded` between separators that are in no quotes.
 fn unquoted_split(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let mut quotes = Quotes::default();
     value.split(move |&byte| !quotes.hold(byte) && byte == separator)

@@ -1,16 +1,16 @@
-//! What a client can read of an answer, by the version of HTTP that it speaks.
+//! The framing of an answer that a client can read, by the version of HTTP that it speaks.
 
 use http::{HeaderMap, Method, StatusCode, Version, header};
 
-/// Whether the client knows interim answers (1xx) and chunks. A client of HTTP/1.0 takes an interim answer for the answer
-/// (RFC 9110, section 15.2) and chunk sizes for the body (RFC 9112, section 6.1).
+/// True if the client knows interim answers (1xx) and chunks. A client of HTTP/1.0 takes an interim answer for the
+/// answer (RFC 9110, section 15.2) and chunk sizes for the body (RFC 9112, section 6.1).
 #[must_use]
 pub fn knows_http11(client: Version) -> bool {
     client >= Version::HTTP_11
 }
 
-/// Whether the end of the connection is the end of the body for a client that knows no chunks: nothing else says how long
-/// the body is.
+/// True if the end of the connection is the end of the body for a client that knows no chunks: nothing else says how
+/// long the body is.
 #[must_use]
 pub fn ends_with_connection(method: &Method, status: StatusCode, fields: &HeaderMap) -> bool {
     let has_body = *method != Method::HEAD && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED;

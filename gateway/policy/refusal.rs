@@ -16,11 +16,11 @@ pub enum Fault {
     Client,
     /// Endpoints of the version failed, or it has none. Charged to the version.
     Endpoint,
-    /// This gateway lacks something, or is wrong. Charged to nobody.
+    /// The gateway lacks something, or is wrong. Charged to nobody.
     Gateway,
 }
 
-/// What a client is told over HTTP.
+/// The answer to the client over HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Told {
     /// The status code.
@@ -31,8 +31,8 @@ pub struct Told {
     pub sentence: &'static str,
     /// The error type of RFC 9209 section 2.3, in `Proxy-Status`.
     pub error: &'static str,
-    /// Whether the client's HTTP/1 connection ends with the answer, because the rest of the request is of no use or its end
-    /// cannot be found.
+    /// True if the client's HTTP/1 connection ends with the answer, because the rest of the request is of no use or its
+    /// end cannot be found.
     pub closes: bool,
 }
 
@@ -68,7 +68,7 @@ macro_rules! table {
             /// All but [`Unresolved`](Self::Unresolved), in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$name,)* $(Self::$silent,)*];
 
-            /// Its row of the table.
+            /// The row of this refusal in the table.
             #[must_use]
             pub fn row(self) -> Row {
                 match self {
@@ -102,7 +102,7 @@ table! {
         /// The request target has too many bytes.
         TargetTooLong: Client TargetTooLong 414 closes "http_request_error" "target_too_long"
             "the request target is too long";
-        /// Not HTTP/1, or something that can be read in two ways.
+        /// The head is not HTTP/1, or can be read in two ways.
         MalformedHead: Client BadRequest 400 closes "http_request_error" "malformed_head"
             "the request head is malformed";
         /// A target that is neither a path nor a URL, or has characters that must be percent-encoded.

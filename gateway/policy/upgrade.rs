@@ -8,10 +8,9 @@ use config::model::Upgrades;
 use super::Fields;
 use super::forwarded::values;
 
-/// What the endpoint is offered of what these fields of an HTTP/1.1 request offer: the protocols that the version takes,
-/// as the client wrote them. `None` when that is nothing, or `Connection` does
-/// not name the field (RFC 9110, 7.8). A request with a body upgrades nothing: until the body has
-/// ended, nobody could say which protocol its bytes are of.
+/// The offer for the endpoint, made of that in the fields of an HTTP/1.1 request: the protocols that the version takes,
+/// as the client wrote them. `None` when there are none, or `Connection` does not name the field (RFC 9110, 7.8). A
+/// request with a body offers nothing: until the body has ended, the protocol of its bytes cannot be known.
 pub fn offered<F: Fields + ?Sized>(fields: &F, taken: &Upgrades) -> Option<String> {
     let has_body = values(fields, "transfer-encoding").next().is_some()
         || values(fields, "content-length").any(|length| length != b"0");

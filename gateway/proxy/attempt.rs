@@ -220,7 +220,7 @@ pub(super) fn failed(session: &Session, ctx: &mut Ctx, mut error: Box<Error>) ->
     error
 }
 
-/// What is left of the request's body for another attempt, and whether the head of an answer went to the client.
+/// The rest of the request's body for another attempt, and whether the head of an answer went to the client.
 fn replay(session: &Session) -> (retry::Body, bool) {
     let gone = session.as_ref().retry_buffer_truncated();
     (if gone { retry::Body::Gone } else { retry::Body::Replayable }, view::answered_status(session).is_some())

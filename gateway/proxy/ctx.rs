@@ -17,22 +17,22 @@ pub struct Ctx {
     /// The attempt under way, or the last one.
     pub(super) attempt: Option<Attempting>,
     pub(super) answered: Option<Answered>,
-    /// Whom the transport waits for, on the client's side.
+    /// The client's side of the request, as the transport sees it.
     pub(super) client_side: Option<Arc<ClientSide>>,
-    /// Until the attempt ends, or pingora's own limits say enough.
+    /// The watch of the attempt, until that ends or pingora's own limits are enough.
     pub(super) watch: Option<Watch>,
-    /// Whether pingora's limit on reads is longer than `timeouts.idle`.
+    /// True if pingora's limit on reads is longer than `timeouts.idle`.
     pub(super) lenient: bool,
     /// Bytes of the request's body so far.
     pub(super) body_bytes: u64,
     /// Bytes of the answer's body so far.
     pub(super) sent_bytes: u64,
-    /// How the last attempt broke, if it did.
+    /// The failure of the last attempt, if it broke.
     pub(super) failure: Option<AttemptFailure>,
-    /// Why the gateway gave up by itself.
+    /// The reason why the gateway gave up by itself.
     pub(super) refusal: Option<Refusal>,
     /// The status of an answer that took the place of an endpoint's of which nothing was sent.
     pub(super) substituted: Option<u16>,
-    /// Why it ended as it did, where the gateway answered.
+    /// The end reason, where the gateway answered.
     pub(super) end: Option<EndReason>,
 }

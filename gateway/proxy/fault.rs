@@ -39,14 +39,14 @@ pub(super) fn of(error: &Error, waits_for_client: bool) -> AttemptFailure {
     }
 }
 
-/// Whether the system had no descriptor, port or memory for a connection (`EMFILE`, `ENFILE`, `EADDRNOTAVAIL`, …).
+/// True if the system had no descriptor, port or memory for a connection (`EMFILE`, `ENFILE`, `EADDRNOTAVAIL`, …).
 fn lacks_descriptors(error: &Error) -> bool {
     const LACKS: [Errno; 5] = [Errno::EMFILE, Errno::ENFILE, Errno::EADDRNOTAVAIL, Errno::ENOBUFS, Errno::ENOMEM];
     let code = io_cause(error).and_then(io::Error::raw_os_error);
     code.is_some_and(|code| LACKS.contains(&Errno::from_raw(code)))
 }
 
-/// Whether the client's stream said that the body of the request is malformed.
+/// True if the client's stream said that the body of the request is malformed.
 fn is_malformed_body(error: &Error) -> bool {
     io_cause(error).is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
 }

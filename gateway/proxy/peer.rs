@@ -46,7 +46,7 @@ const CHECK_SALT: u64 = 0x6865_616c_7468_2121;
 /// Makes peers, and remembers what pingora makes of an upstream's authorities.
 #[derive(Debug, Default)]
 pub struct Peers {
-    /// By group key. Changed by the first attempt at a new upstream, read by all others.
+    /// Authorities by group key. Changed by the first attempt at a new upstream, read by all others.
     known: ArcSwap<HashMap<u64, KnownAuthorities>>,
 }
 

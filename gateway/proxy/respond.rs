@@ -179,7 +179,7 @@ fn substitute(session: &Session, ctx: &mut Ctx, answer: Answer<'_>) {
     }
 }
 
-/// How the request failed: as the attempt did, or by something that is no attempt's.
+/// The failure of the request: the attempt's, or one outside of any attempt.
 fn failure_of(ctx: &Ctx, error: &Error) -> AttemptFailure {
     ctx.failure.unwrap_or_else(|| fault::of(error, false))
 }

@@ -9,10 +9,10 @@ use tokio::runtime::Runtime;
 use super::token::TokenFile;
 use crate::log::{AccessThread, Outlet};
 
-/// For everything together. A disk, a name server or a reader that does not answer is not waited for longer.
+/// The time for everything together. A disk, a name server or a reader that does not answer is not waited for longer.
 const WITHIN: Duration = Duration::from_secs(1);
 
-/// What is open, as far as the start came.
+/// The parts that are open, as far as the start came.
 #[derive(Default)]
 pub(super) struct Open {
     pub(super) runtime: Option<Runtime>,

@@ -8,14 +8,14 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Open files of a process that serves nobody: standard streams, store, log, watches, runtimes.
 const BASE: u64 = 32;
-/// Of one worker, beside its sockets: its runtime's.
+/// Open files of one worker, beside its sockets: those of its runtime.
 const WORKER: u64 = 4;
-/// What is kept for the admin API and the control plane: an eighth of all, within these bounds.
+/// Open files kept for the admin API and the control plane: an eighth of all, within these bounds.
 const RESERVE: (u64, u64) = (32, 512);
 /// A connection of a client, and one to an endpoint.
 const EACH: u64 = 2;
 
-/// How the open files of a process are shared out.
+/// The shares of the open files of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Share {
     /// The most that the process may have open.
@@ -82,7 +82,7 @@ impl Share {
         i32::try_from(self.limit - self.reserve).unwrap_or(i32::MAX)
     }
 
-    /// What is wrong if so many connections are allowed.
+    /// The warning for an allowance of `wanted` connections; `None` if they fit.
     fn shortage(&self, wanted: usize) -> Option<String> {
         let room = self.connections();
         let Self { limit, own, reserve } = self;

@@ -19,12 +19,12 @@ use tokio::sync::{Notify, mpsc};
 use crate::cli::Exit;
 use crate::log::{AccessLog, Diagnostics};
 
-/// How long a second signal leaves for an orderly end, which takes milliseconds where nothing is blocked.
+/// The time that a second signal leaves for an orderly end, which takes milliseconds where nothing is blocked.
 const AT_ONCE: Duration = Duration::from_millis(250);
-/// And then for diagnostics that nobody has read yet.
+/// The time after that for diagnostics that have not been read yet.
 const FLUSH: Duration = Duration::from_millis(50);
 
-/// What the rest of the gateway learns of signals.
+/// The signals as the rest of the gateway learns of them.
 pub(super) struct Signals {
     /// Notified by `SIGHUP`.
     pub(super) reload: Arc<Notify>,
@@ -34,7 +34,7 @@ pub(super) struct Signals {
     pub(super) stops: mpsc::UnboundedReceiver<&'static str>,
 }
 
-/// What the thread listens to.
+/// The signals that the thread listens to.
 struct Listening {
     hang_up: Signal,
     user_1: Signal,

@@ -168,7 +168,7 @@ impl Endpoint {
         AttemptRole::In(self.epoch.load(Relaxed))
     }
 
-    /// From when on it may be probed; `None` while it is in.
+    /// The time from which on it may be probed; `None` while it is in.
     pub(super) fn due(&self, by: Prober) -> Option<Millis> {
         let until = self.ejected_until.load(Relaxed);
         (until != 0).then_some(until + by.waits())

@@ -26,7 +26,7 @@ pub enum Failure {
     Status(u16),
 }
 
-/// Nothing was counted for an attempt.
+/// No result was counted for an attempt.
 const NOTHING: u8 = 0;
 /// The application threw: a penalty, no failure.
 const THROWN: u8 = 1;
@@ -165,13 +165,13 @@ impl Member {
         self.endpoint.address
     }
 
-    /// Its host as configured: a name, or an IP address without brackets.
+    /// The host as configured: a name, or an IP address without brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.endpoint.host
     }
 
-    /// Its port.
+    /// The port of the endpoint.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -206,7 +206,7 @@ impl Member {
         !self.endpoint.is_in() && self.endpoint.claim_probe(by, self.common.reporter.millis())
     }
 
-    /// Its load, as picks compare it.
+    /// The load, as picks compare it.
     pub(super) fn load(&self) -> u64 {
         self.endpoint.load(|| self.common.reporter.millis())
     }

@@ -22,7 +22,7 @@ use super::{Rendered, UpstreamState};
 
 /// Time between two lookups of the same name, up to a tenth more or less.
 const EVERY: Duration = Duration::from_secs(5);
-/// After so long without an answer the name counts as one that cannot be looked up.
+/// The time without an answer after which the name counts as one that cannot be looked up.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Lookups that are begun at the same time.
 const AT_ONCE: usize = 64;

@@ -24,7 +24,7 @@ pub(super) struct Pair {
 /// A reason why the present content of the files cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wrong {
-    /// With the name of the file.
+    /// The reason, with the name of the file.
     pub(super) reason: String,
     /// The time since which they cannot be used, counted from 1970.
     pub(super) since: Duration,
@@ -52,9 +52,9 @@ pub(super) enum Found {
 /// The change that a look brings.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum News {
-    /// Nothing.
+    /// No change.
     None,
-    /// There is a certificate to serve that was not there before.
+    /// The files hold a certificate to serve that was not there before.
     Renewed,
     /// The files hold again what was served all along.
     Mended,

@@ -42,12 +42,12 @@ pub(in crate::control) enum What {
     },
     Begin(Box<Ask>),
     Event(RolloutId, Box<Event>),
-    /// For so long; `None` ends it.
+    /// Freezes rollouts for this time; `None` ends the freeze.
     Freeze(Option<Duration>),
 }
 
 impl Wanted {
-    /// Without a look at any file yet.
+    /// A wish for which no file has been looked at yet.
     pub(in crate::control) fn new(author: Author, what: What, guard: Option<Guard>, dry_run: bool) -> Box<Self> {
         Box::new(Self { author, what, guard, dry_run, looked: Looked::default() })
     }

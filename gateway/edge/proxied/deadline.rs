@@ -1,4 +1,4 @@
-//! How long an endpoint may be silent with a request, kept by the task of the client's connection.
+//! Limits on the silence of an endpoint with a request, kept by the task of the client's connection.
 //!
 //! pingora 0.9.1 has one read timeout for the head and the body of an answer, which runs while the request is still on its
 //! way, restarts with every chunk that is forwarded, and knows nothing of the client. So each attempt is watched here, in
@@ -25,16 +25,16 @@ use crate::edge::{ClientSide, Connection};
 /// an HTTP/2 endpoint that takes no more of it.
 pub const UPLOAD: Duration = Duration::from_secs(3600);
 
-/// Where a wait is cut.
+/// The place where a wait is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// At the socket to the endpoint, which serves this request alone and stays open while the wait lasts.
+    /// The socket to the endpoint, which serves this request alone and stays open while the wait lasts.
     Endpoint(RawFd),
-    /// Where the client is read: the next read of the request fails.
+    /// The reader of the client: the next read of the request fails.
     Client,
 }
 
-/// Who was silent for too long.
+/// The side that was silent for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The client, in a stream that neither side has ended.
@@ -49,9 +49,9 @@ pub enum Fault {
 /// The longest silences of an endpoint.
 #[derive(Debug, Clone, Copy)]
 pub struct Silences {
-    /// From the request's last byte to the head of the answer.
+    /// The longest one from the request's last byte to the head of the answer.
     pub response: Duration,
-    /// While it is sent, and in the answer's body.
+    /// The longest one while the request is sent, and in the answer's body.
     pub idle: Duration,
 }
 
@@ -100,7 +100,7 @@ impl Watch {
         });
     }
 
-    /// Whose silence ended the attempt, if one did.
+    /// The side whose silence ended the attempt, if one did.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         self.connection.deadlines.lock().waits.iter().find(|wait| wait.id == self.id)?.fault
@@ -135,7 +135,7 @@ pub(in crate::edge) struct Deadlines {
 struct Waits {
     waits: SmallVec<[Wait; 1]>,
     next_id: u64,
-    /// When the timer ends; `None` while it rests.
+    /// The time at which the timer ends; `None` while it rests.
     timer: Option<Instant>,
     /// The task that keeps the timer.
     keeper: Option<Waker>,
@@ -168,7 +168,7 @@ impl Wait {
             }
     }
 
-    /// Whose fault it is that the deadline passed; `None` when the endpoint is not to be blamed and nobody here is.
+    /// The side at fault for the passed deadline; `None` while bytes wait for the client and its own limits hold.
     fn judge(&self) -> Option<Fault> {
         let client = &*self.client;
         match self.phase {
@@ -266,7 +266,7 @@ impl Deadlines {
 pub(super) struct Keeper<'a> {
     deadlines: &'a Deadlines,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Whether the timer runs.
+    /// True while the timer runs.
     runs: bool,
     began: bool,
 }
@@ -319,7 +319,7 @@ mod tests {
         Wait { id: 0, phase, since: Instant::now(), silences: SILENCES, cut: Cut::Client, client, fault: None }
     }
 
-    /// Whose silence ends a wait in this phase, with what is known of the client.
+    /// The side whose silence ends a wait in this phase, with what is known of the client.
     fn blamed(phase: Phase, tell: impl Fn(&ClientSide)) -> Option<&'static str> {
         let wait = wait(phase);
         tell(&wait.client);

@@ -136,5 +136,5 @@ impl GetSocketDigest for EngineStream {
     }
 }
 
-/// Nothing is ever peeked at: `h2c` stays off, and HTTP/2 is agreed on by ALPN.
+/// Peeks at nothing: `h2c` stays off, and HTTP/2 is agreed on by ALPN.
 impl Peek for EngineStream {}

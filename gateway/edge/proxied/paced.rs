@@ -38,7 +38,7 @@ pub(super) struct Paced {
     client: Arc<ClientSide>,
     upload: Patience,
     download: Patience,
-    /// Of the answer's body, as soon as its head is sent.
+    /// The writer of the answer's body, as soon as its head is sent.
     writer: Option<SendStream<Bytes>>,
     ended: bool,
     sent: usize,

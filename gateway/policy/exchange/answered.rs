@@ -15,10 +15,10 @@ use crate::policy::context::{IssuedCookie, ResponseContext};
 use crate::policy::headers::response_edits;
 use crate::policy::outcome::GRPC_UNKNOWN;
 
-/// What is known once the head of an answer is on its way to the client.
+/// The facts of an answer whose head is on its way to the client.
 #[derive(Debug)]
 pub struct Answered {
-    /// From the request's head to the head of the answer.
+    /// The time from the request's head to the head of the answer.
     pub first_byte: Duration,
     /// The kind of a long-lived answer.
     pub long_lived: Option<LongLived>,
@@ -113,7 +113,7 @@ impl Answered {
     }
 }
 
-/// What a version or a refusal puts into the head of an answer.
+/// Makes the edits of a version or a refusal for the head of an answer.
 ///
 /// `answered_by` is the protocol of the endpoint, `None` where the gateway answers for itself. `with` takes the edits.
 pub fn with_response_edits<R>(

@@ -25,13 +25,13 @@ pub struct Attempting {
     /// Connecting, TLS included; `None` on a reused connection.
     connect: Option<Duration>,
     reused: bool,
-    /// When the endpoint had the whole request.
+    /// The time at which the endpoint had the whole request.
     sent: Option<Instant>,
-    /// When the head of an answer came, and its status.
+    /// The time at which the head of an answer came, and its status.
     answer: Option<(Instant, u16)>,
 }
 
-/// How an attempt broke, as a lane saw it.
+/// The failure of an attempt, as a lane saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptFailure {
     /// No connection came about.
@@ -63,7 +63,7 @@ pub enum AttemptFailure {
 }
 
 impl AttemptFailure {
-    /// What it means for another attempt; `None` when it is not the endpoint's fault.
+    /// The failure as retries see it; `None` when it is not the endpoint's fault.
     fn retry(self) -> Option<Failure> {
         match self {
             Self::Connect | Self::RefusedStream => Some(Failure::Unsent),
@@ -80,8 +80,8 @@ impl AttemptFailure {
         }
     }
 
-    /// What it says about the endpoint's health. A connection that the endpoint closed while it was idle, and a stream that
-    /// it refused because it is going away, say nothing.
+    /// The failure as the endpoint's health sees it. A connection that the endpoint closed while it was idle, and a
+    /// stream that it refused because it is going away, are none.
     fn health(self, reused: bool) -> Option<upstreams::Failure> {
         match self {
             Self::Connect => Some(upstreams::Failure::Connect),
@@ -111,7 +111,7 @@ impl AttemptFailure {
     }
 }
 
-/// What follows a head or a failure.
+/// The next step after a head or a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// Another attempt.
@@ -124,7 +124,7 @@ pub enum Next {
 pub struct EndpointRequest<'a> {
     /// Path and query.
     pub target: Cow<'a, str>,
-    /// To be applied after hop-by-hop fields were dropped.
+    /// The edits, to be applied after hop-by-hop fields were dropped.
     pub edits: Edits<'a>,
 }
 
@@ -150,7 +150,7 @@ impl Attempting {
         self.sent.get_or_insert_with(clock::now);
     }
 
-    /// Whether the endpoint has all of the request.
+    /// True if the endpoint has all of the request.
     #[must_use]
     pub fn is_sent(&self) -> bool {
         self.sent.is_some()
@@ -168,19 +168,20 @@ impl Attempting {
         self.connect
     }
 
-    /// Whether the connection was used before.
+    /// True if the connection was used before.
     #[must_use]
     pub fn is_reused(&self) -> bool {
         self.reused
     }
 
-    /// From the request's last byte to the head of the answer; 0 where the endpoint answered before it had all of it.
+    /// The time from the request's last byte to the head of the answer; 0 if the endpoint answered before it had all of
+    /// it.
     #[must_use]
     pub fn answer_time(&self) -> Option<Duration> {
         self.answer.map(|(at, _)| self.sent.map_or(Duration::ZERO, |sent| at.saturating_duration_since(sent)))
     }
 
-    /// How long the gateway and its endpoints took to begin the answer: what the client took for its upload is left out.
+    /// The time that the gateway and its endpoints took to begin the answer, without the time of the client's upload.
     pub(super) fn latency(&self, received: &Received) -> Option<Duration> {
         let (at, _) = self.answer?;
         let connected = self.began + self.connect.unwrap_or_default();
@@ -290,8 +291,9 @@ impl Attempting {
     }
 }
 
-/// Whether the head of an endpoint's answer is one that no client may get: a 101 that nobody asked for (RFC 9110, section
-/// 15.2.2), or a transfer coding other than `chunked`, behind which nobody but the endpoint knows where the body ends.
+/// True if the head of an endpoint's answer may not go to a client: a 101 that the request did not ask for (RFC 9110,
+/// section 15.2.2), or a transfer coding other than `chunked`, behind which only the endpoint knows where the body
+/// ends.
 pub fn breaks_protocol<F: Fields + ?Sized>(status: u16, fields: &F, upgrade_asked: bool) -> bool {
     let mut codings = fields.fields().filter(|(name, _)| name.eq_ignore_ascii_case("transfer-encoding"));
     let unknown = |value: &[u8]| !value.trim_ascii().eq_ignore_ascii_case(b"chunked");

@@ -17,21 +17,21 @@ use crate::policy::forwarded::{Origin, is_told_https};
 use crate::policy::headers::RequestId;
 use crate::policy::refusal::Refusal;
 
-/// What is known of every request.
+/// The facts that are known of every request.
 #[derive(Debug)]
 pub struct Received {
-    /// When its head was whole.
+    /// The time at which its head was whole.
     pub started: Instant,
     /// The client and who vouches for it.
     pub origin: Origin,
-    /// Its id, as endpoints, the client and the log see it.
+    /// The id that endpoints, the client and the log see.
     pub id: RequestId,
 }
 
-/// How far a request came before it was answered.
+/// The step that a request had reached when it was answered.
 #[derive(Debug, Default)]
 pub enum Reached {
-    /// It was refused by its head.
+    /// None: its head was refused.
     #[default]
     Nothing,
     /// A route took it, and it was answered before a version was drawn.
@@ -40,7 +40,7 @@ pub enum Reached {
     Version(Box<Resolved>),
 }
 
-/// What happens next to a request.
+/// The next step of a request whose head was read.
 #[derive(Debug)]
 pub enum Admission {
     /// An endpoint answers.
@@ -136,7 +136,7 @@ impl Worker {
         }
     }
 
-    /// What is answered wherever the request would go.
+    /// The answer to a head that is refused wherever it would go.
     fn refuse_head<F: RequestFields + ?Sized>(&self, head: &HeadView<'_, F>) -> Option<Answer<'static>> {
         // HTTP/1 targets were read by the edge; an HTTP/2 `:path` may still be `?query` or `*`.
         if !head.target.starts_with('/') {
@@ -152,7 +152,7 @@ impl Worker {
         length.filter(|length| *length > self.limits.body_bytes).map(|_| Answer::of(Refusal::BodyTooLarge))
     }
 
-    /// What is answered because of the way in, whichever version would answer.
+    /// The answer that the way in alone decides, whichever version would answer.
     fn refuse_way<F: RequestFields + ?Sized>(
         &self,
         snapshot: &Snapshot,
@@ -175,7 +175,7 @@ impl Worker {
     }
 }
 
-/// What is refused because of the version that was drawn; it keeps its slot.
+/// The answer to a request that the drawn version cannot serve; the version keeps its slot.
 fn refuse_version<F: RequestFields + ?Sized>(
     snapshot: &Snapshot,
     head: &HeadView<'_, F>,
@@ -193,14 +193,14 @@ fn refuse_version<F: RequestFields + ?Sized>(
     Some(if others.any(|other| !lacks_trailers(head, other)) { Refusal::LostTrailers } else { Refusal::NoTrailers })
 }
 
-/// Whether the request is a gRPC call, which ends in trailers, and the version cannot give any: HTTP/1.1 endpoints of
+/// True if the request is a gRPC call, which ends in trailers, and the version cannot give any: HTTP/1.1 endpoints of
 /// pingora-proxy cannot.
 pub(super) fn lacks_trailers<F: RequestFields + ?Sized>(head: &HeadView<'_, F>, destination: &Destination) -> bool {
     matches!(&destination.upstream.answers, Answers::Endpoints(rendered) if rendered.protocol == Protocol::Http1)
         && head.is_grpc()
 }
 
-/// Whether the TLS connection was made for a host with another certificate than the one that the request names.
+/// True if the TLS connection was made for a host with another certificate than the one that the request names.
 fn is_misdirected(snapshot: &Snapshot, sni: &str, host: &str) -> bool {
     let (mut sni_buffer, mut host_buffer) = ([0; 256], [0; 256]);
     // A client that names no host gets the default certificate, and is not misled by it.

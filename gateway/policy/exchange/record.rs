@@ -1,4 +1,4 @@
-//! What is remembered of a request: counts, times, and one line in the access log.
+//! The record of a request: counts, times, and one line in the access log.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::policy::headers::trace_id;
 use crate::policy::outcome::class;
 use crate::policy::refusal::Refusal;
 
-/// How a request ended, as its lane saw it.
+/// The end of a request, as its lane saw it.
 #[derive(Debug, Clone, Copy)]
 pub struct Ending<'e> {
-    /// Why.
+    /// The reason.
     pub end: EndReason,
     /// The row of the table, where the request was turned away.
     pub refusal: Option<Refusal>,
@@ -22,7 +22,7 @@ pub struct Ending<'e> {
     pub bytes_in: u64,
     /// Bytes of the answer's body.
     pub bytes_out: u64,
-    /// From the first byte of the request's head to its last.
+    /// The time from the first byte of the request's head to its last.
     pub head_time: Duration,
     /// The target as the client sent it, where the lane saw another form of it.
     pub target: Option<&'e [u8]>,
@@ -31,9 +31,9 @@ pub struct Ending<'e> {
 /// Everything that is known of a request at its end.
 #[derive(Debug)]
 pub struct Finished<'r> {
-    /// From its head.
+    /// The part that comes from its head.
     pub received: &'r Received,
-    /// How far it came.
+    /// The step that it had reached.
     pub reached: &'r mut Reached,
     /// The last attempt, if there was one.
     pub attempt: Option<&'r mut Attempting>,

@@ -18,10 +18,10 @@ use crate::policy::retry::{self, Failure};
 use crate::policy::shield;
 use crate::upstreams::Tried;
 
-/// What is known of a request from its one resolve on.
+/// The facts that are known of a request from its one resolve on.
 #[derive(Debug)]
 pub struct Resolved {
-    /// Its way in.
+    /// The way in.
     pub way: Way,
     /// The version that answers. The shield puts the spare into its place.
     pub served: Served,
@@ -38,7 +38,7 @@ pub struct Resolved {
 struct StandingIn {
     /// Attempts at the version that failed.
     attempts_before: u32,
-    /// Its place among those that the spare answers, until the answer is over.
+    /// The place among those that the spare answers, until the answer is over.
     _stand_in: StandIn,
 }
 
@@ -91,14 +91,14 @@ impl Resolved {
         Ok(Attempting::new(pick, began))
     }
 
-    /// Whether an answer with this status may be followed by another attempt.
+    /// True if an answer with this status may be followed by another attempt.
     pub(super) fn may_try_again(&self, status: u16) -> bool {
         let state = self.served.destination.state.as_ref();
         state.is_some_and(|state| state.spec().retries.on_status.contains(&status))
             || (status >= 500 && self.served.spare.is_some())
     }
 
-    /// Whether the request is sent once more inside its version, after `attempt` failed so.
+    /// True if the request is sent once more inside its version, after `attempt` failed so.
     pub(super) fn again(&self, attempt: &retry::Attempt<'_>, failure: Failure, reused: bool) -> bool {
         let Some(state) = &self.served.destination.state else { return false };
         let unseen = match failure {
@@ -136,7 +136,8 @@ impl Resolved {
         }
     }
 
-    /// Whether the spare answers what the version failed. Then the version has been charged, and the spare is in its place.
+    /// True if the spare answers what the version failed. Then the version has been charged, and the spare is in its
+    /// place.
     pub(super) fn stands_in<F: RequestFields + ?Sized>(
         &mut self,
         head: &HeadView<'_, F>,
@@ -196,7 +197,7 @@ fn admitted(spare: &Destination, now: Instant) -> Option<StandIn> {
     outcomes.stand_in(shield::most_at_once(state.in_flight()))
 }
 
-/// Whether a request of this class had an answer whose head came from the version.
+/// True if a request of this class had an answer whose head came from the version.
 fn has_answer(class: Class) -> bool {
     match class {
         Class::Success | Class::ClientError | Class::ServerError | Class::GatewayError => true,
