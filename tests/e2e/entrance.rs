@@ -1,4 +1,4 @@
-//! What happens before a request: the PROXY protocol.
+//! The part of a connection before its first request: the PROXY protocol.
 
 use std::net::Ipv4Addr;
 

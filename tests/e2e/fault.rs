@@ -1,4 +1,4 @@
-//! Whose fault it is: what clients, endpoints and the gateway do wrong, and who is told and charged.
+//! Faults of clients, endpoints and the gateway, and who is told of them and charged with them.
 
 use std::time::Duration;
 

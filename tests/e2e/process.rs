@@ -1,4 +1,4 @@
-//! What the system gives to the process and takes from it: descriptors, signals, standard streams, and its end.
+//! The process and the system: descriptors, signals, standard streams, and the end.
 
 use std::fs::{File, OpenOptions, read_to_string};
 use std::io::{ErrorKind, PipeReader, PipeWriter, Write, pipe};

@@ -19,7 +19,7 @@ use crate::kit::weir::{PROCESS_TLS, Weir, folder};
 
 const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n";
 
-/// Without fallback, so that the shield alone stands in for a version that fails.
+/// A setting without fallback, so that the shield alone stands in for a version that fails.
 const ALONE: &str = "on_unhealthy: fail";
 
 /// Version 1 at an endpoint, version 2 at an address and without retries, so that its failures are the shield's.

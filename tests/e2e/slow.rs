@@ -114,7 +114,7 @@ async fn a_client_that_pauses_its_upload_is_waited_for() {
     pauses_are_waited_for(&Slow::start(PATIENT, &version(endpoint.address, "http/1.1", HASTY)).await, "/echo").await;
 }
 
-/// This endpoint sends its head at once: the upload goes on behind it.
+/// An endpoint that sends its head at once: the upload goes on behind it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_pauses_its_upload_to_an_http2_endpoint_is_waited_for() {
     let endpoint = H2Endpoint::start(None).await;

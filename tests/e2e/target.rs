@@ -166,7 +166,7 @@ fn any_target() -> impl Strategy<Value = Vec<u8>> {
     (start, prop::collection::vec(part, 0..6)).prop_map(|(start, parts)| [start.as_bytes(), &parts.concat()].concat())
 }
 
-/// What an endpoint got is routed once more as it stands: it must come to the same endpoint, unchanged.
+/// A request that an endpoint got is routed once more as it stands: it must come to the same endpoint, unchanged.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_endpoint_received_is_routed_to_it_again() {
     let (weir, endpoints) = three().await;

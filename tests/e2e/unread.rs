@@ -31,8 +31,8 @@ async fn generous() -> (Slow, Endpoint, u64) {
 
 /// Unread answers of a test.
 const UNREAD: u64 = 20;
-/// What each may hold: measured 0.9 MiB over HTTP/1.1 and 0.55 MiB over HTTP/2. The aim is less; `ARCHITECTURE.md` says what
-/// stands in its way.
+/// The bytes that each may hold: measured 0.9 MiB over HTTP/1.1 and 0.55 MiB over HTTP/2. The aim is less;
+/// `ARCHITECTURE.md` says what stands in its way.
 const HELD: u64 = 3 << 19;
 
 #[tokio::test(flavor = "multi_thread")]

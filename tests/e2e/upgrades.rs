@@ -7,7 +7,7 @@ use crate::kit::client::Client;
 use crate::kit::endpoint::{Answer, Endpoint};
 use crate::kit::weir::Weir;
 
-/// What Java's client and `curl --http2` add to each request.
+/// The fields that Java's client and `curl --http2` add to each request.
 const H2C: &str = "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n";
 
 /// A gateway before one endpoint, with more fields of its version.

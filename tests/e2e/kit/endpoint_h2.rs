@@ -35,7 +35,7 @@ struct Requests {
     reset: AtomicUsize,
     /// Bytes of `/large` that were handed to connections.
     large: AtomicUsize,
-    /// Whether `/refused-once` was refused.
+    /// True once `/refused-once` was refused.
     refused: AtomicBool,
 }
 

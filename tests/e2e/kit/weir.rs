@@ -223,7 +223,7 @@ impl Weir {
         self.folder
     }
 
-    /// What one that has ended left behind.
+    /// The folder that a gateway left behind when it ended.
     pub(crate) fn into_folder(self) -> TempDir {
         self.folder
     }
