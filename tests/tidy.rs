@@ -140,7 +140,7 @@ fn strayed_crates_are_seen() {
         ("gateway/control.rs", "use pingora_core::Result;"),
         ("gateway/policy.rs", "fn f(s: &pingora::proxy::Session) {}"),
         ("gateway/control/api.rs", "fn f() { axum::serve() }"),
-        ("gateway/settings.rs", "#[derive(clap::Args)] struct S;"),
+        ("gateway/live.rs", "#[derive(clap::Args)] struct S;"),
         ("config/parse.rs", "use saphyr_parser::Event;"),
         ("config/parse.rs", "fn f() { serde_yaml::from_str(\"\") }"),
         ("gateway/control.rs", "extern crate pingora_core;"),
