@@ -10,6 +10,21 @@
 //!
 //! The one exception: a rollback that the store cannot take goes live at once and is written as soon as it can be
 //! ([`Done::unsaved`]).
+//!
+//! - `file`: the configuration file, watched and applied
+//! - `writer`: the queue of commands, and the one writer to the store
+//! - `rollback`: earlier states, brought back from the journal
+//! - `programs`: the right to name programs in hooks
+//! - [`named_files`], `files`: the files that a configuration names, listed, and read on threads of their own
+//! - [`certificates`]: the keeper of certificates of domains
+//! - `publish`: the one way from the store's watch to the live snapshot
+//! - [`rollouts`]: rollouts as the writer keeps them
+//! - [`conduct`]: the conductor, which carries rollouts out
+//! - [`aside`]: rollouts that went back while the store could take nothing
+//! - `named`: a configuration as texts with names
+//! - [`journal`], `retention`: the record of every change, and its bounds
+//! - [`tokens`]: the right to use the admin API
+//! - [`backup`]: a whole store as one file
 
 pub mod aside;
 pub mod backup;

@@ -6,6 +6,20 @@
 //!
 //! Order for a request: hop-by-hop fields are dropped by the lane first (a client may nominate any field in
 //! `Connection`), then these edits are applied, so that nothing a client nominates removes what Weir sets.
+//!
+//! - [`exchange`]: the life of a request, from its head to its line in the log
+//! - [`refusal`]: one table of every way in which a request is turned away
+//! - [`answer`]: answers that Weir makes itself
+//! - [`forwarded`]: the address of the client, and the forwarding fields that endpoints get
+//! - [`context`]: the facts of one request that the edits are made of
+//! - [`headers`]: the edits of requests and of answers
+//! - [`hop`]: hop-by-hop fields, which no next hop gets
+//! - [`upgrade`]: offers of clients to upgrade a connection
+//! - [`target`]: the request target that an endpoint sees
+//! - [`framing`]: bodies that a client of an older HTTP can read
+//! - [`retry`]: another attempt inside the version
+//! - [`shield`]: an answer by the spare in place of a failure
+//! - [`outcome`]: the class of a request with which its version is charged
 
 pub mod answer;
 pub mod context;

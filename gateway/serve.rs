@@ -1,4 +1,15 @@
 //! The composition root: the only module that sees everyone. Builds, announces, runs, drains.
+//!
+//! - `descriptors`: the limit of open files, and its shares
+//! - `signals`: signals of operators, on a thread of their own
+//! - `token`: the first token of the admin API
+//! - `door`: the socket and the certificate of the admin API
+//! - `workers`: the threads of the data path
+//! - `observe`: events of other modules, joined to metrics and the log
+//! - `drain`: the order in which a gateway stops
+//! - `closing`: the end of the process
+//! - [`demo`]: `weir demo`
+//! - `import`: `weir import`
 
 mod closing;
 pub mod demo;

@@ -4,6 +4,17 @@
 //! [`UpstreamState`]s into the snapshot; the data path calls [`UpstreamState::pick`] once per attempt. Health and counts
 //! in flight stay with an endpoint as long as its upstream names its address. Names are looked up and checks are run on
 //! the control plane's runtime; nothing on the data path awaits, locks or allocates here.
+//!
+//! - `state`: one upstream at run time, with its members
+//! - `member`: an endpoint in its upstream, and a pick of it
+//! - `pick`: the choice of an endpoint for one attempt
+//! - `endpoint`: the address and the health of one endpoint
+//! - `load`: requests in flight and penalties, as picks compare them
+//! - `budget`: the retry budget of a version
+//! - `health`: active checks
+//! - `probe`: probes of ejected endpoints that no request has probed
+//! - `names`: lookups of names of endpoints
+//! - `trust`: certificate authorities, and the keys of connections
 
 mod budget;
 mod endpoint;
