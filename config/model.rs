@@ -66,7 +66,7 @@ pub struct Config {
     pub overrides: Arc<Overrides>,
     /// Peers whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed. YAML: `trusted_proxies`.
     pub trusted_proxies: Arc<[IpNet]>,
-    /// Shown to TLS clients that name no host, and to nobody when there is none.
+    /// The certificate for TLS clients that name no host; without one they are refused.
     pub default_certificate: Option<Arc<DefaultCertificate>>,
 }
 

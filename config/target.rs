@@ -52,7 +52,7 @@ impl<'t> RequestTarget<'t> {
     /// Reads the target of a request with this method.
     ///
     /// # Errors
-    /// Why it is not served.
+    /// The reason why the target is not served.
     pub fn parse(method: &[u8], target: &'t [u8]) -> Result<Self, TargetError> {
         match target {
             [b'/', ..] => text(target).map(Self::Origin),

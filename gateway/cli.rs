@@ -61,7 +61,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The longest that a process which is over waits for whoever reads its diagnostics.
+/// The longest time that a process which is over waits for the reader of its diagnostics.
 const FLUSH: Duration = Duration::from_millis(250);
 
 const EXIT_CODES: &str = "\

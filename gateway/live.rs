@@ -193,11 +193,11 @@ impl Live {
 }
 
 impl Snapshot {
-    /// Finds the way in of a request, and rewrites its path. Draws nothing: whoever refuses the request after this leaves
+    /// Finds the way in of a request, and rewrites its path. Draws nothing: a request that is refused after this leaves
     /// the split as it was.
     ///
     /// # Errors
-    /// Why it goes nowhere.
+    /// The reason why it goes nowhere.
     pub fn route<H: Headers + ?Sized>(&self, head: &RequestHead<'_, H>) -> Result<Way, Unresolved> {
         let routed = resolve::route(&self.table, head)?;
         let domain = match routed.via {
@@ -223,7 +223,7 @@ impl Snapshot {
     /// is what this snapshot answered to [`route`](Self::route) for the same head.
     ///
     /// # Errors
-    /// Why it goes nowhere; no slot was drawn then.
+    /// The reason why it goes nowhere; no slot was drawn then.
     pub fn choose<H: Headers + ?Sized>(&self, head: &RequestHead<'_, H>, way: &Way) -> Result<Served, Unresolved> {
         let mut draw = Drawing { snapshot: self, take: true };
         let resolution = resolve::choose(&self.table, head, &way.routed, &mut draw)?;

@@ -1,6 +1,6 @@
 //! What the gateway says about itself: diagnostics on standard error, and one access-log line per request.
 //!
-//! Both are told things and decide nothing, and nobody waits for whoever reads them. Diagnostics are `tracing` events;
+//! Both are told things and decide nothing, and no request waits for their readers. Diagnostics are `tracing` events;
 //! pingora's `log` records join them through a bridge that lets only a few lines per second of pingora through, because it
 //! writes one for every failed request.
 

@@ -1,9 +1,10 @@
 //! Certificates of domains: read when a domain names others, and again when their files change.
 //!
-//! A file that cannot be used concerns the domains that name it and nobody else: they go on with the last content that was
-//! usable, they are named in the status, in a metric and in the log, and the file is looked at again every few seconds.
-//! A look compares marks of the files (device, inode, size, times) and reads what changed, on a thread of its own. It finds
-//! what a watch of directories would miss: links into other directories, and file systems of other machines.
+//! A file that cannot be used concerns the domains that name it and no others: they go on with the last content that
+//! was usable, they are named in the status, in a metric and in the log, and the file is looked at again every few
+//! seconds. A look compares marks of the files (device, inode, size, times) and reads what changed, on a thread of its
+//! own. It finds what a watch of directories would miss: links into other directories, and file systems of other
+//! machines.
 
 mod pair;
 mod pairs;
@@ -64,7 +65,7 @@ impl Keeper {
     }
 
     /// Serves the domains of `config`, which is about to go live, with what is known of their files. Reads nothing: files
-    /// that nobody looked at yet are looked at soon. Costs what changed.
+    /// that were not looked at yet are looked at soon. Costs what changed.
     pub(super) fn serve(&self, config: &Config) {
         let mut pairs = self.lock();
         if let Some(told) = pairs.serve(config) {
@@ -172,7 +173,7 @@ impl Told {
     }
 }
 
-/// Looks at all files every few seconds, and at once where some are wanted, as long as somebody holds the keeper.
+/// Looks at all files every few seconds, and at once where some are wanted, as long as the keeper is held.
 pub(super) async fn follow(keeper: Weak<Keeper>) {
     let mut pause = LOOK_EVERY.0;
     while let Some(keeper) = keeper.upgrade() {

@@ -175,7 +175,8 @@ impl Readers {
         answers
     }
 
-    /// A thread that does the jobs from this one on, as long as somebody listens. `None` when there is no thread.
+    /// A thread that does the jobs from this one on, as long as its results are received. `None` when there is no
+    /// thread.
     fn start<J, T>(
         &self,
         jobs: &Arc<Vec<J>>,

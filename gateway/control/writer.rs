@@ -113,7 +113,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Carries out the commands of the queue, until nobody can send any. `again` leads into the queue.
+    /// Carries out the commands of the queue, until no sender is left. `again` leads into the queue.
     pub(super) async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,

@@ -108,7 +108,7 @@ pub async fn serve_listener<L: Lane>(
     }
 }
 
-/// Closing the listener resets what the system has accepted for it and nobody has taken.
+/// Takes the connections that the system has accepted already: closing the listener would reset them.
 fn take_the_last<L: Lane>(
     listener: TcpListener,
     lane: &Arc<L>,

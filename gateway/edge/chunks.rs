@@ -1,5 +1,5 @@
 //! The framing of a chunked request body, checked byte by byte while the body passes, so that the stream knows where the
-//! body ends without asking whoever reads it. Pure.
+//! body ends without asking its reader. Pure.
 //!
 //! Stricter than what reads the bytes next: httparse 1.10 takes a size line without digits for the last chunk, and what the
 //! client sent after it would be the next request. Sources: RFC 9112 sections 7.1 (chunks, extensions, trailers) and 2.2

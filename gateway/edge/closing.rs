@@ -1,7 +1,7 @@
 //! Shutdown of the gateway as its clients see it. First it *closes*: everything is served, and each answer is the last one of
 //! its connection. Then it *stops*: nothing new is accepted.
 //!
-//! A client that keeps connections may have a request on its way whenever its connection is ended. So nobody's connection is
+//! A client that keeps connections may have a request on its way whenever its connection is ended. So no connection is
 //! ended before its client was told, or had time to send once more:
 //!
 //! - closing: HTTP/1.1 answers say `Connection: close`; HTTP/2 connections get GOAWAY, and what is under way on them goes on.

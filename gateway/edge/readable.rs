@@ -60,7 +60,7 @@ impl Readable {
     }
 }
 
-/// The error by which whoever reads a request learns that its body is malformed, and not just at its end.
+/// The error by which the reader of a request learns that its body is malformed, and not just at its end.
 fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the chunks of the request body are malformed")
 }

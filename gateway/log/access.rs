@@ -1,7 +1,7 @@
 //! The access log: lines from the data path, written by a thread of their own.
 //!
-//! Rotation: whoever renames the file asks for it to be opened again ([`AccessLog::reopen`]), and the thread writes on into
-//! the new one. Copying and truncating works without asking, because the file is appended to.
+//! Rotation: the program that renames the file asks for it to be opened again ([`AccessLog::reopen`]), and the thread
+//! writes on into the new one. Copying and truncating works without asking, because the file is appended to.
 //!
 //! A line is written straight into one of a few buffers that the data path and the thread share. The data path only
 //! ever *tries* the locks of these buffers: when every one is taken or full the line is dropped and counted. The thread

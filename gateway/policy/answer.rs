@@ -177,7 +177,7 @@ impl Reply<'_> {
     }
 }
 
-/// The words of a refusal for its client. One that has no words of its own reaches nobody over HTTP.
+/// The words of a refusal for its client. One that has no words of its own is never told over HTTP.
 fn told(refusal: Refusal) -> Told {
     refusal.row().told.or_else(|| Refusal::Internal.row().told).expect("an internal failure has an answer")
 }

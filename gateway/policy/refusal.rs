@@ -12,11 +12,11 @@ use crate::log::EndReason;
 /// The side that a refusal is blamed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The client sent something wrong, too much, or too slowly. Charged to nobody.
+    /// The client sent something wrong, too much, or too slowly. Not charged to the version.
     Client,
     /// Endpoints of the version failed, or it has none. Charged to the version.
     Endpoint,
-    /// The gateway lacks something, or is wrong. Charged to nobody.
+    /// The gateway lacks something, or is wrong. Not charged to the version.
     Gateway,
 }
 
@@ -163,7 +163,8 @@ table! {
         /// The endpoint took too long.
         UpstreamTimeout: Endpoint UpstreamTimeout 504 closes "http_response_timeout" "upstream_timeout"
             "the endpoint took too long";
-        /// The endpoint did not ask for the body that the client holds back (`Expect: 100-continue`), and nobody can be blamed.
+        /// The endpoint did not ask for the body that the client holds back (`Expect: 100-continue`), which is neither
+        /// side's failure.
         NoContinue: Gateway UpstreamTimeout 504 closes "http_response_timeout" "no_continue"
             "the endpoint did not ask for the request body";
 

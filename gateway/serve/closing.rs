@@ -1,4 +1,4 @@
-//! The end of the process: what has to be closed is closed, within a time, whatever is blocked.
+//! The end of the process: what has to be closed is closed, within a time, even if parts of it are blocked.
 
 use std::sync::mpsc;
 use std::thread;

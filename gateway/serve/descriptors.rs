@@ -1,12 +1,12 @@
 //! Open files: the limit of the process is raised as far as it goes, and shared out before clients use it up.
 //!
 //! A client's connection takes two, its own and one to an endpoint. Without a share of its own the admin API would be the first to
-//! go without: nobody could ask `/ready` or roll back just when it matters.
+//! go without: operators could not ask `/ready` or roll back when they have to.
 
 use config::model::Process;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Open files of a process that serves nobody: standard streams, store, log, watches, runtimes.
+/// Open files of a process without clients: standard streams, store, log, watches, runtimes.
 const BASE: u64 = 32;
 /// Open files of one worker, beside its sockets: those of its runtime.
 const WORKER: u64 = 4;
@@ -20,13 +20,13 @@ const EACH: u64 = 2;
 pub(super) struct Share {
     /// The most that the process may have open.
     limit: u64,
-    /// Those that the gateway has open when nobody is there.
+    /// Those that the gateway has open without any client.
     own: u64,
     /// Those that only the admin API and the control plane may use.
     reserve: u64,
 }
 
-/// The process may not open enough files to serve anybody.
+/// The process may not open enough files to serve clients.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the process may open {limit} files, and needs {needed} with these workers and listeners; raise the hard limit (systemd: \
@@ -76,8 +76,8 @@ impl Share {
         usize::try_from((self.limit - self.own - self.reserve) / EACH).unwrap_or(usize::MAX)
     }
 
-    /// The first descriptor of the reserve. The system gives out the lowest that is free, so whoever is given this one or a
-    /// higher one has come when all below were taken.
+    /// The first descriptor of the reserve. The system gives out the lowest that is free, so a connection with this one
+    /// or a higher one has come when all below were taken.
     pub(super) fn reserved_from(&self) -> i32 {
         i32::try_from(self.limit - self.reserve).unwrap_or(i32::MAX)
     }

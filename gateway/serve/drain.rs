@@ -61,8 +61,8 @@ impl Stopping {
         }
     }
 
-    /// The second signal. One that comes while the drain that the admin API began goes on is the first: whoever asks by
-    /// `weir drain` and then lets a supervisor send its signal loses no request.
+    /// The second signal. One that comes while the drain that the admin API began goes on is the first: an operator who
+    /// asks by `weir drain` and then lets a supervisor send its signal loses no request.
     async fn second(&mut self) -> &'static str {
         while self.signals == 0 {
             let signal = self.signal().await;

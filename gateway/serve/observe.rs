@@ -9,7 +9,7 @@ use crate::log::{AccessLine, AccessLog, LineRate};
 use crate::metrics::Metrics;
 use crate::upstreams::{self, Event, UpstreamKey};
 
-/// Lines in the access log for refused heads, in one second; anybody can send them.
+/// Lines in the access log for refused heads, in one second; any client can send them.
 const REFUSED_HEADS: u64 = 100;
 
 /// Tells metrics and the access log what happens at the edge.

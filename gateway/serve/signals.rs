@@ -1,5 +1,6 @@
 //! The signals that operators send, taken by a thread of its own from the first moment of the start to the end of the
-//! drain, so that they count whatever else is blocked. None of them ends the process by the system's default action.
+//! drain, so that they count even if everything else is blocked. None of them ends the process by the system's default
+//! action.
 //!
 //! | signal | what it does |
 //! |---|---|

@@ -1,10 +1,10 @@
 //! One endpoint: its address, what is in flight to it, and its health.
 //!
-//! Health has two halves. *Active* health is `up`, decided by checks alone. *Passive* health is what requests show: five
-//! failures in a row (no connection, one that breaks, silence, 502, 503, 504) eject the endpoint for 1 s, then 2, 4 … 30 s.
-//! An answer that ended whole starts the count again; its head alone does not, or an endpoint that breaks off every answer
-//! would never be found. A 500 is no failure: it comes from the application, and whoever can send what makes it throw
-//! could eject one endpoint after the other.
+//! Health has two halves. *Active* health is `up`, decided by checks alone. *Passive* health is what requests show:
+//! five failures in a row (no connection, one that breaks, silence, 502, 503, 504) eject the endpoint for 1 s, then 2,
+//! 4 … 30 s. An answer that ended whole starts the count again; its head alone does not, or an endpoint that breaks off
+//! every answer would never be found. A 500 is no failure: it comes from the application, and a client that can send
+//! what makes it throw could eject one endpoint after the other.
 //!
 //! When the time of an ejection is over, one probe decides whether the endpoint returns: a request that may be repeated,
 //! else after a second a check of our own (see [`probe`](super::probe)). It returns on probation: its next failure ejects

@@ -4,8 +4,8 @@
 //! no endpoint, and the upstream is unhealthy if it has no other. The system's resolver answers (`getaddrinfo`), so
 //! `/etc/hosts`, search domains and `nsswitch` hold as everywhere else.
 //!
-//! `getaddrinfo` can hang and cannot be stopped. So each lookup has a thread that nobody waits for: neither the exit nor
-//! a runtime, nor the lookups of other names. A name never has more than one.
+//! `getaddrinfo` can hang and cannot be stopped. So each lookup has a thread that is not waited for: neither by the
+//! exit nor by a runtime, nor by the lookups of other names. A name never has more than one.
 
 use std::collections::HashMap;
 use std::io;

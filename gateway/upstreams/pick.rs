@@ -5,9 +5,9 @@
 //! single request that probes them.
 //!
 //! The panic threshold is none: while one endpoint is in, only those that are in are picked, however few, because an
-//! ejected one is known to fail. When none is in, the upstream is not [healthy](UpstreamState::healthy), and requests go
-//! to the spare of their version. Requests that nobody else may answer are still picked an endpoint, any that active
-//! checks do not say is down, and the first that is answered brings its endpoint back. No lock, no allocation.
+//! ejected one is known to fail. When none is in, the upstream is not [healthy](UpstreamState::healthy), and requests
+//! go to the spare of their version. Requests that no other version may answer are still picked an endpoint, any that
+//! active checks do not say is down, and the first that is answered brings its endpoint back. No lock, no allocation.
 
 use std::sync::Arc;
 
@@ -130,7 +130,7 @@ impl Choice<'_> {
     }
 }
 
-/// The role of a request to an endpoint that was picked whatever its standing.
+/// The role of a request to an endpoint that was picked in whichever state it is.
 fn role(member: &Member, prober: Prober) -> AttemptRole {
     if member.endpoint.is_in() {
         member.endpoint.as_member()

@@ -76,8 +76,8 @@ impl UpstreamState {
         self.healthy.load(Relaxed)
     }
 
-    /// True when a request that nobody else may answer is worth an attempt: some endpoint exists that active checks do
-    /// not say is down. One atomic load.
+    /// True when a request that no other version may answer is worth an attempt: some endpoint exists that active
+    /// checks do not say is down. One atomic load.
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.up.load(Relaxed)
@@ -217,7 +217,7 @@ impl UpstreamState {
         self.spec().endpoints.iter().cloned().zip(control.addresses.iter().cloned()).collect()
     }
 
-    /// Stops the tasks of an upstream that nobody names any more.
+    /// Stops the tasks of an upstream that is not named any more.
     pub(super) fn end(&self) {
         self.common.lasting.current.store(Arc::default());
         self.retire();
@@ -264,7 +264,7 @@ impl UpstreamState {
         before.into_values().for_each(|task| task.abort());
     }
 
-    /// Brings what is known of the whole up to date, after an endpoint or the members have changed. Whoever comes last
+    /// Brings what is known of the whole up to date, after an endpoint or the members have changed. The last caller
     /// sees all changes, and looks again if there was another one meanwhile: so the last word is right without a lock.
     pub(super) fn refresh(&self) {
         let mut seen = self.changes.fetch_add(1, SeqCst) + 1;

@@ -84,7 +84,8 @@ pub fn check_authorities(path: &PathBuf) -> Result<(), TrustError> {
     read_authorities(path).map(|_| ())
 }
 
-/// A regular file of bounded size. Whoever may name one could otherwise stop the control plane with `/dev/zero`.
+/// A regular file of bounded size. An operator who may name one could otherwise stop the control plane with
+/// `/dev/zero`.
 fn read(path: &PathBuf) -> Result<Vec<u8>, TrustError> {
     let unreadable = |error| TrustError::Unreadable { path: path.clone(), error };
     let unfit = |what| TrustError::Unfit { path: path.clone(), what };

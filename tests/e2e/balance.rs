@@ -1,5 +1,5 @@
-//! Balancing among the endpoints of a version: failing attracts nobody, and an endpoint that fails is left out until it
-//! works again.
+//! Balancing among the endpoints of a version: failing attracts no requests, and an endpoint that fails is left out
+//! until it works again.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Certificate files that cannot be used, that change, and that nobody names.
+//! Certificate files that cannot be used, that change, and that are not named.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -267,7 +267,7 @@ async fn a_change_is_refused_for_the_files_that_it_names() {
     assert_eq!(two.weir.shows(A, &two.a).await, Shown::Trusted);
 }
 
-/// A FIFO is opened by nobody, whoever puts it there: the gateway answers, renews others and ends.
+/// A FIFO in the place of a file is never opened: the gateway answers, renews others and ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_becomes_a_fifo_blocks_nothing() {
     let two = Two::start().await;

@@ -54,7 +54,7 @@ impl Drained {
     }
 }
 
-/// The experience of one client of the load until nobody listened any more.
+/// The experience of one client of the load until the port was closed.
 #[derive(Debug, Default)]
 struct Saw {
     answered: usize,

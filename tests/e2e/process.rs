@@ -440,7 +440,7 @@ impl Unread {
     }
 }
 
-/// An address where nobody listens.
+/// An address without a listener.
 async fn free() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
     listener.local_addr().expect("a bound socket has an address")
@@ -465,7 +465,7 @@ fn full() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Reports whether somebody has opened this FIFO for reading.
+/// True if a process has opened this FIFO for reading.
 fn is_read(fifo: &Path) -> bool {
     const O_NONBLOCK: i32 = 0o4000;
     let opened: std::io::Result<File> = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(fifo);

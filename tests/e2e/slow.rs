@@ -210,7 +210,7 @@ async fn an_endpoint_that_does_not_ask_for_a_body_is_a_504() {
     assert_eq!(client.response("POST").await.text(), "4");
 }
 
-/// Anybody can send uploads with routing keys that fall on the candidate.
+/// Any client can send uploads with routing keys that fall on the candidate.
 #[tokio::test(flavor = "multi_thread")]
 async fn stalled_uploads_roll_nothing_back() {
     const STALLED: usize = 40;
@@ -402,7 +402,7 @@ async fn grpc_calls_have_no_least_rate() {
     assert_eq!(within("an answer", answer).await.expect("an answer").status().as_u16(), 200);
 }
 
-/// An upload that nobody takes holds up no other one of the same client.
+/// An upload that its endpoint does not take holds up no other one of the same client.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_to_a_deaf_endpoint_leaves_other_streams_alone() {
     let (deaf, endpoint) = (Deaf::start().await, Endpoint::start("v1").await);

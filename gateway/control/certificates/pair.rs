@@ -97,7 +97,7 @@ pub fn read_one(files: &Certificate) -> Result<Arc<Certified>, CertificateProble
 }
 
 impl Pair {
-    /// A pair that was read before anybody looked for changes.
+    /// A pair that was read before the first look for changes.
     pub(super) fn of(good: Arc<Certified>) -> Self {
         Self { good: Some(good), ..Self::default() }
     }

@@ -121,7 +121,7 @@ impl Pairs {
         self.entries.iter().filter(|(_, entry)| !entry.names.is_empty()).map(|(files, _)| files.clone()).collect()
     }
 
-    /// Tells if a pair is named that nobody looked at.
+    /// True if a pair is named that was not looked at yet.
     pub(super) fn lacks_any(&self) -> bool {
         self.entries.values().any(|entry| !entry.names.is_empty() && !entry.pair.is_known())
     }
@@ -151,7 +151,7 @@ impl Pairs {
         Some(Told { files: files.clone(), news, names, reason, serves })
     }
 
-    /// Forgets pairs that nobody names.
+    /// Forgets pairs that no configuration names.
     pub(super) fn forget(&mut self) {
         self.entries.retain(|_, entry| !entry.names.is_empty() || entry.used.elapsed() < KEEP);
     }

@@ -16,7 +16,7 @@ pub(in crate::control) enum Command {
     Drift(oneshot::Sender<(Config, Config)>),
 }
 
-/// A change that somebody wants.
+/// A change that was asked for.
 pub(in crate::control) struct Wanted {
     pub(in crate::control) author: Author,
     pub(in crate::control) what: What,

@@ -42,7 +42,7 @@ pub enum Fault {
     /// The endpoint.
     Endpoint,
     /// The endpoint did not ask for the body that the client holds back (`Expect: 100-continue`). A client need not wait for
-    /// that for ever (RFC 9110, section 10.1.1), so nobody is charged.
+    /// that for ever (RFC 9110, section 10.1.1), so neither side is charged.
     NoContinue,
 }
 

@@ -169,7 +169,7 @@ impl Gateway {
         self.edge.closing.begin();
     }
 
-    /// Waits until nobody can connect.
+    /// Waits until clients cannot connect any more.
     pub(super) async fn until_port_closed(&self) {
         let waiting = async {
             while TcpStream::connect(self.address).await.is_ok() {

@@ -28,7 +28,7 @@ pub struct Answered {
     stream: Option<OpenStream>,
 }
 
-/// Answers that may pause for long, and whose end nobody waits for.
+/// Answers that may pause for long, and whose end is not waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LongLived {
     /// 101: bytes of another protocol.

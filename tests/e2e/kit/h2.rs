@@ -33,7 +33,7 @@ impl H2 {
         Self::try_connect(address, host, config).await.expect("the gateway listens")
     }
 
-    /// `None` when nobody listens.
+    /// `None` when the port is closed.
     pub(crate) async fn try_connect(
         address: SocketAddr,
         host: &str,
