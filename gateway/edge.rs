@@ -10,16 +10,16 @@
 //! - [`accept`]: sockets, the loop, what a connection passes before a lane sees it
 //! - [`stream`]: [`EdgeStream`], with one buffer each way that exists only while there is something in it
 //! - `transport`: the socket below, with or without TLS, and how it is left
-//! - `readable`, `chunks`: where a request ends
-//! - `half_closed`: clients that have said all they will say
+//! - `readable`, `chunks`: the end of a request
+//! - `half_closed`: clients that have ended their side
 //! - `writer`: the way out, gathered into few writes
 //! - [`head`]: the request head of HTTP/1, as the transport looks at it
 //! - [`refuse`]: the answer to a client that no lane has seen
-//! - [`connection`]: what is known about a connection, reachable from every request on it
-//! - [`client_side`]: what is waited for at the client
-//! - [`pace`]: how slow a client may be
-//! - [`load`]: who is here; caps and what draining waits for
-//! - [`closing`]: how clients learn that the gateway ends
+//! - [`connection`]: the facts of a connection, reachable from every request on it
+//! - [`client_side`]: the client's side of a request, and what is waited for there
+//! - [`pace`]: limits on slow clients
+//! - [`load`]: counts of connections and requests, with their caps; draining waits for them
+//! - [`closing`]: the shutdown as clients see it
 //! - [`tls`]: certificates by SNI, swapped while running
 //! - [`proxy_protocol`]: the client's address, from a load balancer in front
 //! - [`proxied`]: the lane that pingora serves; its deadlines for endpoints, and its HTTP/2 streams

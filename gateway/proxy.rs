@@ -7,9 +7,9 @@
 //! - [`respond`]: heads of answers, answers of our own, the end of a request
 //! - [`view`]: pingora's heads and connections, as policy reads them
 //! - [`upgrade`]: offers of clients to upgrade
-//! - [`fault`]: pingora's errors, and whose fault they are
-//! - [`ctx`]: what a request carries from hook to hook
-//! - [`peer`], [`check`]: endpoints as pingora wants them, and how they are checked
+//! - [`fault`]: pingora's errors, and the side at fault
+//! - [`ctx`]: the state of a request from hook to hook
+//! - [`peer`], [`check`]: endpoints as pingora wants them, and their checks
 
 mod attempt;
 mod check;

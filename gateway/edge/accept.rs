@@ -123,7 +123,7 @@ fn take_the_last<L: Lane>(
                 welcome(TcpStream::from_std(tcp)?, peer, lane, entrance, shutdown);
             }
             Err(error) if is_of_the_client(&error) => {}
-            // Nobody else is waiting, or the system gives no more.
+            // No other connection waits, or the system gives no more.
             Err(_) => break,
         }
     }

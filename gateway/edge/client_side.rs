@@ -1,6 +1,7 @@
 //! The client's side of a request: what is waited for there, and the place where its task can be told to give up.
 //!
-//! The transport writes down whom it waits for, the lane what it learns of the message; who judges a silence reads both.
+//! The transport notes which side it waits for, the lane what it learns of the message; the judge of a silence
+//! reads both.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -3,10 +3,10 @@
 //! HTTP/1 connections are looped over here and not by pingora: the next request reaches pingora only when its head is whole,
 //! so an idle connection holds no session of pingora's, and it is known when each request ends.
 //!
-//! - [`deadline`]: how long an endpoint may be silent
+//! - [`deadline`]: limits on the silence of endpoints
 //! - `engine`: an [`EdgeStream`] as pingora wants its streams
 //! - `paced`: one HTTP/2 stream, within the limits on clients
-//! - `streams`: when an HTTP/2 connection ends
+//! - `streams`: the end of an HTTP/2 connection
 
 pub mod deadline;
 mod engine;

@@ -8,9 +8,9 @@
 //!                     └─ an answer of our own     │  ▲
 //!                                           failed└──┘ another attempt
 //! ```
-//! - [`received`]: who asks, and whether and where the request goes
-//! - [`resolved`]: the version that was drawn, who may answer in its place, and what it is charged with
-//! - [`attempting`]: one attempt at an endpoint, and whether another one follows
+//! - [`received`]: the client, and the way of its request
+//! - [`resolved`]: the version that was drawn, its spare, and the charge
+//! - [`attempting`]: one attempt at an endpoint, and the choice of another one
 //! - [`answered`]: the head of the answer, and the edits of it
 //! - [`record`]: counts, times and the line in the access log
 //!

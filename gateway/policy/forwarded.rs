@@ -51,7 +51,7 @@ impl Origin {
 /// been removed when the peer is not trusted (see [`headers`](super::headers)).
 pub(super) fn forward<'a, F: Fields + ?Sized>(edits: &mut Edits<'a>, request: &RequestContext<'a>, fields: &'a F) {
     let origin = request.origin;
-    // Nobody else is believed, and then no field is looked at.
+    // Fields of a peer that is not trusted are not looked at.
     let believed = if origin.trusted { usize::MAX } else { 0 };
     let told = |name: &'static str| values(fields, name).take(believed);
     let peer = text_of(origin.peer);

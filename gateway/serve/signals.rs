@@ -80,7 +80,7 @@ impl Signals {
                         }
                         Wish::Reopen => reopen(),
                         Wish::Stop(name) => {
-                            // Nobody receives it when the end has begun already.
+                            // It has no receiver when the end has begun already.
                             let _ = stopping.send(name);
                             if std::mem::replace(&mut stopped, true) {
                                 end_at_once(&diagnostics);

@@ -80,7 +80,7 @@ impl Resolver {
         let (tell, mut told) = oneshot::channel();
         let Some(tell) = join(&self.pending, &name, tell) else { return heard(told.await) };
         let permit = self.begun.acquire().await.map_err(|error| error.to_string())?;
-        // Somebody else may have begun meanwhile.
+        // Another caller may have begun meanwhile.
         if let Some(tell) = join(&self.pending, &name, tell) {
             self.begin(name, tell)?;
         }
@@ -108,7 +108,7 @@ impl Resolver {
 impl Outstanding {
     fn tell(&self, outcome: &Outcome) {
         for waiting in lock(&self.pending).remove(&self.name).unwrap_or_default() {
-            // Whoever is gone needs no answer.
+            // A caller that is gone needs no answer.
             let _ = waiting.send(outcome.clone());
         }
     }

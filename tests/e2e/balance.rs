@@ -108,7 +108,7 @@ async fn requests_alone_show_that_a_version_is_unhealthy() {
     assert!(failed <= 5, "{failed} of 40");
     weir.logged("ejected").await;
     assert_eq!(get(weir.http, HOST, "/").await.version(), "1");
-    // Nobody may answer for a version that was named: it is tried.
+    // No other version may answer for one that was named: it is tried.
     assert_eq!(get(weir.http, "two.example.com", "/").await.status, 502);
 
     let _revived = Endpoint::start_at("v2", dead).await;

@@ -176,7 +176,7 @@ async fn one_broken_certificate_stops_the_renewal_of_no_other() {
     assert_eq!(two.weir.shows(A, &two.a).await, Shown::Trusted, "the last good pair serves on");
     let reason = two.weir.unusable().await[0]["reason"].as_str().unwrap().to_owned();
     assert!(reason.ends_with("; the last good one is served"), "{reason}");
-    // Nobody is refused for what somebody else broke.
+    // A change is not refused for what another one broke.
     two.weir.edit(&live(&two.endpoint, &[(A, "a"), (B, "b"), ("d.example.com", "b")]));
     two.weir.lives("d.example.com").await;
     two.a.write(two.folder(), "a");

@@ -86,7 +86,7 @@ pub(super) fn first(
     tokio::spawn(async move {
         wanted.looked = Looked::at(named, &certificates).await;
         if let Some(queue) = queue.upgrade() {
-            // The writer is gone when the gateway stops, and with it whoever waits for an answer.
+            // The writer is gone when the gateway stops, and with it those that wait for an answer.
             let _ = queue.send(Command::Change(wanted, reply)).await;
         }
     });
