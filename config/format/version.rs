@@ -4,8 +4,8 @@ use crate::digest::Digest;
 use crate::format::Entries;
 use crate::format::tree::Tree;
 use crate::model::{
-    Endpoint, FixedResponse, HeaderEdits, HealthCheck, Protocol, Retries, Target, Timeouts, Upgrades, Upstream,
-    UpstreamHost, UpstreamTls, Version,
+    Endpoint, FixedResponse, HeaderEdits, HealthCheck, Protocol, Retries, Target, Timeouts, Upstream, UpstreamHost,
+    UpstreamTls, Version,
 };
 use crate::parse::show_duration;
 
@@ -92,8 +92,8 @@ fn upstream(entries: &mut Entries, upstream: &Upstream) {
     if !upstream.via {
         entries.put("via", "off");
     }
-    if upstream.upgrade != Upgrades::default() {
-        entries.put("upgrade", Tree::list(upstream.upgrade.iter().map(|protocol| Tree::text(&protocol))));
+    if let Some(listed) = upstream.upgrade.listed() {
+        entries.put("upgrade", Tree::list(listed.iter().map(|protocol| Tree::text(protocol))));
     }
 }
 

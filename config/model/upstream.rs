@@ -30,7 +30,8 @@ pub struct Upstream {
     pub retries: Retries,
     /// True if endpoints are told in `Via` that a gateway is before them. YAML: `on` (default), `off`.
     pub via: bool,
-    /// The offers of clients to upgrade a connection that endpoints get to see. Default WebSocket alone.
+    /// The offers of clients to upgrade a connection that endpoints get to see. Default WebSocket alone, and none where
+    /// the protocol is HTTP/2.
     pub upgrade: Upgrades,
 }
 
@@ -92,7 +93,7 @@ pub struct HeaderEdits {
 /// Protocols that clients may upgrade a connection to. Any other offer is left out, and the request goes on without.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Upgrades(
-    /// Lower-case tokens, none twice; `None` is `websocket`, as almost every version has it.
+    /// Lower-case tokens, none twice; `None` where the file lists none, and the protocol decides.
     Option<Box<[String]>>,
 );
 
@@ -143,19 +144,23 @@ impl Upgrades {
     /// These protocols: lower-case tokens, none twice.
     #[must_use]
     pub fn new(protocols: Vec<String>) -> Self {
-        Self(if protocols == [Self::WEBSOCKET] { None } else { Some(protocols.into()) })
+        Self(Some(protocols.into()))
     }
 
-    /// The protocols, in the order of the file.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        let listed = self.0.iter().flat_map(|listed| listed.iter().map(String::as_str));
-        listed.chain(self.0.is_none().then_some(Self::WEBSOCKET))
-    }
-
-    /// True if an offer of this protocol, in upper or lower case, goes to the endpoint.
+    /// The protocols that the file lists, in its order; `None` where it lists none.
     #[must_use]
-    pub fn takes(&self, protocol: &[u8]) -> bool {
-        self.iter().any(|taken| protocol.eq_ignore_ascii_case(taken.as_bytes()))
+    pub fn listed(&self) -> Option<&[String]> {
+        self.0.as_deref()
+    }
+
+    /// True if an offer of this protocol, in upper or lower case, goes to endpoints that speak `spoken`. Upgrades are of
+    /// HTTP/1.1 alone (RFC 9113, section 8.6), so those that speak HTTP/2 see the listed ones only.
+    #[must_use]
+    pub fn takes(&self, protocol: &[u8], spoken: Protocol) -> bool {
+        match &self.0 {
+            Some(listed) => listed.iter().any(|taken| protocol.eq_ignore_ascii_case(taken.as_bytes())),
+            None => spoken == Protocol::Http1 && protocol.eq_ignore_ascii_case(Self::WEBSOCKET.as_bytes()),
+        }
     }
 }
 

@@ -118,7 +118,7 @@ fn full_version(numbered: bool) -> Value {
             "timeouts": described("How long each part may take.", timeouts),
             "retries": described("Retries inside the version.", retries),
             "via": choice(&["on", "off"], "Whether endpoints are told in Via that a gateway is before them; default on."),
-            "upgrade": { "description": "Protocols that clients may upgrade a connection to; default websocket.", "type": "array", "uniqueItems": true,
+            "upgrade": { "description": "Protocols that clients may upgrade a connection to; default websocket, and none with protocol h2 or h2c.", "type": "array", "uniqueItems": true,
                 "items": { "type": "string", "pattern": "^(?![hH]2[cC]$)[!#$%&'*+.^_`|~0-9A-Za-z-]+$" } },
             "response": described("A fixed answer by the gateway itself: a maintenance page.", response),
             "description": { "$ref": "#/$defs/line", "description": "For people." },

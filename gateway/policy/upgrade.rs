@@ -3,15 +3,15 @@
 //! Clients offer more than they need: Java's and curl's offer `h2c` with any request. An offer that the version does not
 //! take is left out, and what remains is an ordinary request over a pooled connection.
 
-use config::model::Upgrades;
+use config::model::{Protocol, Upgrades};
 
 use super::Fields;
 use super::forwarded::values;
 
-/// The offer for the endpoint, made of that in the fields of an HTTP/1.1 request: the protocols that the version takes,
-/// as the client wrote them. `None` when there are none, or `Connection` does not name the field (RFC 9110, 7.8). A
+/// The offer for the endpoint, made of that in the fields of an HTTP/1.1 request: the protocols that a version with
+/// endpoints that speak `spoken` takes, as the client wrote them. `None` when there are none, or `Connection` does not name the field (RFC 9110, 7.8). A
 /// request with a body offers nothing: until the body has ended, the protocol of its bytes cannot be known.
-pub fn offered<F: Fields + ?Sized>(fields: &F, taken: &Upgrades) -> Option<String> {
+pub fn offered<F: Fields + ?Sized>(fields: &F, taken: &Upgrades, spoken: Protocol) -> Option<String> {
     let has_body = values(fields, "transfer-encoding").next().is_some()
         || values(fields, "content-length").any(|length| length != b"0");
     let mut options = values(fields, "connection").flat_map(|value| value.split(|&byte| byte == b','));
@@ -21,7 +21,7 @@ pub fn offered<F: Fields + ?Sized>(fields: &F, taken: &Upgrades) -> Option<Strin
     }
     let offers = values(fields, "upgrade").flat_map(|value| value.split(|&byte| byte == b','));
     let mut offered = String::new();
-    for protocol in offers.map(<[u8]>::trim_ascii).filter(|protocol| taken.takes(protocol)) {
+    for protocol in offers.map(<[u8]>::trim_ascii).filter(|protocol| taken.takes(protocol, spoken)) {
         if !offered.is_empty() {
             offered.push_str(", ");
         }
@@ -37,7 +37,7 @@ mod tests {
     fn asked(taken: &Upgrades, fields: &[(&str, &str)]) -> Option<String> {
         let fields = fields.iter().map(|(name, value)| (*name, value.as_bytes()));
         let fields: Vec<(&str, &[u8])> = fields.chain([("Connection", &b"keep-alive, Upgrade"[..])]).collect();
-        offered(&fields[..], taken)
+        offered(&fields[..], taken, Protocol::Http1)
     }
 
     #[test]
@@ -67,6 +67,16 @@ mod tests {
     #[test]
     fn an_offer_that_the_connection_does_not_name_is_none() {
         let fields: [(&str, &[u8]); 2] = [("upgrade", b"websocket"), ("connection", b"keep-alive")];
-        assert_eq!(offered(&fields[..], &Upgrades::default()), None);
+        assert_eq!(offered(&fields[..], &Upgrades::default(), Protocol::Http1), None);
+    }
+
+    #[test]
+    fn endpoints_that_speak_http2_see_only_what_is_listed() {
+        let fields: [(&str, &[u8]); 2] = [("upgrade", b"websocket"), ("connection", b"upgrade")];
+        let listed = Upgrades::new(vec!["websocket".into()]);
+        for spoken in [Protocol::H2, Protocol::H2c] {
+            assert_eq!(offered(&fields[..], &Upgrades::default(), spoken), None, "{spoken:?}");
+            assert_eq!(offered(&fields[..], &listed, spoken).as_deref(), Some("websocket"), "{spoken:?}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Offers of clients to upgrade a connection, in pingora's heads.
 
-use config::model::Upgrades;
+use config::model::{Protocol, Upgrades};
 use config::table::Answers;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
 use http::{Version, request};
@@ -14,15 +14,16 @@ use crate::policy::upgrade;
 /// which goes over a pooled connection.
 pub(super) fn settle(request: &mut RequestHeader, resolved: &Resolved) {
     if let Answers::Endpoints(rendered) = &resolved.served.destination.upstream.answers {
-        settle_for(request, &rendered.upgrade);
+        settle_for(request, &rendered.upgrade, rendered.protocol);
     }
 }
 
-fn settle_for(request: &mut RequestHeader, taken: &Upgrades) {
+fn settle_for(request: &mut RequestHeader, taken: &Upgrades, spoken: Protocol) {
     if !request.headers.contains_key(UPGRADE) {
         return;
     }
-    let offered = if request.version == Version::HTTP_11 { upgrade::offered(&request.headers, taken) } else { None };
+    let offered =
+        if request.version == Version::HTTP_11 { upgrade::offered(&request.headers, taken, spoken) } else { None };
     if offered.is_none_or(|offered| request.insert_header(UPGRADE, offered).is_err()) {
         request.remove_header(&UPGRADE);
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::HOST;
 use crate::kit::client::Client;
 use crate::kit::endpoint::{Answer, Endpoint};
+use crate::kit::endpoint_h2::H2Endpoint;
+use crate::kit::eventually;
 use crate::kit::weir::Weir;
 
 /// The fields that Java's client and `curl --http2` add to each request.
@@ -90,6 +92,38 @@ async fn a_version_says_what_it_takes() {
     assert_eq!(endpoint.saw("/chat").await.head.field("upgrade"), None);
     assert_eq!(handshake(&mut Client::connect(weir.http).await, "Tunnel").await, 101);
     assert_eq!(endpoint.seen()[1].head.field("upgrade"), Some("Tunnel"));
+}
+
+/// An endpoint that speaks HTTP/2 alone would close the connection, and any client could have it ejected.
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_that_speak_http2_see_no_offer() {
+    let endpoint = H2Endpoint::start(None).await;
+    let live = format!(
+        "functions:\n  shop: {{versions: {{1: {{endpoints: ['{}'], protocol: h2c}}}}, aliases: {{prod: 1}}}}\n\
+         domains:\n  {HOST}: shop:prod\n",
+        endpoint.address
+    );
+    let weir = Weir::start(&live).await;
+    for _ in 0..8 {
+        assert_eq!(handshake(&mut Client::connect(weir.http).await, "websocket").await, 200, "an ordinary request");
+    }
+    assert!(!weir.log().contains("ejected"), "{}", weir.log());
+}
+
+/// An endpoint may close a tunnel because of what its client sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_tunnel_ejects_no_endpoint() {
+    let (weir, endpoint) = one("").await;
+    endpoint.on("/chat", Answer::BrokenTunnel);
+    for _ in 0..8 {
+        let mut client = Client::connect(weir.http).await;
+        assert_eq!(handshake(&mut client, "websocket").await, 101);
+        client.send("\u{0}").await;
+        client.rest().await;
+    }
+    let over = async || (weir.access_log().len() == 8).then_some(());
+    eventually("a line for each tunnel", over).await;
+    assert!(!weir.log().contains("ejected"), "{}", weir.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

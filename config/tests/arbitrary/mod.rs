@@ -265,7 +265,11 @@ fn upstream(d: &mut Draw) -> Upstream {
             on_status: d.of(&[vec![], vec![502, 503]]),
         },
         via: d.coin(),
-        upgrade: Upgrades::new(d.of(&[vec![], vec!["websocket".into()], vec!["websocket".into(), "tunnel".into()]])),
+        upgrade: d.of(&[
+            Upgrades::default(),
+            Upgrades::new(vec![]),
+            Upgrades::new(vec!["websocket".into(), "tunnel".into()]),
+        ]),
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) enum Answer {
     Continue,
     /// 101, then every byte back.
     WebSocket,
+    /// 101, and a reset at the first bytes behind it.
+    BrokenTunnel,
     /// The first answer, so much later.
     Later(Duration, Box<Answer>),
     /// Each of these in turn, over all connections, and again from the first.
@@ -198,6 +200,8 @@ async fn serve(mut wire: Wire, socket: &Socket, shared: &Shared) -> io::Result<(
     Ok(())
 }
 
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+
 /// Whether the connection stays.
 async fn respond(wire: &mut Wire, answer: Answer, seen: &Seen, shared: &Shared, socket: &Socket) -> io::Result<bool> {
     match answer {
@@ -219,9 +223,15 @@ async fn respond(wire: &mut Wire, answer: Answer, seen: &Seen, shared: &Shared, 
                 wire.stream.flush().await?;
             }
         }
+        Answer::BrokenTunnel => {
+            wire.stream.write_all(SWITCH.as_bytes()).await?;
+            wire.stream.flush().await?;
+            wire.more().await?;
+            socket.set_linger(Some(Duration::ZERO))?;
+            return Ok(false);
+        }
         Answer::WebSocket => {
-            let head = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
-            wire.stream.write_all(head.as_bytes()).await?;
+            wire.stream.write_all(SWITCH.as_bytes()).await?;
             loop {
                 let bytes = std::mem::take(&mut wire.unread);
                 wire.stream.write_all(&bytes).await?;
