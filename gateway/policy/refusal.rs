@@ -167,6 +167,9 @@ table! {
         /// side's failure.
         NoContinue: Gateway UpstreamTimeout 504 closes "http_response_timeout" "no_continue"
             "the endpoint did not ask for the request body";
+        /// Both sides of an event stream, a gRPC call or a tunnel were silent, as they may be.
+        IdleStream: Gateway UpstreamTimeout 504 closes "http_response_timeout" "idle_stream"
+            "both sides of the stream were silent for too long";
 
         // This gateway.
         /// Too many connections in all.

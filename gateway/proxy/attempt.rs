@@ -107,7 +107,7 @@ pub(super) fn connected(session: &Session, peer: &HttpPeer, socket: RawFd, reuse
     if let (Some(connection), Some(pick)) = (&ctx.connection, ctx.attempt.as_ref().and_then(|attempt| attempt.pick())) {
         let client = ctx.client_side.get_or_insert_with(|| client_side_of(session, connection));
         if client.is_uploading() {
-            client.expects(ctx.body_bytes == 0 && session.req_header().headers.contains_key(EXPECT));
+            client.expects(ctx.body_bytes == 0 && holds_body_back(session.req_header()));
             if view::head(session.req_header()).is_grpc() {
                 client.unrated();
             }
@@ -116,6 +116,12 @@ pub(super) fn connected(session: &Session, peer: &HttpPeer, socket: RawFd, reuse
         let silences = Silences { response: timeouts.response, idle: timeouts.idle };
         ctx.watch = Some(Watch::begin(connection, client, silences, cut));
     }
+}
+
+/// True if the client waits for a 100 (RFC 9110, section 10.1.1): HTTP/1.0 knows none, and no other expectation is defined.
+fn holds_body_back(head: &RequestHeader) -> bool {
+    let expectation = head.headers.get(EXPECT).filter(|_| head.version != Version::HTTP_10);
+    expectation.is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// The endpoint has all of the request: from now on it has `timeouts.response` to begin its answer.
@@ -213,6 +219,7 @@ pub(super) fn failed(session: &Session, ctx: &mut Ctx, mut error: Box<Error>) ->
             fault::of(&error, !attempt.is_sent() && waited_for)
         }
     };
+    let failure = failure.in_answer(ctx.answered.as_ref().and_then(|answered| answered.long_lived));
     let view = view::head(session.req_header());
     let next = attempt.failed((received, resolved), &view, (failure, &error), || replay(session));
     error.set_retry(next == Next::Again);

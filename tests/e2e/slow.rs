@@ -210,6 +210,51 @@ async fn an_endpoint_that_does_not_ask_for_a_body_is_a_504() {
     assert_eq!(client.response("POST").await.text(), "4");
 }
 
+/// Over HTTP/2, too, where most servers never ask: it ejects no endpoint, whatever clients speak.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_clients_hold_back_eject_no_endpoint() {
+    const ASKING: usize = 8;
+    let endpoint = H2Endpoint::start(None).await;
+    let slow = Slow::start(PATIENT, &version(endpoint.address, "h2c", HASTY)).await;
+    let mut asking = JoinSet::new();
+    for _ in 0..ASKING {
+        let mut client = Client::connect(slow.weir.http).await;
+        client.send(upload_head("/paced", 4, "expect: 100-continue\r\n")).await;
+        asking.spawn(async move { client.response("POST").await.status });
+    }
+    let h2 = slow.h2().await;
+    for _ in 0..ASKING {
+        let mut request = upload("/paced");
+        request.headers_mut().insert("expect", http::HeaderValue::from_static("100-continue"));
+        let (answer, body) = h2.open(request).await;
+        asking.spawn(async move {
+            let status = within("an answer", answer).await.expect("an answer").status().as_u16();
+            drop(body);
+            status
+        });
+    }
+    assert_eq!(asking.join_all().await, [504; 2 * ASKING]);
+    assert!(!slow.weir.log().contains("ejected"), "{}", slow.weir.log());
+}
+
+/// Events may be rare, and any client may wait for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn quiet_event_streams_eject_no_endpoint() {
+    let endpoint = Endpoint::start("v1").await;
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    endpoint.on("/events", Answer::Raw(head.into()));
+    for timeouts in [HASTY, "response: 15s, idle: 300ms"] {
+        let slow = Slow::start(PATIENT, &version(endpoint.address, "http/1.1", timeouts)).await;
+        for _ in 0..8 {
+            let mut client = Client::connect(slow.weir.http).await;
+            client.send(format!("GET /events HTTP/1.1\r\nhost: {HOST}\r\n\r\n")).await;
+            assert!(String::from_utf8_lossy(&client.rest().await).starts_with("HTTP/1.1 200 "));
+        }
+        slow.weir.access_line("\"end\":\"UT\"").await;
+        assert!(!slow.weir.log().contains("ejected"), "{}", slow.weir.log());
+    }
+}
+
 /// Any client can send uploads with routing keys that fall on the candidate.
 #[tokio::test(flavor = "multi_thread")]
 async fn stalled_uploads_roll_nothing_back() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use config::table::{Answers, RenderedEdits, RenderedHost};
 
+use super::answered::LongLived;
 use super::{ClientConnection, HeadView, Received, RequestFields, Resolved, Worker};
 use crate::clock;
 use crate::policy::context::{RequestContext, VersionEdits};
@@ -46,6 +47,8 @@ pub enum AttemptFailure {
     Timeout,
     /// The client holds its body back until the endpoint asks for it, which it did not.
     NoContinue,
+    /// Both sides of an event stream, a gRPC call or a tunnel were silent, as they may be.
+    IdleStream,
     /// The client left.
     ClientLeft,
     /// The client paused its upload for too long.
@@ -70,6 +73,7 @@ impl AttemptFailure {
             Self::Reset | Self::Protocol => Some(Failure::Reset),
             Self::Timeout => Some(Failure::Timeout),
             Self::NoContinue
+            | Self::IdleStream
             | Self::ClientLeft
             | Self::SlowClient
             | Self::MalformedHead
@@ -77,6 +81,15 @@ impl AttemptFailure {
             | Self::BodyTooLarge
             | Self::Overloaded
             | Self::Internal => None,
+        }
+    }
+
+    /// The same, behind the head of a long-lived answer: there, silence is no failure.
+    #[must_use]
+    pub fn in_answer(self, long_lived: Option<LongLived>) -> Self {
+        match (self, long_lived) {
+            (Self::Timeout, Some(_)) => Self::IdleStream,
+            _ => self,
         }
     }
 
@@ -102,6 +115,7 @@ impl AttemptFailure {
             Self::ClientLeft => return None,
             Self::SlowClient => Refusal::SlowBody,
             Self::NoContinue => Refusal::NoContinue,
+            Self::IdleStream => Refusal::IdleStream,
             Self::MalformedHead => Refusal::MalformedHead,
             Self::MalformedBody => Refusal::MalformedBody,
             Self::BodyTooLarge => Refusal::BodyTooLarge,
@@ -266,7 +280,9 @@ impl Attempting {
     ) -> Next {
         // A connection that was idle may break at its next request; one that had brought an answer's head was alive.
         let stale = self.reused && self.answer.is_none();
-        match (&self.pick, failure.health(stale)) {
+        // Either side ends a tunnel as it likes, and what the client sends through it may be why the endpoint does.
+        let pick = self.pick.as_ref().filter(|_| self.status() != Some(101));
+        match (pick, failure.health(stale)) {
             (Some(pick), Some(health @ upstreams::Failure::Connect)) => pick.failed_because(health, reason),
             (Some(pick), Some(health)) => pick.failed(health),
             _ => {}
@@ -292,13 +308,15 @@ impl Attempting {
 }
 
 /// True if the head of an endpoint's answer may not go to a client: a 101 that the request did not ask for (RFC 9110,
-/// section 15.2.2), or a transfer coding other than `chunked`, behind which only the endpoint knows where the body
-/// ends.
+/// section 15.2.2), a transfer coding other than `chunked`, behind which only the endpoint knows where the body
+/// ends, or more than one `Content-Length` (section 8.6).
 pub fn breaks_protocol<F: Fields + ?Sized>(status: u16, fields: &F, upgrade_asked: bool) -> bool {
     let mut codings = fields.fields().filter(|(name, _)| name.eq_ignore_ascii_case("transfer-encoding"));
+    let lengths = fields.fields().filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     let unknown = |value: &[u8]| !value.trim_ascii().eq_ignore_ascii_case(b"chunked");
     (status == 101 && !upgrade_asked)
         || codings.next().is_some_and(|(_, first)| unknown(first) || codings.next().is_some())
+        || lengths.enumerate().any(|(at, (_, value))| at > 0 || value.contains(&b','))
 }
 
 #[cfg(test)]
@@ -307,13 +325,14 @@ mod tests {
     use crate::policy::refusal::Fault;
 
     /// Every failure, whose fault it is, and whether a connection that was idle before excuses the endpoint.
-    const TABLE: [(AttemptFailure, Option<Fault>, Option<upstreams::Failure>, bool); 13] = [
+    const TABLE: [(AttemptFailure, Option<Fault>, Option<upstreams::Failure>, bool); 14] = [
         (AttemptFailure::Connect, Some(Fault::Endpoint), Some(upstreams::Failure::Connect), false),
         (AttemptFailure::RefusedStream, Some(Fault::Endpoint), None, false),
         (AttemptFailure::Reset, Some(Fault::Endpoint), Some(upstreams::Failure::Reset), true),
         (AttemptFailure::Protocol, Some(Fault::Endpoint), Some(upstreams::Failure::Reset), true),
         (AttemptFailure::Timeout, Some(Fault::Endpoint), Some(upstreams::Failure::Timeout), false),
         (AttemptFailure::NoContinue, Some(Fault::Gateway), None, false),
+        (AttemptFailure::IdleStream, Some(Fault::Gateway), None, false),
         (AttemptFailure::ClientLeft, None, None, false),
         (AttemptFailure::MalformedHead, Some(Fault::Client), None, false),
         (AttemptFailure::SlowClient, Some(Fault::Client), None, false),
@@ -342,6 +361,10 @@ mod tests {
             assert!(breaks_protocol(200, &coded(coding)[..], false), "{coding}");
         }
         assert!(breaks_protocol(200, &[coded("chunked")[0], coded("chunked")[0]][..], false));
+        let length = |value: &'static [u8]| ("content-length", value);
+        assert!(!breaks_protocol(200, &[length(b"3")][..], false));
+        assert!(breaks_protocol(200, &[length(b"3"), length(b"3")][..], false));
+        assert!(breaks_protocol(200, &[length(b"3, 3")][..], false));
     }
 
     #[test]
