@@ -93,7 +93,7 @@ fn upstream(entries: &mut Entries, upstream: &Upstream) {
         entries.put("via", "off");
     }
     if let Some(listed) = upstream.upgrade.listed() {
-        entries.put("upgrade", Tree::list(listed.iter().map(|protocol| Tree::text(protocol))));
+        entries.put("upgrade", Tree::list(listed.iter().map(Tree::text)));
     }
 }
 

@@ -11,15 +11,13 @@
 //! - [`received`]: the client, and the way of its request
 //! - [`resolved`]: the version that was drawn, its spare, and the charge
 //! - [`attempting`]: one attempt at an endpoint, and the choice of another one
-//! - [`answered`]: the head of the answer, and the edits of it
-//! - [`record`]: counts, times and the line in the access log
+//! - [`answered`]: the head of the answer and its edits; counts, times and the line in the access log
 //!
 //! The code here never awaits, and does not know how bytes travel.
 
 pub mod answered;
 pub mod attempting;
 pub mod received;
-pub mod record;
 pub mod resolved;
 
 use std::net::IpAddr;
@@ -33,7 +31,7 @@ use crate::live::Live;
 use crate::log::AccessLog;
 use crate::metrics::Metrics;
 
-pub use answered::Answered;
+pub use answered::{Answered, Ending, Finished};
 pub use attempting::{AttemptFailure, Attempting, Next};
 pub use received::{Admission, Reached, Received};
 pub use resolved::Resolved;

@@ -14,8 +14,7 @@ use super::{Proxy, fault, view};
 use crate::log::EndReason;
 use crate::policy::answer::{Answer, Reply};
 use crate::policy::exchange::answered::{LongLived, with_response_edits};
-use crate::policy::exchange::record::{Ending, Finished};
-use crate::policy::exchange::{Answered, AttemptFailure, HttpVersion};
+use crate::policy::exchange::{Answered, AttemptFailure, Ending, Finished, HttpVersion};
 use crate::policy::hop::hop_by_hop;
 use crate::policy::{Edits, FieldName, framing};
 
