@@ -84,6 +84,22 @@ impl<A: HttpServerApp + Send + Sync + 'static> ProxiedLane<A> {
         }
     }
 
+    async fn serve_http2(&self, mut stream: Box<EdgeStream>, shutdown: &ShutdownWatch) {
+        if stream.http2_preface().await.is_err() {
+            return;
+        }
+        let connection = Arc::clone(stream.connection());
+        let (goaway, told) = watch::channel(false);
+        let serving = async {
+            tokio::select! {
+                biased;
+                () = streams::until_dropped(&connection, &self.edge, shutdown.clone(), &goaway) => {}
+                _ = self.http2.process_new(Box::new(EngineStream::new(stream)), &told) => {}
+            }
+        };
+        Keeper::new(&connection.deadlines).beside(serving).await;
+    }
+
     fn session(&self, stream: Box<EngineStream>, kept: Option<HttpPersistentSettings>) -> ServerSession {
         let limits = &self.edge.limits;
         let mut session = ServerSession::new_http1(stream);
@@ -98,23 +114,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> ProxiedLane<A> {
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> Lane for ProxiedLane<A> {
-    async fn serve(&self, mut stream: Box<EdgeStream>, shutdown: &ShutdownWatch) {
+    async fn serve(&self, stream: Box<EdgeStream>, shutdown: &ShutdownWatch) {
         match stream.connection().protocol {
             ClientProtocol::Http1 => self.serve_http1(stream, shutdown).await,
-            ClientProtocol::Http2 => {
-                if stream.http2_preface().await.is_ok() {
-                    let connection = Arc::clone(stream.connection());
-                    let (goaway, told) = watch::channel(false);
-                    let serving = async {
-                        tokio::select! {
-                            biased;
-                            () = streams::until_dropped(&connection, &self.edge, shutdown.clone(), &goaway) => {}
-                            _ = self.http2.process_new(Box::new(EngineStream::new(stream)), &told) => {}
-                        }
-                    };
-                    Keeper::new(&connection.deadlines).beside(serving).await;
-                }
-            }
+            // Boxed, so that the task of an HTTP/1 connection is not as large.
+            ClientProtocol::Http2 => Box::pin(self.serve_http2(stream, shutdown)).await,
         }
     }
 }
