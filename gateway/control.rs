@@ -245,7 +245,7 @@ impl Control {
         let (moved, moves) = mpsc::unbounded_channel();
         let clock = Steady::start();
         let writer = Writer::new(ground, ahead, Arc::clone(&tokens), state, moved, clock).await?;
-        // What was stored is live, and the first handshake finds its certificates.
+        // The stored revision is live, and the first handshake finds its certificates.
         certificates.look_at_all().await;
         tokio::spawn(certificates::follow(Arc::downgrade(&certificates)));
         let (commands, queue) = mpsc::channel(64);

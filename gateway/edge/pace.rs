@@ -218,7 +218,7 @@ mod tests {
         assert!(first.is_err(), "{first:?}");
         assert_eq!(poll_fn(|cx| two.poll_stalled(cx)).await, TooSlow::Crowding);
         assert_eq!(began.elapsed().as_secs(), 11);
-        // Who reads on makes room.
+        // A client that reads on makes room.
         assert_eq!(one.passed(1, true), Ok(()));
         two.reset();
         assert_eq!(poll_fn(|cx| two.poll_stalled(cx)).await, TooSlow::Silent);

@@ -34,7 +34,7 @@ impl RefusalResponse {
     pub(super) fn of(refusal: Refusal) -> Option<Self> {
         refusal.row().told?;
         let request_id = RequestId::new(clock::unix(), rand::random());
-        // Who typed `http://` before the port for TLS reads the answer in a browser or a terminal.
+        // A user who typed `http://` before the port for TLS reads the answer in a browser or a terminal.
         let accept = (refusal == Refusal::PlainOnTls).then_some(&b"text/plain"[..]);
         let reply = Answer::of(refusal).reply("GET", accept);
         Some(Self { bytes: reply.to_http1(request_id.as_bytes()), body: reply.body.len(), request_id })

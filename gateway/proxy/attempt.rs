@@ -34,7 +34,7 @@ impl Proxy {
         let Some((received, resolved)) = ctx.received.as_ref().zip(ctx.reached.resolved_mut()) else {
             return Err(refused(ctx, Refusal::Internal));
         };
-        // What an attempt before has read of it is read again.
+        // The part that an attempt before has read of it is read again.
         ctx.body_bytes = 0;
         let attempt = match resolved.begin(received, &view::head(session.req_header()), &mut rand::rng()) {
             Ok(attempt) => attempt,

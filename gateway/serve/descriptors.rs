@@ -63,7 +63,7 @@ pub(super) fn raise() -> u64 {
 
 impl Share {
     /// # Errors
-    /// When there is room for no connection.
+    /// [`TooFewDescriptors`] if there is room for no connection.
     pub(super) fn new(limit: u64, workers: usize, listeners: usize) -> Result<Self, TooFewDescriptors> {
         let own = BASE + workers as u64 * (WORKER + listeners as u64);
         let share = Self { limit, own, reserve: (limit / 8).clamp(RESERVE.0, RESERVE.1) };

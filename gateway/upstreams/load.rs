@@ -60,7 +60,7 @@ impl Penalty {
         }
         let penalty = Self::of(word, now(), self.half_life.load(Relaxed));
         if penalty == 0 {
-            // When this fails another failure has just been added.
+            // If this fails, another failure has just been added.
             let _ = self.word.compare_exchange(word, 0, Relaxed, Relaxed);
         }
         in_flight + penalty

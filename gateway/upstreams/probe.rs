@@ -39,7 +39,7 @@ fn look(state: &Arc<UpstreamState>) -> Millis {
     for member in state.members.load().iter() {
         let limit = limit(member);
         let prober = Prober::Check(limit.as_millis() as Millis);
-        // What is down by checks returns by checks.
+        // An endpoint that is down by checks returns by checks.
         if !member.endpoint.is_up() {
             continue;
         }

@@ -211,7 +211,7 @@ impl Attempting {
     /// The request as this endpoint gets it.
     ///
     /// # Errors
-    /// When the version has no endpoints.
+    /// [`Refusal::Internal`] if the version has no endpoints.
     pub fn request<'a, F: RequestFields + ?Sized>(
         &'a self,
         worker: &Worker,

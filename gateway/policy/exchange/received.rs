@@ -188,7 +188,7 @@ fn refuse_version<F: RequestFields + ?Sized>(
     if !lacks_trailers(head, &served.destination) {
         return None;
     }
-    // Where every version speaks HTTP/1.1, the call is wrong and no version is worse than another.
+    // If all versions speak HTTP/1.1, the call is wrong and no version is worse than another.
     let mut others = snapshot.destinations(&served.resolution);
     Some(if others.any(|other| !lacks_trailers(head, other)) { Refusal::LostTrailers } else { Refusal::NoTrailers })
 }

@@ -66,7 +66,7 @@ impl Resolved {
     /// Picks an endpoint that this request has not tried.
     ///
     /// # Errors
-    /// When none is left.
+    /// A refusal if none is left.
     pub fn begin<F: RequestFields + ?Sized>(
         &mut self,
         received: &Received,
