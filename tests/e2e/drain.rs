@@ -8,7 +8,7 @@ use http::Request;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, interval};
 
 use crate::HOST;
 use crate::kit::client::Client;
@@ -66,6 +66,7 @@ struct Saw {
 /// A request each 100 ms, on one connection for as long as the gateway keeps it, else on a new one.
 async fn keep(address: SocketAddr, fields: &'static str) -> Saw {
     let mut saw = Saw::default();
+    let mut rate = interval(Duration::from_millis(100));
     while let Ok(stream) = TcpStream::connect(address).await {
         let mut client = Client { wire: Wire::new(stream) };
         loop {
@@ -75,7 +76,7 @@ async fn keep(address: SocketAddr, fields: &'static str) -> Saw {
                 client.try_response("GET").await
             };
             let answer = within("an answer or an end", answer).await.map_err(|error| error.to_string());
-            sleep(Duration::from_millis(100)).await;
+            rate.tick().await;
             match answer {
                 Ok(response) if response.status == 200 => {
                     saw.answered += 1;
@@ -97,6 +98,7 @@ async fn keep(address: SocketAddr, fields: &'static str) -> Saw {
 /// The same over HTTP/2, each connection until its GOAWAY.
 async fn streams(address: SocketAddr, trusting: Arc<ClientConfig>) -> Saw {
     let mut saw = Saw::default();
+    let mut rate = interval(Duration::from_millis(50));
     while let Some(client) = H2::try_connect(address, HOST, trusting.clone()).await {
         while client.is_open().await {
             let request = Request::get(format!("https://{HOST}/")).body(()).expect("a request");
@@ -104,7 +106,7 @@ async fn streams(address: SocketAddr, trusting: Arc<ClientConfig>) -> Saw {
                 Ok(answer) if answer.status == 200 => saw.answered += 1,
                 other => saw.failed.push(format!("{other:?}")),
             }
-            sleep(Duration::from_millis(50)).await;
+            rate.tick().await;
         }
         saw.told += 1;
     }
@@ -162,14 +164,13 @@ async fn the_first_half_of_the_delay_keeps_connections_and_the_second_does_not()
     let start = Instant::now();
     drained.weir.signal("TERM");
     drained.weir.ready(503).await;
-    loop {
+    let told = async || {
         let response = client.get(HOST, "/").await;
-        match response.head.field("connection") {
-            Some("close") => break,
-            other => assert_eq!(other, Some("keep-alive")),
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
+        let kept = response.head.field("connection").expect("every answer says it");
+        assert!(matches!(kept, "close" | "keep-alive"), "{kept}");
+        (kept == "close").then_some(())
+    };
+    eventually("the connection is to end", told).await;
     assert!(start.elapsed() >= Duration::from_millis(1400), "{:?}", start.elapsed());
     // It still serves, and what it answers itself says so, too.
     for (host, status) in [(HOST, 200), ("nobody.example.com", 404)] {

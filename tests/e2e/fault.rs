@@ -88,7 +88,7 @@ async fn a_small_answer_that_breaks_off_unsent_is_a_502() {
         let mut client = Client::connect(weir.http).await;
         client.send(format!("GET {path} HTTP/1.1\r\nhost: {HOST}\r\n\r\n")).await;
         let told = client.rest().await;
-        // What was sent already cannot be taken back; an empty end would tell the client nothing.
+        // Bytes that were sent cannot be taken back; an empty end would tell the client nothing.
         let told = String::from_utf8(told).expect("text");
         assert!(told.starts_with("HTTP/1.1 502 ") || told.ends_with("\r\n\r\nabc"), "{told:?}");
         let status = &told[9..12];

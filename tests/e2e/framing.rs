@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::kit::client::Client;
 use crate::kit::endpoint::Answer;
 use crate::kit::weir::Weir;
-use crate::kit::within;
+use crate::kit::{eventually, within};
 use crate::{HOST, one};
 
 const LARGE: usize = 16 << 20;
@@ -395,12 +395,8 @@ async fn a_long_answer_goes_on_for_a_half_closed_client_and_ends_when_it_is_gone
     endpoint.write_all(b"1\r\nb\r\n").await.unwrap();
     client.take_through("1\r\nb\r\n").await;
     drop(client);
-    within("the endpoint is told by writes that fail", async {
-        while endpoint.write_all(b"1\r\nc\r\n").await.is_ok() {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    let told = async || endpoint.write_all(b"1\r\nc\r\n").await.is_err().then_some(());
+    eventually("the endpoint is told by writes that fail", told).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

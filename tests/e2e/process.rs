@@ -126,10 +126,14 @@ async fn a_lack_of_descriptors_is_the_gateways_own_fault() {
     let weir = Weir::start_by(&["prlimit", "--nofile=300:300"], folder, PROCESS_TLS, &live).await;
     let token = weir.token();
     weir.told(&["shift", "shop:prod", "1=50", "2=50", "--token", &token]).await;
-    let mut requests = tokio::task::JoinSet::new();
+    // All before the first request: a connection that finds no descriptor is turned away.
+    let mut clients = Vec::new();
     for _ in 0..5 {
         let client = H2::connect(weir.https.expect("a TLS listener"), HOST, certificate.client(&["h2"])).await;
-        let client = Arc::new(client);
+        clients.push(Arc::new(client));
+    }
+    let mut requests = tokio::task::JoinSet::new();
+    for client in clients {
         for _ in 0..80 {
             let client = Arc::clone(&client);
             requests.spawn(async move {
@@ -138,7 +142,7 @@ async fn a_lack_of_descriptors_is_the_gateways_own_fault() {
             });
         }
     }
-    // What fits waits at the endpoint; what does not is answered at once.
+    // Requests that fit wait at the endpoint; the others are answered at once.
     let told = async || (weir.access_log().len() + endpoint.seen().len() >= 400).then_some(());
     eventually("every request is at the endpoint or was answered", told).await;
     for path in ["/live", "/ready"] {
@@ -164,9 +168,8 @@ async fn a_lack_of_descriptors_is_the_gateways_own_fault() {
     assert_eq!(get(weir.http, HOST, "/").await.status, 200);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn signals_that_mean_nothing_here_end_nothing_and_are_told() {
-    let (weir, _endpoint) = one().await;
+/// Sends the signals that say neither stop nor quit, and awaits a line in the log for each kind.
+async fn gets_signals_that_end_nothing(weir: &Weir) {
     for signal in ["USR2", "WINCH"] {
         weir.signal(signal);
         weir.logged(&format!("SIG{signal} is ignored")).await;
@@ -174,6 +177,12 @@ async fn signals_that_mean_nothing_here_end_nothing_and_are_told() {
     weir.signal("USR1");
     weir.signal("HUP");
     weir.logged("the configuration file is live").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_that_mean_nothing_here_end_nothing_and_are_told() {
+    let (weir, _endpoint) = one().await;
+    gets_signals_that_end_nothing(&weir).await;
     assert_eq!(get(weir.http, HOST, "/").await.status, 200);
 }
 
@@ -223,13 +232,7 @@ async fn signals_in_the_drain_end_it_only_when_they_say_stop() {
     let mut weir = Weir::start_in(folder(), LONG_DRAIN, &shop(&[&endpoint], "1")).await;
     weir.signal("TERM");
     weir.ready(503).await;
-    for signal in ["USR2", "WINCH"] {
-        weir.signal(signal);
-        weir.logged(&format!("SIG{signal} is ignored")).await;
-    }
-    weir.signal("USR1");
-    weir.signal("HUP");
-    weir.logged("the configuration file is live").await;
+    gets_signals_that_end_nothing(&weir).await;
     assert_eq!(get(weir.http, HOST, "/").await.status, 200, "the delay still serves");
     let start = Instant::now();
     weir.signal("QUIT");
@@ -372,7 +375,7 @@ async fn lookups_and_files_that_hang_do_not_hold_the_end() {
     weir.signal("TERM");
     assert_eq!(weir.exit().await.code(), Some(0), "{}", weir.log());
     assert!(start.elapsed() < IN_TIME, "{:?}", start.elapsed());
-    // What it left behind is whole.
+    // The store that it left behind is whole.
     std::fs::remove_file(weir.file()).unwrap();
     std::fs::write(weir.file(), PROCESS).unwrap();
     let again = Weir::again(weir.into_folder()).await;

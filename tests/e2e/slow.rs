@@ -356,7 +356,7 @@ async fn an_upload_that_trickles_is_a_408() {
     let mut client = Client::connect(slow.weir.http).await;
     client.send(upload_head("/", 1_000_000, "")).await;
     let over_http1 = async {
-        // Whether the gateway still reads is for it to say.
+        // The gateway decides how long it reads.
         while client.try_send(b"a").await.is_ok() && asked.elapsed() < Duration::from_secs(3) {
             sleep(Duration::from_millis(50)).await;
         }
