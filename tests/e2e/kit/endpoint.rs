@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use socket2::Socket;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -111,7 +111,11 @@ impl Endpoint {
     }
 
     async fn listen(name: &str, address: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind(address).await.expect("a loopback port is free");
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.expect("a socket");
+        socket.set_reuseaddr(true).expect("a socket takes options");
+        socket.bind(address).expect("a loopback port is free");
+        // Room for a burst: a connection that finds none takes a second, which ends `timeouts.connect`.
+        let listener = socket.listen(4096).expect("a bound socket listens");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             name: name.into(),
