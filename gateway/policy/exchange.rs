@@ -150,8 +150,13 @@ impl<'h, F: RequestFields + ?Sized> HeadView<'h, F> {
     /// True if the request is a gRPC call, which ends in trailers.
     #[must_use]
     pub fn is_grpc(&self) -> bool {
-        self.field("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"))
+        self.field("content-type").is_some_and(is_grpc_type)
     }
+}
+
+/// True for the content type of a gRPC call, which ends in trailers. Not for gRPC-Web: its status is in the body.
+fn is_grpc_type(kind: &[u8]) -> bool {
+    matches!(kind.strip_prefix(b"application/grpc"), Some([] | [b'+' | b';', ..]))
 }
 
 /// The state of a request that one lane hands to another one, so that nothing is resolved or drawn twice.
@@ -167,3 +172,22 @@ pub struct Handed {
 pub trait RequestFields: Fields + Headers {}
 
 impl<F: Fields + Headers + ?Sized> RequestFields for F {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_web_is_no_grpc() {
+        for (kind, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc;charset=utf-8", true),
+            ("application/grpc-web", false),
+            ("application/grpc-web-text+proto", false),
+            ("application/json", false),
+        ] {
+            assert_eq!(is_grpc_type(kind.as_bytes()), expected, "{kind}");
+        }
+    }
+}

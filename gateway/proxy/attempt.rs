@@ -51,7 +51,7 @@ impl Proxy {
             let mut peer = self.peers.of_pick(pick);
             if !session.as_downstream_mut().is_body_done() {
                 // While the request is on its way, silence may be the client's: `Watch` knows.
-                peer.options.read_timeout = Some(UPLOAD);
+                peer.options.read_timeout = peer.options.read_timeout.max(Some(UPLOAD));
                 ctx.lenient = true;
             }
             peer

@@ -7,7 +7,9 @@ use config::model::KeySource;
 use config::name::AliasName;
 use prometheus::IntGauge;
 
-use super::{Attempting, ClientConnection, HeadView, HttpVersion, Reached, Received, RequestFields, Worker};
+use super::{
+    Attempting, ClientConnection, HeadView, HttpVersion, Reached, Received, RequestFields, Worker, is_grpc_type,
+};
 use crate::clock;
 use crate::live::Served;
 use crate::log::{AccessLine, EndReason, Resolved};
@@ -86,12 +88,10 @@ impl Answered {
             LongLived::EventStream => &worker.metrics.event_streams,
             LongLived::Grpc => &worker.metrics.grpc_calls,
         });
-        let grpc = kind.strip_prefix(b"application/grpc");
         Self {
             first_byte: clock::now() - received.started,
             long_lived,
-            // Not gRPC-Web: its status is in the body.
-            grpc: matches!(grpc, Some([] | [b'+' | b';', ..])).then(|| grpc_status(fields)),
+            grpc: is_grpc_type(kind).then(|| grpc_status(fields)),
             stream: gauge.map(OpenStream::new),
         }
     }
