@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::server::TlsStream;
 
-use super::closing::LAST_CALL;
+use super::closing::last_call;
 use super::load::Admission;
 use super::refuse::RefusalResponse;
-use super::transport::Transport;
+use super::transport::{Remains, Transport};
 use super::{ClientProtocol, Connection, EdgeStream, Entrance, Lane, Refusal, ShutdownWatch, Tls, proxy_protocol, tls};
 
 /// Connections that may wait to be accepted; the kernel has its own cap (`net.core.somaxconn`).
@@ -24,9 +23,6 @@ const BACKLOG: i32 = 65_535;
 
 /// First and longest wait after a failed accept.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
-
-/// The time that a client without TLS has to take its answer.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// One listening socket per worker on one address. With port 0 the system chooses a port, the same for all.
 ///
@@ -210,14 +206,10 @@ async fn secure(
 ) -> Option<(Transport, Option<Tls>, ClientProtocol)> {
     let Some(config) = &entrance.tls else { return Some((Transport::Plain(tcp), None, ClientProtocol::Http1)) };
     let mut shutdown = shutdown.clone();
-    let last_call = async {
-        let _ = shutdown.wait_for(|down| *down).await;
-        tokio::time::sleep(LAST_CALL).await;
-    };
     let outcome = tokio::select! {
         biased;
         outcome = timeout_at(deadline, handshake(tcp, config)) => outcome.unwrap_or(Err(Refusal::HandshakeTimeout)),
-        () = last_call => return None,
+        () = last_call(&mut shutdown) => return None,
     };
     let observer = &entrance.edge.observer;
     match outcome {
@@ -235,7 +227,7 @@ async fn secure(
 
 /// The handshake, unless the client speaks HTTP without TLS: it is told so in HTTP.
 async fn handshake(
-    mut tcp: TcpStream,
+    tcp: TcpStream,
     config: &Arc<ServerConfig>,
 ) -> Result<(TlsStream<TcpStream>, Tls, ClientProtocol), Refusal> {
     let mut first = [0];
@@ -245,24 +237,9 @@ async fn handshake(
         return tls::accept(tcp, config).await;
     }
     if let Some(response) = RefusalResponse::of(Refusal::PlainOnTls) {
-        // If any of this fails, the client is gone.
-        let _ = tcp.write_all(&response.bytes).await;
-        let _ = tcp.shutdown().await;
-        let _ = timeout(LINGER, discard(&mut tcp)).await;
+        Remains::before(Transport::Plain(tcp), response.bytes).linger().await;
     }
     Err(Refusal::PlainOnTls)
-}
-
-/// Takes what the client still sends: a close before that would reset the connection, and the answer with it.
-async fn discard(tcp: &mut TcpStream) {
-    const MOST: usize = 64 * 1024;
-    let (mut buffer, mut taken) = ([0; 4096], 0);
-    while let Ok(read @ 1..) = tcp.read(&mut buffer).await {
-        taken += read;
-        if taken >= MOST {
-            return;
-        }
-    }
 }
 
 /// An open connection, as the observer sees it.

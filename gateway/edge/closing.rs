@@ -13,9 +13,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::ShutdownWatch;
 
 /// Time in which a client that was not told may still begin a request, once nothing new is accepted.
 pub const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// Waits until nothing new is accepted, and [`LAST_CALL`] more.
+pub(super) async fn last_call(shutdown: &mut ShutdownWatch) {
+    // A watch whose sender is gone ends it too.
+    let _ = shutdown.wait_for(|down| *down).await;
+    sleep(LAST_CALL).await;
+}
 
 /// The switch from serving to closing.
 #[derive(Debug, Default)]

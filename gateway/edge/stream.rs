@@ -17,9 +17,9 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use config::model::Limits;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::closing::LAST_CALL;
+use super::closing::last_call;
 use super::half_closed::HalfClosed;
 use super::head::{self, Body, Head, Scan};
 use super::pace::Patience;
@@ -195,15 +195,10 @@ impl EdgeStream {
 
     async fn await_first_bytes(&mut self, shutdown: &mut ShutdownWatch) -> Result<(), End> {
         let idle = self.edge.limits.idle_timeout;
-        let last_call = async {
-            // A watch whose sender is gone ends it too.
-            let _ = shutdown.wait_for(|down| *down).await;
-            sleep(LAST_CALL).await;
-        };
         let read = tokio::select! {
             biased;
             read = timeout(idle, self.read_more()) => read.ok(),
-            () = last_call => None,
+            () = last_call(shutdown) => None,
         };
         match read {
             Some(Ok(1..)) => Ok(()),

@@ -79,7 +79,7 @@ impl AsyncWrite for Transport {
     }
 }
 
-/// What is left of a connection whose last response is written.
+/// The rest of a connection whose last response is made.
 #[derive(Debug)]
 pub(super) struct Remains {
     transport: Transport,
