@@ -24,16 +24,22 @@ use x509_parser::extensions::GeneralName;
 
 use super::{ClientProtocol, Refusal, Tls};
 
+/// Settings for TLS 1.3 and 1.2 with these certificates and protocols (RFC 7301).
+fn settings(certificates: Arc<dyn ResolvesServerCert>, protocols: &[&str]) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    Ok(config)
+}
+
 /// Settings for listeners that share `certificates`.
 ///
 /// # Errors
 /// When the system has no randomness for ticket keys.
 pub fn server_config(certificates: Arc<LiveCertificates>) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(certificates);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let mut config = settings(certificates, &["h2", "http/1.1"])?;
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     Ok(Arc::new(config))
 }
@@ -42,13 +48,8 @@ pub fn server_config(certificates: Arc<LiveCertificates>) -> Result<Arc<ServerCo
 ///
 /// # Errors
 /// When the crypto provider lacks a version of TLS.
-pub fn single(certificate: Arc<LiveCertificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(certificate);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+pub fn server_config_of_one(certificate: Arc<LiveCertificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    settings(certificate, &["http/1.1"]).map(Arc::new)
 }
 
 /// The certificates in use: new handshakes see a swap at once, connections keep what they have.

@@ -27,5 +27,5 @@ pub(super) fn open(at: &AdminListener) -> Result<Listener, Failure> {
 fn settings(files: &Certificate) -> Result<Arc<ServerConfig>, Failure> {
     let certificate = Arc::new(LiveCertificate::new(certificates::read_one(files)?));
     tokio::spawn(certificates::follow_one(files.clone(), Arc::clone(&certificate)));
-    Ok(tls::single(certificate)?)
+    Ok(tls::server_config_of_one(certificate)?)
 }

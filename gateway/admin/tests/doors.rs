@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 
 use super::support::{Api, exchange, request};
 use crate::admin::Listener;
-use crate::edge::tls::{Certified, LiveCertificate, single};
+use crate::edge::tls::{Certified, LiveCertificate, server_config_of_one};
 
 #[tokio::test]
 async fn off_this_machine_reads_need_a_viewer_and_probes_nothing() {
@@ -58,9 +58,10 @@ async fn a_door_with_a_certificate_speaks_tls_and_nothing_else() {
     let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     let certified = Certified::parse(("crt", cert.as_bytes()), ("key", key.as_bytes())).unwrap();
     let at = AdminListener::at("127.0.0.1:0".parse().unwrap());
-    let api =
-        Api::start_on(Listener::open(&at, Some(single(Arc::new(LiveCertificate::new(certified))).unwrap())).unwrap())
-            .await;
+    let api = Api::start_on(
+        Listener::open(&at, Some(server_config_of_one(Arc::new(LiveCertificate::new(certified))).unwrap())).unwrap(),
+    )
+    .await;
     let address = api.place.strip_suffix(" (https)").unwrap();
 
     let mut roots = RootCertStore::empty();
