@@ -124,11 +124,17 @@ impl Drop for Watch {
 }
 
 /// The waits of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::edge) struct Deadlines {
     waits: Mutex<Waits>,
-    /// A wait ends before the timer does.
+    /// The keeper is to look: at first, and when a wait ends before the timer does.
     sooner: AtomicBool,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { waits: Mutex::default(), sooner: AtomicBool::new(true) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -268,12 +274,11 @@ pub(super) struct Keeper<'a> {
     timer: Option<Pin<Box<Sleep>>>,
     /// True while the timer runs.
     runs: bool,
-    began: bool,
 }
 
 impl<'a> Keeper<'a> {
     pub(super) fn new(deadlines: &'a Deadlines) -> Self {
-        Self { deadlines, timer: None, runs: false, began: false }
+        Self { deadlines, timer: None, runs: false }
     }
 
     /// Does the work and ends what is due meanwhile. The due is ended first, so that the work sees it in the same turn.
@@ -289,10 +294,9 @@ impl<'a> Keeper<'a> {
     fn poll(&mut self, cx: &mut Context<'_>) {
         // This runs at every wake of the connection, and almost never has anything to do: two loads tell.
         let rang = self.runs && self.timer.as_ref().is_some_and(|timer| timer.is_elapsed());
-        if self.began && !rang && !self.deadlines.sooner.load(Ordering::Acquire) {
+        if !rang && !self.deadlines.sooner.load(Ordering::Acquire) {
             return;
         }
-        self.began = true;
         loop {
             let Some(next) = self.deadlines.end_due(cx.waker()) else {
                 self.runs = false;
