@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use config::model::Limits;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Load;
@@ -108,6 +109,11 @@ impl Patience {
     /// Allows a silence of `silence`, and no rate below so many bytes a second for longer than `grace`.
     pub(super) fn new(silence: Duration, bytes_per_second: Option<u64>, grace: Duration) -> Self {
         Self { silence, credit: bytes_per_second.map(|rate| Credit::new(rate, grace)), counted: None, waiting: None }
+    }
+
+    /// Keeps `limits` on one side of a client, with this least rate in bytes a second.
+    pub(super) fn within(limits: &Limits, least_rate: Option<u64>) -> Self {
+        Self::new(limits.body_timeout, least_rate, limits.min_rate.grace)
     }
 
     /// Counts the answers of this address in `load` while they wait.
@@ -209,7 +215,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_address_may_leave_only_so_many_answers_unread() {
-        let limits = config::model::Limits { unread_per_address: 1, ..Default::default() };
+        let limits = Limits { unread_per_address: 1, ..Default::default() };
         let (load, address) = (Arc::new(Load::new(&limits)), IpAddr::from([127, 0, 0, 1]));
         let patience = || Patience::new(60 * SECOND, None, SECOND).counted(&load, address);
         let (mut one, mut two) = (patience(), patience());

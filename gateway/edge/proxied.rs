@@ -20,10 +20,9 @@ use config::model::Limits;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
-use pingora_core::server::ShutdownWatch;
 use tokio::sync::watch;
 
-use super::{ClientProtocol, Edge, EdgeStream, Lane, Load};
+use super::{ClientProtocol, Edge, EdgeStream, Lane, Load, ShutdownWatch};
 use deadline::Keeper;
 use engine::EngineStream;
 use paced::Paced;
@@ -158,13 +157,15 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let _in_flight = self.load.request();
-        let _open = engine::connection_below(&session).map(OpenStream::of);
+        let connection = engine::connection_below(&session);
         let session = match session {
             ServerSession::H2(stream) => {
-                ServerSession::new_custom(Box::new(Paced::new(stream, &self.limits, &self.load)))
+                let client = connection.as_ref().map(|connection| connection.client.ip());
+                ServerSession::new_custom(Box::new(Paced::new(stream, &self.limits, &self.load, client)))
             }
             other => other,
         };
+        let _open = connection.map(OpenStream::of);
         self.app.process_new_http(session, shutdown).await
     }
 

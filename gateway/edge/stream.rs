@@ -15,7 +15,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use config::model::Limits;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -69,10 +68,10 @@ impl EdgeStream {
         let limits = &edge.limits;
         // The streams of an HTTP/2 connection are rated one by one.
         let rated = connection.protocol == ClientProtocol::Http1;
-        let download = patience(limits, limits.min_rate.download.filter(|_| rated));
+        let download = Patience::within(limits, limits.min_rate.download.filter(|_| rated));
         let download = download.counted(&edge.load, connection.client.ip());
         let writer = Writer::new(download, Arc::clone(&connection.client_side));
-        let upload = patience(limits, limits.min_rate.upload);
+        let upload = Patience::within(limits, limits.min_rate.upload);
         let (transport, unread) = (Some(transport), BytesMut::new());
         Self { transport, unread, readable, half_closed: None, writer, upload, connection, edge }
     }
@@ -316,11 +315,6 @@ impl EdgeStream {
         buf.set_filled(start + own);
         Poll::Ready(Ok(()))
     }
-}
-
-/// The patience with one side of a client.
-pub(super) fn patience(limits: &Limits, bytes_per_second: Option<u64>) -> Patience {
-    Patience::new(limits.body_timeout, bytes_per_second, limits.min_rate.grace)
 }
 
 fn transport(transport: &mut Option<Transport>) -> io::Result<&mut Transport> {

@@ -54,7 +54,7 @@ pub(super) fn connection_below(session: &ServerSession) -> Option<Arc<Connection
 }
 
 /// The connection of an HTTP/2 stream. All streams share a digest; its one free place is the proxy's user data.
-pub(super) fn connection_of_stream(digest: &Digest) -> Option<Arc<Connection>> {
+fn connection_of_stream(digest: &Digest) -> Option<Arc<Connection>> {
     digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref::<Arc<Connection>>().cloned()
 }
 

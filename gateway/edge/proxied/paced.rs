@@ -4,6 +4,7 @@
 //! least rate. This one stands around it, with the limits that [`EdgeStream`](crate::edge::EdgeStream) keeps for HTTP/1.
 
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -25,9 +26,7 @@ use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::{Error, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
-use super::engine::connection_of_stream;
 use crate::edge::pace::{Patience, TooSlow};
-use crate::edge::stream::patience;
 use crate::edge::{ClientSide, Load};
 
 type Messages = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
@@ -45,14 +44,15 @@ pub(super) struct Paced {
 }
 
 impl Paced {
-    pub(super) fn new(mut inner: HttpSession, limits: &Limits, load: &Arc<Load>) -> Self {
+    /// A stream of the client with this address, the unread answers of which are counted in `load`.
+    pub(super) fn new(mut inner: HttpSession, limits: &Limits, load: &Arc<Load>, address: Option<IpAddr>) -> Self {
         let client = Arc::<ClientSide>::default();
         client.begin(!inner.is_body_done());
         inner.req_header_mut().extensions_mut().insert(Arc::clone(&client));
-        let upload = patience(limits, limits.min_rate.upload);
-        let mut download = patience(limits, limits.min_rate.download);
-        if let Some(connection) = inner.digest().and_then(connection_of_stream) {
-            download = download.counted(load, connection.client.ip());
+        let upload = Patience::within(limits, limits.min_rate.upload);
+        let mut download = Patience::within(limits, limits.min_rate.download);
+        if let Some(address) = address {
+            download = download.counted(load, address);
         }
         Self { inner, client, upload, download, writer: None, ended: false, sent: 0 }
     }

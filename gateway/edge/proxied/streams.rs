@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use pingora_core::server::ShutdownWatch;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use crate::edge::{Connection, Edge};
+use crate::edge::{Connection, Edge, ShutdownWatch};
 
 /// Time in which an idle client answers its GOAWAY before its connection is dropped.
 const GOODBYE: Duration = Duration::from_secs(5);
