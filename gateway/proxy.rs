@@ -89,17 +89,12 @@ impl Proxy {
         let handed = ctx.connection.as_ref().and_then(|connection| connection.take_handed::<Handed>());
         if let Some(Handed { received, resolved }) = handed {
             ctx.received = Some(received);
-            upgrade::settle(session.req_header_mut(), &resolved);
             return Admission::Forward(resolved);
         }
         let (client, head) = (view::client(ctx.connection.as_deref()), view::head(session.req_header()));
         let snapshot = self.worker.live.load();
         let received = ctx.received.insert(self.worker.receive(&snapshot, &client, &head));
-        let admission = self.worker.admit(&snapshot, received, &client, &head);
-        if let Admission::Forward(resolved) = &admission {
-            upgrade::settle(session.req_header_mut(), resolved);
-        }
-        admission
+        self.worker.admit(&snapshot, received, &client, &head)
     }
 }
 
@@ -117,6 +112,7 @@ impl ProxyHttp for Proxy {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         match self.admit(session, ctx) {
             Admission::Forward(resolved) => {
+                upgrade::settle(session.req_header_mut(), &resolved);
                 ctx.reached = Reached::Version(resolved);
                 Ok(false)
             }

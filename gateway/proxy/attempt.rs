@@ -42,17 +42,16 @@ impl Proxy {
         };
         let pick = attempt.pick().expect("an attempt begins with its endpoint");
         let timeouts = &pick.spec().timeouts;
-        ctx.lenient = timeouts.response > timeouts.idle;
-        let peer = if session.is_upgrade_req() {
+        let (is_upgrade, uploads) = (session.is_upgrade_req(), !session.as_downstream_mut().is_body_done());
+        ctx.watches_body = !is_upgrade && (uploads || timeouts.response > timeouts.idle);
+        let peer = if is_upgrade {
             session.set_read_timeout(Some(timeouts.idle));
-            ctx.lenient = false;
             self.peers.for_upgrade_of(pick)
         } else {
             let mut peer = self.peers.of_pick(pick);
-            if !session.as_downstream_mut().is_body_done() {
+            if uploads {
                 // While the request is on its way, silence may be the client's: `Watch` knows.
                 peer.options.read_timeout = peer.options.read_timeout.max(Some(UPLOAD));
-                ctx.lenient = true;
             }
             peer
         };
@@ -166,7 +165,7 @@ fn join_cookies(fields: &mut HeaderMap) -> Result<()> {
 /// The endpoint sent a head. A status that is tried again becomes an error that says so.
 pub(super) fn answered(session: &Session, head: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
     let status = head.status.as_u16();
-    if head.status.is_informational() && status != 101 {
+    if view::is_interim(head.status) {
         if let (Some(client), 100) = (&ctx.client_side, status) {
             client.expects(false);
         }
@@ -176,7 +175,7 @@ pub(super) fn answered(session: &Session, head: &ResponseHeader, ctx: &mut Ctx) 
     if breaks_protocol(status, &head.headers, session.is_upgrade_req()) {
         return Err(Error::explain(ErrorType::InvalidHTTPHeader, "an answer that cannot be passed on").into_up());
     }
-    if ctx.lenient && status != 101 {
+    if ctx.watches_body && status != 101 {
         if let Some(watch) = &ctx.watch {
             watch.answered();
         }

@@ -1,4 +1,4 @@
-//! What a request carries from hook to hook.
+//! The state of a request from hook to hook.
 
 use std::sync::Arc;
 
@@ -21,8 +21,9 @@ pub struct Ctx {
     pub(super) client_side: Option<Arc<ClientSide>>,
     /// The watch of the attempt, until that ends or pingora's own limits are enough.
     pub(super) watch: Option<Watch>,
-    /// True if pingora's limit on reads is longer than `timeouts.idle`.
-    pub(super) lenient: bool,
+    /// True if the watch goes on behind the head of the answer, because pingora's own limit on reads is longer than
+    /// `timeouts.idle`.
+    pub(super) watches_body: bool,
     /// Bytes of the request's body so far.
     pub(super) body_bytes: u64,
     /// Bytes of the answer's body so far.

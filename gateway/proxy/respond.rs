@@ -16,6 +16,7 @@ use crate::policy::answer::{Answer, Reply};
 use crate::policy::exchange::answered::{LongLived, with_response_edits};
 use crate::policy::exchange::{Answered, AttemptFailure, Ending, Finished, HttpVersion};
 use crate::policy::hop::hop_by_hop;
+use crate::policy::refusal::Refusal;
 use crate::policy::{Edits, FieldName, framing};
 
 /// Frames the body so that the client can find its end.
@@ -40,7 +41,7 @@ fn edit(fields: &mut HeaderMap, ctx: &Ctx, answered_by: Option<HttpVersion>) -> 
 impl Proxy {
     /// Edits the head of an endpoint's answer for the client.
     pub(super) fn edit_head(&self, session: &mut Session, head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
-        if head.status.is_informational() && head.status != 101 {
+        if view::is_interim(head.status) {
             return Ok(());
         }
         if ctx.connection.as_ref().is_some_and(|connection| connection.is_closing()) {
@@ -108,15 +109,17 @@ impl Proxy {
         let unsaid = view::answered_status(session).is_none();
         let refusal = ctx.refusal.or_else(|| failure.refusal());
         ctx.refusal = refusal;
-        ctx.end = Some(refusal.map_or(EndReason::ClientLeft, |refusal| refusal.end()));
-        let answer = refusal.map(Answer::of);
-        let error_code = answer.as_ref().map_or(0, Answer::status);
-        if unsaid && let Some(answer) = answer {
+        ctx.end = Some(end_of(refusal));
+        let Some(answer) = refusal.map(Answer::of) else {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        };
+        let error_code = answer.status();
+        if unsaid {
             session.set_keepalive(None);
             if let Err(error) = self.answer(session, ctx, answer).await {
                 tracing::debug!("the client left before its answer: {error}");
             }
-        } else if let Some(answer) = refusal.map(Answer::of) {
+        } else {
             substitute(session, ctx, answer);
         }
         FailToProxy { error_code, can_reuse_downstream: false }
@@ -131,7 +134,7 @@ impl Proxy {
             (Some(end), _) => (end, ctx.refusal),
             (None, Some(error)) => {
                 let refusal = failure_of(ctx, error).refusal();
-                (refusal.map_or(EndReason::ClientLeft, |refusal| refusal.end()), refusal)
+                (end_of(refusal), refusal)
             }
             (None, None) => (EndReason::Answered, None),
         };
@@ -160,6 +163,11 @@ impl Proxy {
         let client = view::client(ctx.connection.as_deref());
         self.worker.record(&client, &view::head(session.req_header()), finished, &ending);
     }
+}
+
+/// The end reason of a request that failed; a client that left gets no refusal.
+fn end_of(refusal: Option<Refusal>) -> EndReason {
+    refusal.map_or(EndReason::ClientLeft, Refusal::end)
 }
 
 /// Answers in the place of an endpoint whose small answer broke off before anything of it left the gateway.

@@ -37,10 +37,15 @@ pub(super) fn version(version: Version) -> HttpVersion {
     }
 }
 
-/// The status of the answer whose head the client got; an interim answer (1xx) is none, but for 101.
+/// True for an interim answer (1xx), which another one follows. 101 is an answer.
+pub(super) fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// The status of the answer whose head the client got; an interim answer is none.
 pub(super) fn answered_status(session: &Session) -> Option<u16> {
     let status = session.response_written()?.status;
-    (!status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS).then_some(status.as_u16())
+    (!is_interim(status)).then_some(status.as_u16())
 }
 
 /// The client's connection; one that did not come through the edge has no address.
