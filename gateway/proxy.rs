@@ -37,6 +37,7 @@ use pingora::prelude::HttpPeer;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::server::configuration::ServerConf;
+use pingora_core::apps::HttpServerOptions;
 use pingora_core::{Error, Result};
 
 use crate::edge::proxied::connection_of;
@@ -72,7 +73,12 @@ pub fn application(proxy: Proxy) -> HttpProxy<Proxy> {
         max_retries: attempt::MAX_ATTEMPTS,
         ..ServerConf::default()
     };
-    pingora::proxy::http_proxy(&Arc::new(conf), proxy)
+    let mut application = pingora::proxy::http_proxy(&Arc::new(conf), proxy);
+    // `admit` refuses CONNECT, as any request is refused.
+    let mut options = HttpServerOptions::default();
+    options.allow_connect_method_proxying = true;
+    application.server_options = Some(options);
+    application
 }
 
 impl Proxy {

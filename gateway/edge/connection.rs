@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::proxied::deadline::Deadlines;
-use super::proxied::streams::Streams;
+use super::proxied::http2::Streams;
 use super::transport::Remains;
 use super::{ClientSide, Closing};
 

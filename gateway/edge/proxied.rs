@@ -1,51 +1,32 @@
-//! The lane that pingora serves: HTTP/2, and HTTP/1 for as long as there is no other lane for it.
+//! The lane that pingora's proxy serves: HTTP/2, and HTTP/1 for as long as there is no other lane for it.
 //!
 //! HTTP/1 connections are looped over here and not by pingora: the next request reaches pingora only when its head is whole,
 //! so an idle connection holds no session of pingora's, and it is known when each request ends.
 //!
 //! - [`deadline`]: limits on the silence of endpoints
 //! - `engine`: an [`EdgeStream`] as pingora wants its streams
-//! - `paced`: one HTTP/2 stream, within the limits on clients
-//! - `streams`: the end of an HTTP/2 connection
+//! - `http2`: HTTP/2 connections and their streams, without pingora's server
 
 pub mod deadline;
 mod engine;
-mod paced;
-pub(super) mod streams;
+pub(super) mod http2;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use config::model::Limits;
-use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
-use tokio::sync::watch;
 
-use super::{ClientProtocol, Edge, EdgeStream, Lane, Load, ShutdownWatch};
+use super::{ClientProtocol, Edge, EdgeStream, Lane, ShutdownWatch};
 use deadline::Keeper;
 use engine::EngineStream;
-use paced::Paced;
-use streams::OpenStream;
-
-/// Open streams of one HTTP/2 connection: the least that RFC 9113, 6.5.2 recommends, because each answer that the client does
-/// not read holds half a mebibyte.
-const STREAMS: u32 = 100;
-/// The bytes of a body that a client may send ahead on one stream. Over a round trip of 100 ms this is 2.5 MB a second.
-const STREAM_WINDOW: u32 = 256 << 10;
-/// The same for all streams of a connection. With windows of one size an upload to an endpoint that does not read would stop
-/// all others of the client, who may be a CDN; here it takes eight of them. More would do better and let each connection make
-/// the gateway hold more: what is sent ahead is kept here until an endpoint takes it.
-const CONNECTION_WINDOW: u32 = 8 * STREAM_WINDOW;
-/// The bytes of an answer that a stream may have written and the socket not yet taken.
-const SEND_BUFFER: usize = 64 << 10;
+use http2::{Http2, Http2Stream};
 
 pub use engine::{client_side_of, connection_of};
 
 /// Serves connections by an application of pingora's, such as `pingora::proxy::http_proxy`.
 pub struct ProxiedLane<A> {
     app: Arc<A>,
-    http2: Arc<Http2<A>>,
+    http2: Http2,
     edge: Arc<Edge>,
 }
 
@@ -53,7 +34,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ProxiedLane<A> {
     /// A lane for `app`, counting requests in `edge.load`.
     #[must_use]
     pub fn new(app: Arc<A>, edge: Arc<Edge>) -> Self {
-        let http2 = Arc::new(Http2::new(Arc::clone(&app), &edge));
+        let http2 = Http2::new(&edge.limits);
         Self { app, http2, edge }
     }
 
@@ -88,14 +69,14 @@ impl<A: HttpServerApp + Send + Sync + 'static> ProxiedLane<A> {
             return;
         }
         let connection = Arc::clone(stream.connection());
-        let (goaway, told) = watch::channel(false);
-        let serving = async {
-            tokio::select! {
-                biased;
-                () = streams::until_dropped(&connection, &self.edge, shutdown.clone(), &goaway) => {}
-                _ = self.http2.process_new(Box::new(EngineStream::new(stream)), &told) => {}
+        let request = |stream: Http2Stream| {
+            let (app, shutdown) = (Arc::clone(&self.app), shutdown.clone());
+            async move {
+                // The proxy keeps no stream.
+                app.process_new_http(ServerSession::new_custom(Box::new(stream)), &shutdown).await;
             }
         };
+        let serving = self.http2.serve(stream, &self.edge, shutdown.clone(), request);
         Keeper::new(&connection.deadlines).beside(serving).await;
     }
 
@@ -119,57 +100,5 @@ impl<A: HttpServerApp + Send + Sync + 'static> Lane for ProxiedLane<A> {
             // Boxed, so that the task of an HTTP/1 connection is not as large.
             ClientProtocol::Http2 => Box::pin(self.serve_http2(stream, shutdown)).await,
         }
-    }
-}
-
-/// The application as HTTP/2 connections see it: with the edge's limits, each stream counted.
-struct Http2<A> {
-    app: Arc<A>,
-    load: Arc<Load>,
-    limits: Limits,
-    http2: H2Options,
-}
-
-impl<A> Http2<A> {
-    fn new(app: Arc<A>, edge: &Edge) -> Self {
-        let (load, limits) = (Arc::clone(&edge.load), edge.limits.clone());
-        Self { app, load, http2: http2_options(&limits), limits }
-    }
-}
-
-fn http2_options(limits: &Limits) -> H2Options {
-    let mut options = default_h2_options();
-    // HPACK entries count 32 bytes more than their text (RFC 7541, 4.1), which bounds the number of fields as well.
-    let list = limits.head_bytes.saturating_add(32 * limits.headers);
-    options.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
-    options.max_concurrent_streams(STREAMS);
-    options.initial_window_size(STREAM_WINDOW);
-    options.initial_connection_window_size(CONNECTION_WINDOW);
-    options.max_send_buffer_size(SEND_BUFFER);
-    options
-}
-
-#[async_trait]
-impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        let _in_flight = self.load.request();
-        let connection = engine::connection_below(&session);
-        let session = match session {
-            ServerSession::H2(stream) => {
-                let client = connection.as_ref().map(|connection| connection.client.ip());
-                ServerSession::new_custom(Box::new(Paced::new(stream, &self.limits, &self.load, client)))
-            }
-            other => other,
-        };
-        let _open = connection.map(OpenStream::of);
-        self.app.process_new_http(session, shutdown).await
-    }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        Some(self.http2.clone())
     }
 }

@@ -1,4 +1,4 @@
-//! An [`EdgeStream`] as pingora wants its streams, and the way back from pingora's sessions to what the edge knows.
+//! An [`EdgeStream`] of HTTP/1 as pingora wants its streams, and the way back from pingora's sessions to what the edge knows.
 
 use std::io;
 use std::pin::Pin;
@@ -7,19 +7,18 @@ use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use pingora::proxy::Session;
-use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{
-    ALPN, Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
-    UniqueID, UniqueIDType,
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    UniqueIDType,
 };
-use pingora_http::ResponseHeader;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use crate::edge::{ClientProtocol, ClientSide, Connection, EdgeStream};
+use super::http2::StreamOrigin;
+use crate::edge::{ClientSide, Connection, EdgeStream};
 
-/// A client connection in pingora's hands.
+/// A client's HTTP/1 connection in pingora's hands.
 #[derive(Debug)]
 pub(super) struct EngineStream {
     pub(super) inner: Box<EdgeStream>,
@@ -42,27 +41,18 @@ impl EngineStream {
 /// The connection that a request of pingora's came in on; `None` if it did not come through the edge.
 #[must_use]
 pub fn connection_of(session: &Session) -> Option<Arc<Connection>> {
-    connection_below(session.as_downstream())
-}
-
-/// The same, for a session that no proxy has taken yet.
-pub(super) fn connection_below(session: &ServerSession) -> Option<Arc<Connection>> {
-    if let Some(stream) = session.stream() {
-        return stream.as_any().downcast_ref::<EngineStream>().map(|stream| Arc::clone(stream.inner.connection()));
-    }
-    connection_of_stream(session.digest()?)
-}
-
-/// The connection of an HTTP/2 stream. All streams share a digest; its one free place is the proxy's user data.
-fn connection_of_stream(digest: &Digest) -> Option<Arc<Connection>> {
-    digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref::<Arc<Connection>>().cloned()
+    let connection = match session.as_downstream().stream() {
+        Some(stream) => stream.as_any().downcast_ref::<EngineStream>()?.inner.connection(),
+        None => &session.req_header().extensions.get::<StreamOrigin>()?.connection,
+    };
+    Some(Arc::clone(connection))
 }
 
 /// The client's side of a request that pingora serves.
 #[must_use]
 pub fn client_side_of(session: &Session, connection: &Connection) -> Arc<ClientSide> {
-    let own = session.req_header().extensions.get::<Arc<ClientSide>>();
-    Arc::clone(own.unwrap_or(&connection.client_side))
+    let stream = session.req_header().extensions.get::<StreamOrigin>();
+    Arc::clone(stream.map_or(&connection.client_side, |stream| &stream.client))
 }
 
 impl AsyncRead for EngineStream {
@@ -105,10 +95,7 @@ impl Ssl for EngineStream {
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        match self.inner.connection().protocol {
-            ClientProtocol::Http1 => None,
-            ClientProtocol::Http2 => Some(ALPN::H2),
-        }
+        None
     }
 }
 
@@ -119,14 +106,8 @@ impl GetTimingDigest for EngineStream {
 }
 
 impl GetProxyDigest for EngineStream {
-    /// The way from an HTTP/2 stream to its connection (see [`connection_of`]).
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        let connection = self.inner.connection();
-        if connection.protocol != ClientProtocol::Http2 {
-            return None;
-        }
-        let no_response = Box::new(ResponseHeader::build(200, Some(0)).expect("200 is a status"));
-        Some(Arc::new(ProxyDigest::new(no_response, Some(Box::new(Arc::clone(connection))))))
+        None
     }
 }
 
@@ -136,5 +117,5 @@ impl GetSocketDigest for EngineStream {
     }
 }
 
-/// Peeks at nothing: `h2c` stays off, and HTTP/2 is agreed on by ALPN.
+/// Peeks at nothing: HTTP/2 has a way of its own.
 impl Peek for EngineStream {}

@@ -7,9 +7,9 @@ use config::host;
 use config::model::{Https, Protocol};
 use config::resolve::{Unresolved, allowed};
 use config::table::Answers;
-use config::target::RequestTarget;
+use config::target::{AbsoluteTarget, RequestTarget};
 
-use super::{ClientConnection, ClientTls, HeadView, RequestFields, Resolved, Worker};
+use super::{ClientConnection, ClientTls, HeadView, HttpVersion, RequestFields, Resolved, Worker};
 use crate::clock;
 use crate::live::{Destination, Served, Snapshot, Way};
 use crate::policy::answer::{Answer, METHODS};
@@ -138,7 +138,13 @@ impl Worker {
 
     /// The answer to a head that is refused wherever it would go.
     fn refuse_head<F: RequestFields + ?Sized>(&self, head: &HeadView<'_, F>) -> Option<Answer<'static>> {
-        // HTTP/1 targets were read by the edge; an HTTP/2 `:path` may still be `?query` or `*`.
+        // HTTP/1 heads were read by the edge.
+        if head.version == HttpVersion::Http2
+            && let Err(refusal) = check_http2(head)
+        {
+            return Some(Answer::of(refusal));
+        }
+        // A `:path` may still be `?query` or `*`.
         if !head.target.starts_with('/') {
             return Some(match RequestTarget::parse(head.method.as_bytes(), head.target.as_bytes()) {
                 Ok(RequestTarget::Asterisk) => Answer::methods(),
@@ -172,6 +178,34 @@ impl Worker {
             }
             _ => None,
         }
+    }
+}
+
+/// Checks what the `h2` crate leaves open of a head: where it goes, and how long its body is, can be read in one way
+/// (RFC 9113, sections 8.1.1 and 8.3.1; RFC 9110, section 8.6).
+fn check_http2<F: RequestFields + ?Sized>(head: &HeadView<'_, F>) -> Result<(), Refusal> {
+    if head.method == "CONNECT" {
+        return Err(Refusal::Connect);
+    }
+    if head.target.starts_with('/') && RequestTarget::parse(head.method.as_bytes(), head.target.as_bytes()).is_err() {
+        return Err(Refusal::MalformedTarget);
+    }
+    let mut hosts = head.fields.all("host");
+    let authority = AbsoluteTarget { authority: head.host, default_port: 443, path_and_query: "" };
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => return Err(Refusal::MalformedHead),
+        (None, None) if head.host.is_empty() => return Err(Refusal::MissingHost),
+        (Some(host), None) if host != head.host.as_bytes() && !authority.agrees_with(host) => {
+            return Err(Refusal::ContradictoryHost);
+        }
+        _ => {}
+    }
+    let mut lengths = head.fields.all("content-length");
+    let is_number = |length: &[u8]| !length.is_empty() && length.iter().all(u8::is_ascii_digit);
+    match (lengths.next(), lengths.next()) {
+        (None, None) => Ok(()),
+        (Some(length), None) if is_number(length) => Ok(()),
+        _ => Err(Refusal::MalformedHead),
     }
 }
 

@@ -1,96 +1,152 @@
 //! One HTTP/2 stream, as pingora's proxy reads and writes it.
 //!
-//! pingora's own session for a stream has no timeout on a body that is read, none on a wait for the endpoint, and knows no
-//! least rate. This one stands around it, with the limits that [`EdgeStream`](crate::edge::EdgeStream) keeps for HTTP/1.
+//! It keeps the limits on clients that [`EdgeStream`](crate::edge::EdgeStream) keeps for HTTP/1: pingora's own session for a stream
+//! has no timeout on a body that is read, none on a wait for the endpoint, and knows no least rate.
 
-use std::future::{Future, poll_fn};
-use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use config::model::Limits;
+use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
-use h2::SendStream;
-use http::HeaderMap;
-use pingora_core::ErrorType::{H2Error, InternalError, ReadTimedout, WriteError, WriteTimedout};
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, Request, Response, StatusCode};
+use pingora_core::ErrorType::{H2Error, InternalError, ReadError, ReadTimedout, WriteError, WriteTimedout};
 use pingora_core::protocols::Digest;
 use pingora_core::protocols::http::HttpTask;
+use pingora_core::protocols::http::body_buffer::FixedBuffer;
 use pingora_core::protocols::http::custom::CustomMessageWrite;
 use pingora_core::protocols::http::custom::server::Session;
-use pingora_core::protocols::http::v2::server::HttpSession;
+use pingora_core::protocols::http::date::get_cached_date;
+use pingora_core::protocols::http::v1::client::http_req_header_to_wire;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::{Error, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
+use tokio::time::timeout;
 
 use crate::edge::pace::{Patience, TooSlow};
-use crate::edge::{ClientSide, Load};
+use crate::edge::{ClientSide, Connection, Edge};
+
+/// The bytes of a request's body that are kept for another attempt, as pingora keeps them for HTTP/1.
+const REPLAY: usize = 64 << 10;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 type Messages = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
 
+/// The way from a request of pingora's to the stream that it came by, in the extensions of its head.
+#[derive(Debug, Clone)]
+pub(in crate::edge::proxied) struct StreamOrigin {
+    /// The connection of the stream.
+    pub(in crate::edge::proxied) connection: Arc<Connection>,
+    /// The client's side of the stream.
+    pub(in crate::edge::proxied) client: Arc<ClientSide>,
+}
+
 /// A request and its answer on one HTTP/2 stream.
-pub(super) struct Paced {
-    inner: HttpSession,
+pub(in crate::edge::proxied) struct Http2Stream {
+    request: RequestHeader,
+    body: RecvStream,
+    respond: SendResponse<Bytes>,
     client: Arc<ClientSide>,
     upload: Patience,
     download: Patience,
-    /// The writer of the answer's body, as soon as its head is sent.
+    /// The body as far as it was read, for another attempt.
+    replay: Option<FixedBuffer>,
+    drain_timeout: Option<Duration>,
+    /// The status of the answer, without its fields, as soon as its head is sent.
+    answered: Option<ResponseHeader>,
+    /// The writer of the answer's body, from then on.
     writer: Option<SendStream<Bytes>>,
     ended: bool,
+    read: usize,
     sent: usize,
 }
 
-impl Paced {
-    /// A stream of the client with this address, the unread answers of which are counted in `load`.
-    pub(super) fn new(mut inner: HttpSession, limits: &Limits, load: &Arc<Load>, address: Option<IpAddr>) -> Self {
+impl Http2Stream {
+    pub(super) fn new(
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+        connection: &Arc<Connection>,
+        edge: &Edge,
+    ) -> Self {
+        let (mut parts, body) = request.into_parts();
         let client = Arc::<ClientSide>::default();
-        client.begin(!inner.is_body_done());
-        inner.req_header_mut().extensions_mut().insert(Arc::clone(&client));
-        let upload = Patience::within(limits, limits.min_rate.upload);
-        let mut download = Patience::within(limits, limits.min_rate.download);
-        if let Some(address) = address {
-            download = download.counted(load, address);
+        client.begin(!body.is_end_stream());
+        let origin = StreamOrigin { connection: Arc::clone(connection), client: Arc::clone(&client) };
+        parts.extensions.insert(origin);
+        let limits = &edge.limits;
+        let download = Patience::within(limits, limits.min_rate.download);
+        Self {
+            request: RequestHeader::from(parts),
+            body,
+            respond,
+            client,
+            upload: Patience::within(limits, limits.min_rate.upload),
+            download: download.counted(&edge.load, connection.client.ip()),
+            replay: None,
+            drain_timeout: None,
+            answered: None,
+            writer: None,
+            ended: false,
+            read: 0,
+            sent: 0,
         }
-        Self { inner, client, upload, download, writer: None, ended: false, sent: 0 }
+    }
+
+    fn is_body_over(&self) -> bool {
+        self.has_no_body() || self.body.is_end_stream()
+    }
+
+    fn has_no_body(&self) -> bool {
+        let is_zero = || self.request.headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
+        self.read == 0 && (self.body.is_end_stream() || is_zero())
     }
 
     /// More of the body, within the patience with the client.
     async fn read(&mut self) -> Result<Option<Bytes>> {
-        let Self { inner, client, upload, .. } = self;
-        let mut reading = pin!(inner.read_body_bytes());
-        let outcome = poll_fn(|cx| {
+        let Self { body, client, upload, .. } = self;
+        let read = poll_fn(|cx| {
             if client.poll_cut(cx) {
                 return Poll::Ready(Err(was_cut()));
             }
-            let polled = reading.as_mut().poll(cx);
+            let polled = body.poll_data(cx);
             client.reading(polled.is_pending() && client.is_uploading());
             match polled {
-                Poll::Ready(read) => Poll::Ready(read),
+                Poll::Ready(read) => Poll::Ready(read.transpose().or_err(ReadError, "while reading the body")),
                 Poll::Pending if client.is_streaming() => Poll::Pending,
                 Poll::Pending => upload.poll_stalled(cx).map(|slow| Err(too_slow(slow, ReadTimedout))),
             }
-        })
-        .await;
-        if let Ok(Some(bytes)) = &outcome {
-            upload.passed(bytes.len(), client.is_rated()).map_err(|slow| too_slow(slow, ReadTimedout))?;
+        });
+        let Some(bytes) = read.await? else { return Ok(None) };
+        self.upload.passed(bytes.len(), self.client.is_rated()).map_err(|slow| too_slow(slow, ReadTimedout))?;
+        self.read += bytes.len();
+        if let Some(replay) = &mut self.replay {
+            replay.write_to_buffer(&bytes);
         }
-        outcome
+        // Fails only when the client has reset the stream, which the next read tells.
+        let _ = self.body.flow_control().release_capacity(bytes.len());
+        Ok(Some(bytes))
     }
 
     /// Waits until the client resets the stream, or the request is cut.
     async fn left(&mut self) -> Box<Error> {
-        let Self { inner, client, writer, .. } = self;
+        let Self { respond, client, writer, .. } = self;
         let reset = poll_fn(|cx| {
             if client.poll_cut(cx) {
                 return Poll::Ready(Err(was_cut()));
             }
-            match writer {
-                Some(writer) => writer.poll_reset(cx).map(|reset| reset.or_err(H2Error, "while idling")),
-                None => Pin::new(&mut inner.idle()).poll(cx),
-            }
+            let reset = match writer {
+                Some(writer) => writer.poll_reset(cx),
+                None => respond.poll_reset(cx),
+            };
+            reset.map(|reset| reset.or_err(H2Error, "while idling"))
         });
         match reset.await {
             Ok(reason) => Error::explain(H2Error, format!("the client reset the stream: {reason}")),
@@ -129,14 +185,33 @@ impl Paced {
         Ok(())
     }
 
-    fn send_head(&mut self, head: Box<ResponseHeader>, end: bool) -> Result<()> {
-        self.inner.write_response_header(head, end)?;
-        if let Some(writer) = self.inner.take_response_body_writer() {
-            self.writer = Some(writer);
+    fn send_head(&mut self, mut head: Box<ResponseHeader>, end: bool) -> Result<()> {
+        if self.answered.is_some() {
+            return Ok(());
         }
-        // Heads of 1xx are not sent.
-        self.ended = self.ended || (end && self.writer.is_some());
+        // Fields of an HTTP/1.1 connection are malformed here (RFC 9113, section 8.2.2).
+        for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
+            head.remove_header(&name);
+        }
+        let status = head.status;
+        if status.is_informational() {
+            return self.send_interim(*head);
+        }
+        head.insert_header(DATE, get_cached_date())?;
+        let head = Response::from_parts((*head).into(), ());
+        self.writer = Some(self.respond.send_response(head, end).or_err(WriteError, "while writing the head")?);
+        self.answered = Some(ResponseHeader::build(status, Some(0))?);
+        self.ended = end;
         Ok(())
+    }
+
+    /// Sends an interim answer (1xx); of 101 HTTP/2 knows nothing (RFC 9113, section 8.6).
+    fn send_interim(&mut self, head: ResponseHeader) -> Result<()> {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        let head = Response::from_parts(head.into(), ());
+        self.respond.send_informational(head).or_err(WriteError, "while writing an interim answer")
     }
 
     fn send_end(&mut self) -> Result<()> {
@@ -170,13 +245,13 @@ fn too_slow(slow: TooSlow, kind: pingora_core::ErrorType) -> Box<Error> {
 }
 
 #[async_trait]
-impl Session for Paced {
+impl Session for Http2Stream {
     fn req_header(&self) -> &RequestHeader {
-        self.inner.req_header()
+        &self.request
     }
 
     fn req_header_mut(&mut self) -> &mut RequestHeader {
-        self.inner.req_header_mut()
+        &mut self.request
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
@@ -184,11 +259,22 @@ impl Session for Paced {
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        if no_body_expected || self.inner.is_body_done() { Err(self.left().await) } else { self.read().await }
+        if no_body_expected || self.is_body_over() { Err(self.left().await) } else { self.read().await }
     }
 
     async fn drain_request_body(&mut self) -> Result<()> {
-        self.inner.drain_request_body().await
+        if self.is_body_over() {
+            return Ok(());
+        }
+        let limit = self.drain_timeout.unwrap_or(Duration::MAX);
+        let mut draining = pin!(async {
+            while self.read().await?.is_some() {}
+            Ok(())
+        });
+        match timeout(limit, draining.as_mut()).await {
+            Ok(drained) => drained,
+            Err(_) => Error::e_explain(ReadTimedout, format!("the rest of the body did not come in {limit:?}")),
+        }
     }
 
     async fn write_response_header(&mut self, head: Box<ResponseHeader>, end: bool) -> Result<()> {
@@ -246,29 +332,30 @@ impl Session for Paced {
     }
 
     fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
-        self.inner.set_total_drain_timeout(timeout);
+        self.drain_timeout = timeout;
     }
 
     fn get_total_drain_timeout(&self) -> Option<Duration> {
-        self.inner.get_total_drain_timeout()
+        self.drain_timeout
     }
 
     fn request_summary(&self) -> String {
-        self.inner.request_summary()
+        let (method, uri) = (&self.request.method, &self.request.uri);
+        format!("{method} {}, Host: {}", uri.path(), uri.authority().map_or("", |authority| authority.as_str()))
     }
 
     fn response_written(&self) -> Option<&ResponseHeader> {
-        self.inner.response_written()
+        self.answered.as_ref()
     }
 
     async fn shutdown(&mut self, _: u32, _: &str) {
         if !self.ended {
-            self.inner.shutdown();
+            self.respond.send_reset(Reason::INTERNAL_ERROR);
         }
     }
 
     fn is_body_done(&mut self) -> bool {
-        self.inner.is_body_done()
+        self.is_body_over()
     }
 
     async fn finish(&mut self) -> Result<()> {
@@ -276,7 +363,7 @@ impl Session for Paced {
     }
 
     fn is_body_empty(&mut self) -> bool {
-        self.inner.is_body_empty()
+        self.has_no_body()
     }
 
     fn body_bytes_sent(&self) -> usize {
@@ -284,39 +371,39 @@ impl Session for Paced {
     }
 
     fn body_bytes_read(&self) -> usize {
-        self.inner.body_bytes_read()
+        self.read
     }
 
     fn digest(&self) -> Option<&Digest> {
-        self.inner.digest()
+        None
     }
 
     fn digest_mut(&mut self) -> Option<&mut Digest> {
-        self.inner.digest_mut()
+        None
     }
 
     fn client_addr(&self) -> Option<&SocketAddr> {
-        self.inner.client_addr()
+        None
     }
 
     fn server_addr(&self) -> Option<&SocketAddr> {
-        self.inner.server_addr()
+        None
     }
 
     fn pseudo_raw_h1_request_header(&self) -> Bytes {
-        self.inner.pseudo_raw_h1_request_header()
+        http_req_header_to_wire(&self.request).map(BytesMut::freeze).unwrap_or_default()
     }
 
     fn enable_retry_buffering(&mut self) {
-        self.inner.enable_retry_buffering();
+        self.replay.get_or_insert_with(|| FixedBuffer::new(REPLAY));
     }
 
     fn retry_buffer_truncated(&self) -> bool {
-        self.inner.retry_buffer_truncated()
+        self.replay.as_ref().is_some_and(FixedBuffer::is_truncated)
     }
 
     fn get_retry_buffer(&self) -> Option<Bytes> {
-        self.inner.get_retry_buffer()
+        self.replay.as_ref().filter(|replay| !replay.is_truncated())?.get_buffer()
     }
 
     // HTTP has no messages of its own beside the body.
