@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, TRAILER, TRANSFER_ENCODING};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::{FailToProxy, Session};
@@ -32,6 +32,17 @@ fn frame(session: &mut Session, answer: &mut http::response::Parts) {
     }
 }
 
+/// Drops from an interim head what belongs to the endpoint's connection, and a length, which such a head has not (RFC 9110,
+/// section 8.6).
+fn edit_interim(head: &mut ResponseHeader) {
+    for name in hop_by_hop(&head.headers) {
+        head.remove_header(&*name);
+    }
+    for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
+        head.remove_header(&name);
+    }
+}
+
 fn edit(fields: &mut HeaderMap, ctx: &Ctx, answered_by: Option<HttpVersion>) -> Result<()> {
     let Some(received) = &ctx.received else { return Ok(()) };
     let client = view::client(ctx.connection.as_deref());
@@ -42,6 +53,7 @@ impl Proxy {
     /// Edits the head of an endpoint's answer for the client.
     pub(super) fn edit_head(&self, session: &mut Session, head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
         if view::is_interim(head.status) {
+            edit_interim(head);
             return Ok(());
         }
         if ctx.connection.as_ref().is_some_and(|connection| connection.is_closing()) {

@@ -8,20 +8,7 @@ use crate::kit::client::{Client, get};
 use crate::kit::endpoint::{Answer, Endpoint};
 use crate::kit::endpoint_h2::H2Endpoint;
 use crate::kit::h2::H2;
-use crate::kit::tls::Certificate;
-use crate::kit::weir::{PROCESS_TLS, Weir, folder};
-use crate::{HOST, one};
-
-/// A gateway with a TLS listener before one version, and a client's trust in it.
-async fn behind_tls(version: &str) -> (Weir, Certificate) {
-    let (folder, certificate) = (folder(), Certificate::new(HOST));
-    certificate.write(folder.path(), "shop");
-    let live = format!(
-        "functions:\n  shop: {{versions: {{1: {version}}}, aliases: {{prod: 1}}}}\n\
-         domains:\n  {HOST}: {{certificate: {{cert: shop.crt, key: shop.key}}, routes: [{{path: /*, to: 'shop:prod'}}]}}\n"
-    );
-    (Weir::start_in(folder, PROCESS_TLS, &live).await, certificate)
-}
+use crate::{HOST, behind_tls, one};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_is_refused_is_answered_and_logged_as_any_refusal() {
@@ -100,15 +87,34 @@ async fn a_small_answer_that_breaks_off_unsent_is_a_502() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hosts_in_one_http2_request_are_refused_by_the_engine() {
+async fn an_http2_head_that_is_refused_is_answered_logged_and_counted_as_any_refusal() {
     let endpoint = Endpoint::start("v1").await;
     let (weir, certificate) = behind_tls(&format!("'http://{}'", endpoint.address)).await;
     let h2 = H2::connect(weir.https.expect("a TLS listener"), HOST, certificate.client(&["h2"])).await;
-    let get = |host: &str| Request::get(format!("https://{HOST}/")).header("host", host).body(()).expect("a request");
-    assert_eq!(h2.request(get("other.example.com"), &[]).await.status.as_u16(), 400);
+    let get = || Request::get(format!("https://{HOST}/"));
+    for (request, status, end, reason) in [
+        (get().header("host", "other.example.com"), 400, "DPE", "contradictory_host"),
+        (get().header("host", HOST).header("host", HOST), 400, "DPE", "malformed_head"),
+        (Request::connect(format!("{HOST}:443")), 405, "NM", "connect"),
+        (Request::builder().method("TRACE").uri(format!("https://{HOST}/")), 405, "NM", "trace"),
+    ] {
+        let answer = h2.request(request.body(()).expect("a request"), &[]).await;
+        assert_eq!(answer.status.as_u16(), status, "{reason}");
+        let page: serde_json::Value = serde_json::from_slice(&answer.body).expect("a page in JSON");
+        assert_eq!(page["end"], end, "{reason}");
+        let field = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        assert!(field("proxy-status").ends_with(&format!("details=\"{end}\"")), "{reason}");
+        assert_eq!(field("allow").is_empty(), status != 405, "{reason}");
+        let line = weir.access_line(field("x-request-id")).await;
+        assert!(line.contains(&format!("\"end\":\"{end}\"")), "{line}");
+        assert_eq!(weir.metric("weir_refused_total", &[("reason", reason)]).await, Some(1.0), "{reason}");
+    }
     assert_eq!(endpoint.seen().len(), 0);
-    assert_eq!(h2.request(get(HOST), &[]).await.status.as_u16(), 200);
-    assert_eq!(endpoint.saw("/").await.head.field("host"), Some(HOST));
+    for host in [HOST, "SHOP.example.com:443"] {
+        let answer = h2.request(get().header("host", host).body(()).expect("a request"), &[]).await;
+        assert_eq!(answer.status.as_u16(), 200, "{host}");
+        assert_eq!(endpoint.saw("/").await.head.field("host"), Some(HOST));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

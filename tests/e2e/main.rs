@@ -37,7 +37,8 @@ mod upgrades;
 mod upstream_h2;
 
 use kit::endpoint::Endpoint;
-use kit::weir::Weir;
+use kit::tls::Certificate;
+use kit::weir::{PROCESS_TLS, Weir, folder};
 
 /// The host of most tests.
 const HOST: &str = "shop.example.com";
@@ -56,4 +57,15 @@ fn shop(endpoints: &[&Endpoint], alias: &str) -> String {
 async fn one() -> (Weir, Endpoint) {
     let endpoint = Endpoint::start("v1").await;
     (Weir::start(&shop(&[&endpoint], "1")).await, endpoint)
+}
+
+/// A gateway with a TLS listener before one version, and a client's trust in it.
+async fn behind_tls(version: &str) -> (Weir, Certificate) {
+    let (folder, certificate) = (folder(), Certificate::new(HOST));
+    certificate.write(folder.path(), "shop");
+    let live = format!(
+        "functions:\n  shop: {{versions: {{1: {version}}}, aliases: {{prod: 1}}}}\n\
+         domains:\n  {HOST}: {{certificate: {{cert: shop.crt, key: shop.key}}, routes: [{{path: /*, to: 'shop:prod'}}]}}\n"
+    );
+    (Weir::start_in(folder, PROCESS_TLS, &live).await, certificate)
 }

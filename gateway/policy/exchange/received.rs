@@ -101,8 +101,14 @@ impl Worker {
         client: &ClientConnection<'_>,
         head: &HeadView<'_, F>,
     ) -> Admission {
+        let refused = |answer: Answer<'static>, reached: Reached| {
+            if let Some(refusal) = answer.refusal() {
+                self.metrics.refused.inc(refusal.word());
+            }
+            Admission::Answer(answer, reached)
+        };
         if let Some(answer) = self.refuse_head(head) {
-            return Admission::Answer(answer, Reached::Nothing);
+            return refused(answer, Reached::Nothing);
         }
         let routing = head.for_routing(received.origin.client);
         let unresolved = |unresolved: Unresolved| {
@@ -119,7 +125,7 @@ impl Worker {
             Err(reason) => return Admission::Answer(unresolved(reason), Reached::Nothing),
         };
         if let Some(answer) = self.refuse_way(snapshot, received, client, head, &way) {
-            return Admission::Answer(answer, Reached::Way(way));
+            return refused(answer, Reached::Way(way));
         }
         let served = match snapshot.choose(&routing, &way) {
             Ok(served) => served,
@@ -195,7 +201,8 @@ fn check_http2<F: RequestFields + ?Sized>(head: &HeadView<'_, F>) -> Result<(), 
     match (hosts.next(), hosts.next()) {
         (_, Some(_)) => return Err(Refusal::MalformedHead),
         (None, None) if head.host.is_empty() => return Err(Refusal::MissingHost),
-        (Some(host), None) if host != head.host.as_bytes() && !authority.agrees_with(host) => {
+        // Without a host that is text, resolving says what is wrong with it.
+        (Some(host), None) if !head.host.is_empty() && !authority.agrees_with(host) => {
             return Err(Refusal::ContradictoryHost);
         }
         _ => {}
@@ -251,5 +258,50 @@ fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::*;
+
+    /// The refusal of a head with this method, authority, target and fields.
+    fn refusal(method: &str, host: &str, target: &str, fields: &[(&'static str, &str)]) -> Option<Refusal> {
+        let field = |&(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"))
+        };
+        let mut map = HeaderMap::new();
+        for (name, value) in fields.iter().map(field) {
+            map.append(name, value);
+        }
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let head = HeadView { method, host, path, query, target, version: HttpVersion::Http2, fields: &map };
+        check_http2(&head).err()
+    }
+
+    #[test]
+    fn an_http2_head_that_can_be_read_in_two_ways_is_refused() {
+        const HOST: &str = "shop.example.com";
+        for (method, host, target, fields, expected) in [
+            ("GET", HOST, "/a?b", &[][..], None),
+            ("GET", HOST, "/a", &[("host", HOST)], None),
+            ("GET", HOST, "/a", &[("host", "Shop.Example.com:443")], None),
+            ("GET", "shop.example.com:8443", "/a", &[("host", HOST)], Some(Refusal::ContradictoryHost)),
+            ("GET", HOST, "/a", &[("host", "other.example.com")], Some(Refusal::ContradictoryHost)),
+            ("GET", HOST, "/a", &[("host", "")], Some(Refusal::ContradictoryHost)),
+            ("GET", HOST, "/a", &[("host", HOST), ("host", HOST)], Some(Refusal::MalformedHead)),
+            ("GET", "", "/a", &[], Some(Refusal::MissingHost)),
+            ("CONNECT", HOST, "", &[], Some(Refusal::Connect)),
+            ("POST", HOST, "/a", &[("content-length", "5")], None),
+            ("POST", HOST, "/a", &[("content-length", "+5")], Some(Refusal::MalformedHead)),
+            ("POST", HOST, "/a", &[("content-length", "")], Some(Refusal::MalformedHead)),
+            ("POST", HOST, "/a", &[("content-length", "5"), ("content-length", "5")], Some(Refusal::MalformedHead)),
+            ("GET", HOST, "/a b", &[], Some(Refusal::MalformedTarget)),
+            ("OPTIONS", HOST, "*", &[], None),
+        ] {
+            assert_eq!(refusal(method, host, target, fields), expected, "{method} {host} {target} {fields:?}");
+        }
     }
 }

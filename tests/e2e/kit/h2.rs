@@ -1,12 +1,14 @@
 //! An HTTP/2 client that decides where DATA frames end.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::SendStream;
 use h2::client::{ResponseFuture, SendRequest};
-use http::{HeaderMap, Request, StatusCode};
+use http::header::EXPECT;
+use http::{HeaderMap, Request, Response, StatusCode};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -63,6 +65,26 @@ impl H2 {
     pub(crate) async fn open(&self, request: Request<()>) -> (ResponseFuture, SendStream<Bytes>) {
         let requests = within("room for a stream", self.requests.clone().ready()).await;
         requests.and_then(|mut requests| requests.send_request(request, false)).expect("a stream opens")
+    }
+
+    /// The interim answers (1xx) to a request, and its answer's status. A body is held back until the first of them if the
+    /// request expects 100.
+    pub(crate) async fn interim(&self, request: Request<()>, body: &'static [u8]) -> (Vec<Response<()>>, StatusCode) {
+        let expects = request.headers().contains_key(EXPECT);
+        let (mut response, mut upload) = self.open(request).await;
+        let mut send_body = || upload.send_data(Bytes::from_static(body), true).expect("the stream takes a body");
+        if !expects {
+            send_body();
+        }
+        let mut interim = Vec::new();
+        let mut next = async || poll_fn(|cx| response.poll_informational(cx)).await;
+        while let Some(head) = within("an interim answer", next()).await {
+            interim.push(head.expect("a head"));
+            if expects && interim.len() == 1 {
+                send_body();
+            }
+        }
+        (interim, within("an answer", response).await.expect("an answer").status())
     }
 
     pub(crate) async fn try_request(&self, request: Request<()>, frames: &[&[u8]]) -> Result<Answer, h2::Error> {

@@ -51,6 +51,7 @@ pub(in crate::edge::proxied) struct StreamOrigin {
 
 /// A request and its answer on one HTTP/2 stream.
 pub(in crate::edge::proxied) struct Http2Stream {
+    address: SocketAddr,
     request: RequestHeader,
     body: RecvStream,
     respond: SendResponse<Bytes>,
@@ -84,6 +85,7 @@ impl Http2Stream {
         let limits = &edge.limits;
         let download = Patience::within(limits, limits.min_rate.download);
         Self {
+            address: SocketAddr::Inet(connection.client),
             request: RequestHeader::from(parts),
             body,
             respond,
@@ -383,7 +385,7 @@ impl Session for Http2Stream {
     }
 
     fn client_addr(&self) -> Option<&SocketAddr> {
-        None
+        Some(&self.address)
     }
 
     fn server_addr(&self) -> Option<&SocketAddr> {
