@@ -8,6 +8,7 @@
 //! exit nor by a runtime, nor by the lookups of other names. A name never has more than one.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::pin;
@@ -30,6 +31,8 @@ const AT_ONCE: usize = 64;
 const PROMPT: Duration = Duration::from_millis(250);
 /// The stack that `getaddrinfo` and the modules of `nsswitch` need, with room to spare.
 const STACK: usize = 512 << 10;
+/// The outcome of a lookup whose thread did not start or panicked.
+const UNANSWERED: &str = "the lookup ended without an answer";
 
 /// Turns host and port into addresses. Blocks.
 pub(super) type Answer = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
@@ -64,10 +67,11 @@ pub(super) struct Resolver {
     pending: Arc<Pending>,
 }
 
-/// A name that is being looked up: no longer when this is dropped.
+/// A lookup on its thread. Its end tells the outcome to everybody who waits for the name.
 struct Outstanding {
     pending: Arc<Pending>,
     name: Name,
+    outcome: Outcome,
 }
 
 impl Resolver {
@@ -76,14 +80,11 @@ impl Resolver {
     }
 
     /// The answer for a name, by a lookup that is under way if there is one.
-    async fn look_up(&self, name: Name) -> Outcome {
+    pub(super) async fn look_up(&self, name: Name) -> Outcome {
         let (tell, mut told) = oneshot::channel();
         let Some(tell) = join(&self.pending, &name, tell) else { return heard(told.await) };
         let permit = self.begun.acquire().await.map_err(|error| error.to_string())?;
-        // Another caller may have begun meanwhile.
-        if let Some(tell) = join(&self.pending, &name, tell) {
-            self.begin(name, tell)?;
-        }
+        self.begin(name, tell)?;
         let prompt = timeout(PROMPT, &mut told).await;
         drop(permit);
         match prompt {
@@ -92,31 +93,40 @@ impl Resolver {
         }
     }
 
+    /// Starts the thread of a lookup, unless another caller has done so meanwhile.
     fn begin(&self, name: Name, tell: oneshot::Sender<Outcome>) -> Result<(), String> {
-        lock(&self.pending).entry(name.clone()).or_default().push(tell);
-        let outstanding = Outstanding { pending: Arc::clone(&self.pending), name };
+        match lock(&self.pending).entry(name.clone()) {
+            Entry::Occupied(mut waiting) => {
+                waiting.get_mut().push(tell);
+                return Ok(());
+            }
+            Entry::Vacant(place) => {
+                place.insert(vec![tell]);
+            }
+        }
+        let outcome = Err(UNANSWERED.to_owned());
+        let outstanding = Outstanding { pending: Arc::clone(&self.pending), name, outcome };
         let answer = Arc::clone(&self.lookup.answer);
         let thread = std::thread::Builder::new().name("weir-lookup".into()).stack_size(STACK);
-        let begun = thread.spawn(move || {
-            let outcome = addresses(answer(&outstanding.name.0, outstanding.name.1));
-            outstanding.tell(&outcome);
-        });
+        let begun = thread.spawn(move || outstanding.look_up(&*answer));
         begun.map(drop).map_err(|error| format!("no thread for the lookup: {error}"))
     }
 }
 
 impl Outstanding {
-    fn tell(&self, outcome: &Outcome) {
-        for waiting in lock(&self.pending).remove(&self.name).unwrap_or_default() {
-            // A caller that is gone needs no answer.
-            let _ = waiting.send(outcome.clone());
-        }
+    fn look_up(mut self, answer: &Answer) {
+        self.outcome = addresses(answer(&self.name.0, self.name.1));
     }
 }
 
 impl Drop for Outstanding {
+    /// Removes the name once: a second removal could meet the lookup that was begun after the first.
     fn drop(&mut self) {
-        lock(&self.pending).remove(&self.name);
+        let waiting = lock(&self.pending).remove(&self.name).unwrap_or_default();
+        for tell in waiting {
+            // A caller that is gone needs no answer.
+            let _ = tell.send(self.outcome.clone());
+        }
     }
 }
 
@@ -132,7 +142,7 @@ fn join(pending: &Pending, name: &Name, tell: oneshot::Sender<Outcome>) -> Optio
 }
 
 fn heard(answer: Result<Outcome, oneshot::error::RecvError>) -> Outcome {
-    answer.unwrap_or_else(|_| Err("the lookup ended without an answer".into()))
+    answer.unwrap_or_else(|_| Err(UNANSWERED.into()))
 }
 
 fn addresses(answer: io::Result<Vec<SocketAddr>>) -> Outcome {

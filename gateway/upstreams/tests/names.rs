@@ -123,6 +123,33 @@ async fn names_that_hang_delay_no_other_name_and_no_reload() {
     assert_eq!(hung.len(), hung.iter().collect::<HashSet<_>>().len(), "a name is never looked up twice at a time");
 }
 
+/// Callers come again while the thread of the lookup before them is still ending.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lookups_of_one_name_in_a_row_are_all_answered_and_one_at_a_time() {
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let highest = Arc::clone(&most);
+    let answer = move |_: &str, port: u16| {
+        highest.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+        thread::yield_now();
+        running.fetch_sub(1, SeqCst);
+        Ok(vec![SocketAddr::from(([10, 0, 0, 1], port))])
+    };
+    let lookup = Lookup { answer: Arc::new(answer), every: Duration::ZERO, silence: Duration::from_secs(60) };
+    let resolver = Arc::new(Resolver::new(lookup));
+    let callers = (0..4).map(|_| {
+        let resolver = Arc::clone(&resolver);
+        tokio::spawn(async move {
+            for _ in 0..500 {
+                resolver.look_up(("shop.test".to_owned(), 80)).await.expect("the name has an address");
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    assert_eq!(most.load(SeqCst), 1, "a name is never looked up twice at a time");
+}
+
 #[test]
 fn a_name_that_hangs_does_not_hold_up_the_end() {
     let (done, ended) = mpsc::channel();
