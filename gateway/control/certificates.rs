@@ -22,7 +22,7 @@ use crate::clock;
 use crate::edge::tls::{LiveCertificate, LiveCertificates};
 use crate::live::Live;
 use crate::metrics::{MAX_CERTIFICATES, Metrics};
-use pair::{Found, News, Pair};
+use pair::{Found, News, Pair, Seen};
 use pairs::{Name, Pairs, Told};
 
 pub use pair::read_one;
@@ -100,26 +100,27 @@ impl Keeper {
                 }
             }
         }
-        let looked: Vec<Certificate> = jobs.iter().map(|(files, _)| files.clone()).collect();
-        let (mut looked, mut changed) = (looked.iter(), false);
-        let see = |found: Answer<Found>| {
+        let mut changed = false;
+        let see = |(files, _): &(Certificate, Option<Seen>), found: Answer<Found>| {
             let is_late = matches!(found, Answer::Late(_));
             if matches!(found, Answer::Skipped) {
                 self.wanted.notify_one();
             }
-            let files = looked.next().expect("each job has one answer");
             let mut pairs = self.lock();
             if let Some(told) = pairs.take(files, found) {
                 changed = true;
                 told.log();
             }
             // Those that come next may be late too.
-            if changed && (is_late || looked.len() == 0) {
+            if changed && is_late {
                 changed = false;
                 self.publish(&pairs);
             }
         };
         self.readers.each(jobs, |(files, seen)| pair::look(files, *seen), see).await;
+        if changed {
+            self.publish(&self.lock());
+        }
     }
 
     /// Looks at the files of every domain.

@@ -126,13 +126,13 @@ impl Default for Readers {
 }
 
 impl Readers {
-    /// Does `work` on each of `jobs`, one after the other, and tells `see` each answer in their order. A job that takes too
+    /// Does `work` on each of `jobs`, one after the other, and tells `see` each job and its answer in their order. A job that takes too
     /// long is left to its thread, and another thread goes on with the next; after some of these the rest is skipped.
     pub(super) async fn each<J, T>(
         &self,
         jobs: Vec<J>,
         work: impl Fn(&J) -> T + Send + Sync + 'static,
-        mut see: impl FnMut(Answer<T>),
+        mut see: impl FnMut(&J, Answer<T>),
     ) where
         J: Send + Sync + 'static,
         T: Send + 'static,
@@ -142,7 +142,7 @@ impl Readers {
             let (tell, mut told) = mpsc::unbounded_channel();
             let started = if late < LATE { self.start(&jobs, &work, seen, tell) } else { None };
             let Some(waiting) = started else {
-                (seen..jobs.len()).for_each(|_| see(Answer::Skipped));
+                jobs[seen..].iter().for_each(|job| see(job, Answer::Skipped));
                 return;
             };
             while seen < jobs.len() {
@@ -155,8 +155,8 @@ impl Readers {
                         (Answer::Late(waiting.clone()), false)
                     }
                 };
+                see(&jobs[seen], answer);
                 seen += 1;
-                see(answer);
                 if !goes_on {
                     break;
                 }
@@ -171,7 +171,7 @@ impl Readers {
         T: Send + 'static,
     {
         let mut answers = Vec::with_capacity(jobs.len());
-        self.each(jobs, work, |answer| answers.push(answer)).await;
+        self.each(jobs, work, |_, answer| answers.push(answer)).await;
         answers
     }
 
