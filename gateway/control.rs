@@ -15,7 +15,7 @@
 //! - `writer`: the queue of commands, and the one writer to the store
 //! - `rollback`: earlier states, brought back from the journal
 //! - `programs`: the right to name programs in hooks
-//! - [`named_files`], `files`: the files that a configuration names, listed, and read on threads of their own
+//! - [`named_files`], `readers`: the files that a configuration names, listed, and threads to read them on
 //! - [`certificates`]: the keeper of certificates of domains
 //! - `publish`: the one way from the store's watch to the live snapshot
 //! - [`rollouts`]: rollouts as the writer keeps them
@@ -31,12 +31,12 @@ pub mod backup;
 pub mod certificates;
 pub mod conduct;
 pub mod file;
-mod files;
 pub mod journal;
 mod named;
 pub mod named_files;
 mod programs;
 mod publish;
+mod readers;
 mod retention;
 mod rollback;
 pub mod rollouts;

@@ -7,7 +7,8 @@
 //! - [`outcomes`]: what came of requests, version by version
 //! - [`control`], [`store`]: the way of a change, from a wish to the next snapshot
 //! - [`hook`], [`notify`], [`query`], [`calls`]: who is asked and told outside
-//! - [`admin`], [`metrics`], [`log`], [`clock`]: what operators see, and what time it is
+//! - [`admin`], [`metrics`], [`log`]: what operators see
+//! - [`clock`], [`files`]: what time it is, and what the files hold that operators name
 //!
 //! Which of them may know which is a table in `tests/tidy/walls.rs`; ARCHITECTURE.md says why.
 
@@ -18,6 +19,7 @@ pub mod clock;
 pub mod control;
 pub mod demo;
 pub mod edge;
+pub mod files;
 pub mod hook;
 pub mod live;
 pub mod log;

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::Ground;
-use super::files::{self, Answer, Readers};
+use super::readers::{self, Answer, Readers};
 use crate::clock;
 use crate::edge::tls::{LiveCertificate, LiveCertificates};
 use crate::live::Live;
@@ -83,7 +83,7 @@ impl Keeper {
         let mut pairs = self.lock();
         let reason = |files| {
             let pair = pairs.pair(files);
-            let unknown = (!pair.is_known()).then(|| format!("{}: {}", files.cert.display(), files::late()));
+            let unknown = (!pair.is_known()).then(|| format!("{}: {}", files.cert.display(), readers::late()));
             pair.wrong().map(|wrong| wrong.reason.clone()).or(unknown)
         };
         files.iter().map(reason).collect()

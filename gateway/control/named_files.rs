@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use config::model::{AdminListener, Certificate, Config, Target};
 use config::problem::Problem;
 
-use super::{certificates, files};
+use super::certificates;
 use crate::upstreams::check_authorities;
 
 /// Certificates and certificate authorities, each with its path in the configuration.
@@ -69,19 +69,10 @@ pub fn check(config: &Config) -> Vec<Problem> {
         problems.extend(problem);
     }
     for (at, path) in named.authorities {
-        problems.extend(hidden(&at, &path).or_else(|| Some(Problem::error(&at, check_authority(&path).err()?))));
+        let unusable = || Some(Problem::error(&at, check_authorities(&path).err()?.to_string()));
+        problems.extend(hidden(&at, &path).or_else(unusable));
     }
     problems
-}
-
-/// Checks the certificate authorities of this file. Blocks on the file system.
-///
-/// # Errors
-/// The reason why they cannot be used, with the name of the file.
-pub(super) fn check_authority(path: &Path) -> Result<(), String> {
-    // Within bounds, which the other reader does not know.
-    files::read(path).map_err(|what| format!("{}: {what}", path.display()))?;
-    check_authorities(&path.to_owned()).map_err(|error| error.to_string())
 }
 
 /// A warning about a file that cannot be seen from here.

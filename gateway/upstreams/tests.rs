@@ -413,7 +413,7 @@ async fn a_revision_with_a_problem_changes_nothing_and_names_every_problem() {
     let wanted = vec![(key(1), Arc::new(paper_spec(2))), (key(2), Arc::clone(&bad)), (key(3), bad)];
     let problems: Vec<_> = upstreams.reconcile(wanted).unwrap_err().iter().map(ToString::to_string).collect();
     assert_eq!(problems.len(), 2);
-    assert!(problems[0].starts_with("upstream shop:2: /nowhere/ca.pem: cannot read"), "{}", problems[0]);
+    assert!(problems[0].starts_with("upstream shop:2: /nowhere/ca.pem: cannot be read"), "{}", problems[0]);
     assert!(Arc::ptr_eq(&before, upstreams.get(&key(1)).unwrap()));
     assert!(upstreams.get(&key(2)).is_none());
 }

@@ -1,10 +1,8 @@
 //! Trust in the endpoints of an upstream: the certificate authorities of its file, and the key that tells its connections
 //! from those of any other upstream.
 
-use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::RootCertStore;
@@ -13,19 +11,14 @@ use rustls::pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{Rendered, UpstreamKey};
-
-/// The largest file of authorities that is read: several times what systems ship.
-const MOST: u64 = 1 << 20;
+use crate::files::{self, FileError};
 
 /// The certificate authorities of an upstream cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The file is not one that is read: a device, a FIFO, or far too large.
-    #[error("{}: {what}; a PEM file of at most {MOST} bytes is needed", path.display())]
-    Unfit { path: PathBuf, what: &'static str },
-    /// The file cannot be read.
-    #[error("{}: cannot read the certificate authorities: {error}; a PEM file is needed", path.display())]
-    Unreadable { path: PathBuf, error: io::Error },
+    /// The file cannot be read, or is not one that is read.
+    #[error("{}: {error}", path.display())]
+    File { path: PathBuf, error: FileError },
     /// A part of the file is no PEM, or no certificate of an authority.
     #[error("{}: certificate {number} cannot be used: {error}", path.display())]
     Certificate { path: PathBuf, number: usize, error: String },
@@ -80,41 +73,29 @@ impl Trust {
 ///
 /// # Errors
 /// The reason why they cannot.
-pub fn check_authorities(path: &PathBuf) -> Result<(), TrustError> {
+pub fn check_authorities(path: &Path) -> Result<(), TrustError> {
     read_authorities(path).map(|_| ())
 }
 
-/// A regular file of bounded size. An operator who may name one could otherwise stop the control plane with
-/// `/dev/zero`.
-fn read(path: &PathBuf) -> Result<Vec<u8>, TrustError> {
-    let unreadable = |error| TrustError::Unreadable { path: path.clone(), error };
-    let unfit = |what| TrustError::Unfit { path: path.clone(), what };
-    // Before it is opened, because that waits for the other end of a FIFO.
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(unfit("not a regular file"));
-    }
-    let mut pem = Vec::new();
-    File::open(path).and_then(|file| file.take(MOST + 1).read_to_end(&mut pem)).map_err(unreadable)?;
-    if pem.len() as u64 > MOST { Err(unfit("too large")) } else { Ok(pem) }
-}
-
 /// The DER certificates of a PEM file, each one usable as a trust anchor.
-fn read_authorities(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let pem = read(path)?;
+fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let (_, pem) = files::read(path).map_err(|error| TrustError::File { path: path.to_owned(), error })?;
     let mut found = Vec::new();
     for (index, certificate) in CertificateDer::pem_slice_iter(&pem).enumerate() {
-        let refuse = |error: String| TrustError::Certificate { path: path.clone(), number: index + 1, error };
+        let refuse = |error: String| TrustError::Certificate { path: path.to_owned(), number: index + 1, error };
         let certificate = certificate.map_err(|error| refuse(error.to_string()))?;
         // Both readers must take it: rustls verifies with it, and a lane may look into it with x509-parser.
         RootCertStore::empty().add(certificate.clone()).map_err(|error| refuse(error.to_string()))?;
         X509Certificate::from_der(&certificate).map_err(|error| refuse(error.to_string()))?;
         found.push(certificate);
     }
-    if found.is_empty() { Err(TrustError::Empty { path: path.clone() }) } else { Ok(found) }
+    if found.is_empty() { Err(TrustError::Empty { path: path.to_owned() }) } else { Ok(found) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use config::model::UpstreamTls;
 
     use super::super::tests::{key, spec};
@@ -128,12 +109,12 @@ mod tests {
         let tls = UpstreamTls { ca: Some(path.clone()), sni: None, verify: true };
         let load = || Trust::load(&key(1), &Rendered { tls: Some(tls.clone()), ..spec(&[]) });
         let message = || load().unwrap_err().to_string();
-        assert!(message().contains("authority.pem: cannot read the certificate authorities"), "{}", message());
+        assert!(message().contains("authority.pem: cannot be read: No such file"), "{}", message());
         fs::create_dir(&path).unwrap();
-        assert!(message().contains("authority.pem: not a regular file; a PEM file of at most"), "{}", message());
+        assert!(message().contains("authority.pem: is a directory; expected a regular file"), "{}", message());
         fs::remove_dir(&path).unwrap();
-        fs::write(&path, vec![b' '; MOST as usize + 1]).unwrap();
-        assert!(message().contains("authority.pem: too large"), "{}", message());
+        fs::write(&path, vec![b' '; (1 << 20) + 1]).unwrap();
+        assert!(message().contains("authority.pem: is larger than 1 MiB"), "{}", message());
         fs::write(&path, "not PEM").unwrap();
         assert!(message().contains("holds no certificate"), "{}", message());
         let garbage = "-----BEGIN CERTIFICATE-----\nbm8gY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n";
@@ -142,8 +123,8 @@ mod tests {
         fs::write(&path, authority() + &authority()).unwrap();
         assert_eq!(load().unwrap().authorities().unwrap().len(), 2);
         for device in ["/dev/zero", "/dev/null"] {
-            let error = check_authorities(&device.into()).unwrap_err().to_string();
-            assert!(error.contains("not a regular file"), "{error}");
+            let error = check_authorities(Path::new(device)).unwrap_err().to_string();
+            assert!(error.contains("is a device; expected a regular file"), "{error}");
         }
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use config::model::Certificate;
 
 use crate::clock;
-use crate::control::files::{self, Answer, Stamp};
+use crate::control::readers::{self, Answer};
 use crate::edge::tls::{CertificateProblem, Certified};
+use crate::files::{self, FileError, Stamp};
 
 /// Knowledge of a pair of files.
 #[derive(Debug, Default)]
@@ -18,7 +19,7 @@ pub(super) struct Pair {
     wrong: Option<Wrong>,
     seen: Option<Seen>,
     /// The thread that waits for the file system of these files.
-    late: Option<Weak<files::Waiting>>,
+    late: Option<Weak<readers::Waiting>>,
 }
 
 /// A reason why the present content of the files cannot be used.
@@ -65,9 +66,10 @@ pub(super) enum News {
 /// Reads both files, unless they are as they were `seen`. Blocks on the file system.
 pub(super) fn look(files: &Certificate, seen: Option<Seen>) -> Found {
     let names = [&*files.cert, &*files.key];
-    let problem = |path: &Path, what| CertificateProblem { file: path.display().to_string(), what };
+    let problem =
+        |path: &Path, what: FileError| CertificateProblem { file: path.display().to_string(), what: what.to_string() };
     if let Some(Seen { stamps, fresh: false }) = seen
-        && names.iter().zip(stamps).all(|(name, stamp)| Stamp::of(name) == Ok(stamp))
+        && names.iter().zip(stamps).all(|(name, stamp)| Stamp::of(name).is_ok_and(|now| now == stamp))
     {
         return Found::Same;
     }
@@ -132,7 +134,7 @@ impl Pair {
             Answer::Skipped | Answer::Done(Found::Same) => return News::None,
             Answer::Late(waiting) => {
                 (self.late, self.seen) = (Some(waiting), None);
-                CertificateProblem { file: files.cert.display().to_string(), what: files::late() }
+                CertificateProblem { file: files.cert.display().to_string(), what: readers::late() }
             }
             Answer::Done(Found::Nothing(problem)) => {
                 self.seen = None;

@@ -9,7 +9,7 @@ use config::model::{Certificate, Config, DefaultCertificate};
 
 use super::pair::{Found, News, Pair};
 use crate::clock;
-use crate::control::files::Answer;
+use crate::control::readers::Answer;
 use crate::edge::tls::Certificates;
 use crate::live::Unusable;
 

@@ -13,9 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, Wanted, What};
 use crate::control::certificates::Keeper;
-use crate::control::files::{self, Answer};
-use crate::control::named_files::{NamedFiles, check_authority};
+use crate::control::named_files::NamedFiles;
+use crate::control::readers::{self, Answer};
 use crate::control::{Outcome, Refused};
+use crate::upstreams::check_authorities;
 
 /// The outcome of looks at the files that a change names: the reason why each cannot be used, if it cannot.
 #[derive(Default)]
@@ -63,10 +64,10 @@ impl Looked {
         let pairs: Vec<Certificate> = named.certificates.into_iter().map(|(_, files)| files).collect();
         let reasons = certificates.look_at(&pairs).await;
         let paths: Vec<PathBuf> = named.authorities.into_iter().map(|(_, path)| path).collect();
-        let checked = certificates.readers().all(paths.clone(), |path| check_authority(path)).await;
+        let checked = certificates.readers().all(paths.clone(), |path| check_authorities(path)).await;
         let checked = checked.into_iter().zip(&paths).map(|(answer, path)| match answer {
-            Answer::Done(checked) => checked.err(),
-            Answer::Late(_) | Answer::Skipped => Some(format!("{}: {}", path.display(), files::late())),
+            Answer::Done(checked) => checked.err().map(|error| error.to_string()),
+            Answer::Late(_) | Answer::Skipped => Some(format!("{}: {}", path.display(), readers::late())),
         });
         let authorities = checked.collect::<Vec<_>>();
         Self {

@@ -1,102 +1,21 @@
-//! Files that a configuration names: read whole, within bounds, on threads of their own.
+//! Threads on which the files that a configuration names are read.
 //!
-//! Files other than regular ones are refused, and so are those above 1 MiB: `/dev/zero` or a FIFO is a mistake and
-//! holds nothing up. A file system that does not answer blocks one thread, for which neither a change nor the end of
-//! the process waits.
+//! A file system that does not answer blocks one thread, for which neither a change nor the end of the process waits.
 
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use nix::libc::O_NONBLOCK;
 use tokio::sync::mpsc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// The size of the largest file that is read, in bytes.
-const MOST: u64 = 1 << 20;
 /// The time that one file, or a pair of them, may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Threads that may wait for file systems at the same time.
 const THREADS: usize = 64;
 /// Jobs of one list that may be late: those after them are left for another time.
 const LATE: usize = 3;
-/// The coarsest step of the times that file systems note.
-const STEP: Duration = Duration::from_secs(2);
-
-/// A mark of a file's content that is known without reading it: it changes with the content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
-    file: (u64, u64),
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    /// The mark of a regular file. Blocks on the file system.
-    ///
-    /// # Errors
-    /// The reason why the file cannot be used, to be read after its name.
-    pub(super) fn of(path: &Path) -> Result<Self, String> {
-        let metadata = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
-        Self::of_regular(&metadata)
-    }
-
-    fn of_regular(metadata: &Metadata) -> Result<Self, String> {
-        let kind = metadata.file_type();
-        if kind.is_file() {
-            return Ok(Self {
-                file: (metadata.dev(), metadata.ino()),
-                size: metadata.len(),
-                modified: (metadata.mtime(), metadata.mtime_nsec()),
-                changed: (metadata.ctime(), metadata.ctime_nsec()),
-            });
-        }
-        let found = if kind.is_dir() {
-            "a directory"
-        } else if kind.is_fifo() {
-            "a FIFO"
-        } else if kind.is_socket() {
-            "a socket"
-        } else {
-            "a device"
-        };
-        Err(format!("is {found}; expected a regular file"))
-    }
-
-    /// Tells if the file may change within the same step of its times, `now` (since 1970), and keep this mark.
-    pub(super) fn is_fresh(&self, now: Duration) -> bool {
-        i64::try_from(now.saturating_sub(STEP).as_secs()).is_ok_and(|then| self.changed.0 >= then)
-    }
-}
-
-/// A file's content and its mark. Blocks on the file system.
-///
-/// # Errors
-/// The reason why the file cannot be used, to be read after its name.
-pub(super) fn read(path: &Path) -> Result<(Stamp, Vec<u8>), String> {
-    // To open a device can have effects of its own, so what it is comes first.
-    Stamp::of(path)?;
-    // Without a wait for the other end, should it have become a FIFO meanwhile.
-    let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path);
-    let file: File = opened.map_err(|error| unreadable(&error))?;
-    let stamp = Stamp::of_regular(&file.metadata().map_err(|error| unreadable(&error))?)?;
-    let mut content = Vec::new();
-    file.take(MOST + 1).read_to_end(&mut content).map_err(|error| unreadable(&error))?;
-    if content.len() as u64 > MOST {
-        return Err("is larger than 1 MiB".into());
-    }
-    Ok((stamp, content))
-}
-
-fn unreadable(error: &io::Error) -> String {
-    format!("cannot be read: {error}")
-}
 
 /// Threads on which files are looked at.
 #[derive(Debug, Clone)]
@@ -213,23 +132,6 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-
-    #[test]
-    fn only_regular_files_of_bounded_size_are_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        std::fs::write(path("small"), "text").unwrap();
-        assert_eq!(read(&path("small")).unwrap().1, b"text");
-        std::fs::write(path("most"), vec![b'a'; MOST as usize]).unwrap();
-        assert_eq!(read(&path("most")).unwrap().1.len() as u64, MOST);
-        std::fs::write(path("large"), vec![b'a'; MOST as usize + 1]).unwrap();
-        assert_eq!(read(&path("large")).unwrap_err(), "is larger than 1 MiB");
-        assert!(std::process::Command::new("mkfifo").arg(path("fifo")).status().unwrap().success());
-        assert_eq!(read(&path("fifo")).unwrap_err(), "is a FIFO; expected a regular file");
-        assert_eq!(read(folder.path()).unwrap_err(), "is a directory; expected a regular file");
-        assert_eq!(read(Path::new("/dev/zero")).unwrap_err(), "is a device; expected a regular file");
-        assert!(read(&path("none")).unwrap_err().starts_with("cannot be read: No such file"));
-    }
 
     #[tokio::test]
     async fn a_job_that_hangs_holds_up_no_other() {
