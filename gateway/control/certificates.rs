@@ -69,8 +69,7 @@ impl Keeper {
     pub(super) fn serve(&self, config: &Config) {
         let mut pairs = self.lock();
         if let Some(told) = pairs.serve(config) {
-            told.iter().for_each(Told::log);
-            self.publish(&pairs);
+            self.publish(&pairs, &told);
             if pairs.lacks_any() {
                 self.wanted.notify_one();
             }
@@ -100,26 +99,23 @@ impl Keeper {
                 }
             }
         }
-        let mut changed = false;
+        let mut news = Vec::new();
         let see = |(files, _): &(Certificate, Option<Seen>), found: Answer<Found>| {
             let is_late = matches!(found, Answer::Late(_));
             if matches!(found, Answer::Skipped) {
                 self.wanted.notify_one();
             }
             let mut pairs = self.lock();
-            if let Some(told) = pairs.take(files, found) {
-                changed = true;
-                told.log();
-            }
+            news.extend(pairs.take(files, found));
             // Those that come next may be late too.
-            if changed && is_late {
-                changed = false;
-                self.publish(&pairs);
+            if is_late && !news.is_empty() {
+                self.publish(&pairs, &news);
+                news.clear();
             }
         };
         self.readers.each(jobs, |(files, seen)| pair::look(files, *seen), see).await;
-        if changed {
-            self.publish(&self.lock());
+        if !news.is_empty() {
+            self.publish(&self.lock(), &news);
         }
     }
 
@@ -133,7 +129,9 @@ impl Keeper {
         self.look(&named).await;
     }
 
-    fn publish(&self, pairs: &Pairs) {
+    /// Shows what is known to handshakes and operators, and logs the news that led to it.
+    fn publish(&self, pairs: &Pairs, news: &[Told]) {
+        news.iter().for_each(|told| told.log(pairs));
         self.metrics.set_certificates(pairs.ends(MAX_CERTIFICATES));
         self.published.publish(pairs.served().clone());
         let unusable = pairs.unusable();
@@ -147,7 +145,7 @@ impl Keeper {
 }
 
 impl Told {
-    fn log(&self) {
+    fn log(&self, pairs: &Pairs) {
         const SHOWN: usize = 3;
         let names: Vec<&str> = self.names.iter().take(SHOWN).map(Name::as_str).collect();
         let names = match self.names.len() {
@@ -162,13 +160,9 @@ impl Told {
             News::None => {}
             News::Renewed => tracing::info!("the certificate of {names} was read again: {}", files.cert.display()),
             News::Mended => tracing::info!("the files of the certificate of {names} can be used again"),
-            News::Broken if self.serves => {
-                tracing::error!("the certificate of {names} cannot be used, the last good one serves on: {reason}");
-            }
             News::Broken => {
-                tracing::error!(
-                    "the certificate of {names} cannot be used, their TLS is refused until it can: {reason}"
-                );
+                let meanwhile = pairs.shown_meanwhile(&self.names);
+                tracing::error!("the certificate of {names} cannot be used, {meanwhile} until it can: {reason}");
             }
         }
     }

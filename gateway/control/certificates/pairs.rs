@@ -53,8 +53,30 @@ pub(super) struct Told {
     pub(super) names: Vec<Name>,
     /// The reason why the files cannot be used.
     pub(super) reason: Option<String>,
-    /// True when some earlier content is served.
-    pub(super) serves: bool,
+}
+
+/// What clients of a name see while its files cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Meanwhile {
+    /// Earlier content of the name's own.
+    LastGood,
+    /// The certificate of a wildcard above it.
+    Wildcard,
+    /// `default_certificate`, for names that are unknown.
+    Default,
+    /// An alert.
+    Nothing,
+}
+
+impl Meanwhile {
+    fn words(self) -> &'static str {
+        match self {
+            Self::LastGood => "the last good one is served",
+            Self::Wildcard => "a wildcard's certificate is served",
+            Self::Default => "the default certificate is served",
+            Self::Nothing => "TLS is refused",
+        }
+    }
 }
 
 impl Name {
@@ -102,8 +124,7 @@ impl Pairs {
                     self.show(&name, &files);
                     let wrong = self.entries.get(&files).and_then(|entry| entry.pair.wrong());
                     if let Some(reason) = wrong.map(|wrong| wrong.reason.clone()) {
-                        let serves = self.is_served(&name);
-                        told.push(Told { files, news: News::Broken, names: vec![name], reason: Some(reason), serves });
+                        told.push(Told { files, news: News::Broken, names: vec![name], reason: Some(reason) });
                     }
                 }
             }
@@ -147,8 +168,7 @@ impl Pairs {
             }
             News::Mended | News::Broken => news,
         };
-        let serves = names.iter().all(|name| self.is_served(name));
-        Some(Told { files: files.clone(), news, names, reason, serves })
+        Some(Told { files: files.clone(), news, names, reason })
     }
 
     /// Forgets pairs that no configuration names.
@@ -161,8 +181,7 @@ impl Pairs {
         let wrong = self.entries.values().filter_map(|entry| Some((entry.pair.wrong()?, &entry.names)));
         let each = wrong.flat_map(|(wrong, names)| {
             names.iter().map(|name| {
-                let meanwhile = if self.is_served(name) { "the last good one is served" } else { "TLS is refused" };
-                let reason = format!("{}; {meanwhile}", wrong.reason);
+                let reason = format!("{}; {}", wrong.reason, self.meanwhile(name).words());
                 Unusable { name: name.as_str().to_owned(), reason, since: wrong.since }
             })
         });
@@ -202,10 +221,22 @@ impl Pairs {
         }
     }
 
-    fn is_served(&self, name: &Name) -> bool {
+    /// What clients of these names see while the files cannot be used, in words: all of it where names differ.
+    pub(super) fn shown_meanwhile(&self, names: &[Name]) -> String {
+        let all: BTreeSet<Meanwhile> = names.iter().map(|name| self.meanwhile(name)).collect();
+        all.into_iter().map(Meanwhile::words).collect::<Vec<_>>().join(" or ")
+    }
+
+    /// What a handshake with this name finds now.
+    fn meanwhile(&self, name: &Name) -> Meanwhile {
         match name {
-            Name::Default => self.served.without_name().is_some(),
-            Name::Domain(host) => self.served.own(host).is_some(),
+            Name::Default if self.served.without_name().is_some() => Meanwhile::LastGood,
+            Name::Default => Meanwhile::Nothing,
+            Name::Domain(host) if self.served.own(host).is_some() => Meanwhile::LastGood,
+            // The `*` of a wildcard is a label like any other to the wildcards above it.
+            Name::Domain(host) if self.served.find(host).is_some() => Meanwhile::Wildcard,
+            Name::Domain(_) if self.served.for_unknown_name().is_some() => Meanwhile::Default,
+            Name::Domain(_) => Meanwhile::Nothing,
         }
     }
 
@@ -288,5 +319,37 @@ mod tests {
         pairs.take(&files, Answer::Done(look(&files, None)));
         let told = pairs.serve(&config(folder, &[("d.example", "a")])).unwrap();
         assert_eq!((told.len(), told[0].names[0].as_str(), told[0].news == News::Broken), (1, "d.example", true));
+    }
+
+    #[test]
+    fn what_is_served_in_place_of_an_unusable_certificate_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let (folder, mut pairs) = (folder.path(), Pairs::default());
+        write(folder, "good");
+        let mut config = config(
+            folder,
+            &[("a.example", "none"), ("'*.b.example'", "good"), ("c.b.example", "none"), ("'*.d.b.example'", "none")],
+        );
+        let files = Certificate { cert: folder.join("good.crt"), key: folder.join("good.key") };
+        let said = |pairs: &Pairs| -> Vec<String> {
+            let last = |thing: Unusable| format!("{}: {}", thing.name, thing.reason.rsplit("; ").next().unwrap());
+            pairs.unusable().into_iter().map(last).collect()
+        };
+        let (wildcard, below) =
+            ("*.d.b.example: a wildcard's certificate is served", "c.b.example: a wildcard's certificate is served");
+        pairs.serve(&config).unwrap();
+        look_at_all(&mut pairs);
+        assert_eq!(said(&pairs), [wildcard, "a.example: TLS is refused", below]);
+        config.default_certificate = Some(Arc::new(DefaultCertificate { files: files.clone(), unknown_names: false }));
+        pairs.serve(&config).unwrap();
+        assert_eq!(said(&pairs)[1], "a.example: TLS is refused", "it is for clients that name no host");
+        config.default_certificate = Some(Arc::new(DefaultCertificate { files, unknown_names: true }));
+        pairs.serve(&config).unwrap();
+        assert_eq!(said(&pairs), [wildcard, "a.example: the default certificate is served", below]);
+        let names = ["a.example", "c.b.example"].map(|host| Name::Domain(host.into()));
+        assert_eq!(
+            pairs.shown_meanwhile(&names),
+            "a wildcard's certificate is served or the default certificate is served"
+        );
     }
 }
