@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use config::model::Process;
 use tokio::sync::watch;
@@ -73,12 +73,8 @@ impl Doors {
     }
 }
 
-/// Starts the workers; they end when `stop` is true and their connections are over, or with the process.
-pub(super) fn start(
-    started: &Started,
-    doors: Doors,
-    stop: &watch::Sender<bool>,
-) -> Result<Vec<JoinHandle<()>>, Failure> {
+/// Starts the workers. They accept nothing more once `stop` is true, and end with the process.
+pub(super) fn start(started: &Started, doors: Doors, stop: &watch::Sender<bool>) -> Result<(), Failure> {
     let worker = Worker {
         live: Arc::clone(&started.live),
         metrics: Arc::clone(&started.metrics),
@@ -95,7 +91,6 @@ pub(super) fn start(
             worker.push((Arc::clone(&door.entrance), socket));
         }
     }
-    let mut threads = Vec::new();
     for (number, sockets) in by_worker.into_iter().enumerate() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let proxy = Proxy {
@@ -104,7 +99,7 @@ pub(super) fn start(
             reserved_from: started.edge.reserved_from,
         };
         let (edge, stop) = (Arc::clone(&started.edge), stop.subscribe());
-        let thread = thread::Builder::new().name(format!("weir-worker-{number}")).spawn(move || {
+        thread::Builder::new().name(format!("weir-worker-{number}")).spawn(move || {
             runtime.block_on(async move {
                 let lane = Arc::new(ProxiedLane::new(Arc::new(proxy::application(proxy)), edge));
                 let serving = sockets.into_iter().map(|(entrance, socket)| {
@@ -123,7 +118,6 @@ pub(super) fn start(
                 std::future::pending::<()>().await;
             });
         })?;
-        threads.push(thread);
     }
-    Ok(threads)
+    Ok(())
 }
