@@ -176,7 +176,7 @@ pub struct Metrics {
     pub store_started_empty: IntGauge,
     /// Whether a rollback is live that is not stored.
     pub unsaved_rollback: IntGauge,
-    /// Access-log lines lost: for [`AccessLog::start`](crate::log::AccessLog::start).
+    /// Access-log lines lost: for [`AccessLog::open`](crate::log::AccessLog::open).
     pub lines_dropped: IntCounter,
     /// Lines of diagnostics lost: for [`Diagnostics::count`](crate::log::Diagnostics::count).
     pub diagnostics_dropped: IntCounter,

@@ -81,18 +81,7 @@ impl AccessLog {
         Ok((started.0, Some(started.1)))
     }
 
-    /// Starts the thread that writes to `out`. `dropped` counts lines that found no room or could not be written.
-    ///
-    /// # Errors
-    /// The operating system's, when it gives no thread.
-    pub fn start(
-        out: Box<dyn Write + Send>,
-        redact_query: bool,
-        dropped: IntCounter,
-    ) -> io::Result<(Self, AccessThread)> {
-        Self::with_capacity(Output { out, path: None }, redact_query, dropped, BUFFER_BYTES)
-    }
-
+    /// Starts the thread that writes to `output`. `dropped` counts lines that found no room or could not be written.
     fn with_capacity(
         output: Output,
         redact_query: bool,
@@ -293,6 +282,10 @@ mod tests {
         Output { out: Box::new(out), path: None }
     }
 
+    fn start(out: impl Write + Send + 'static, dropped: &IntCounter) -> (AccessLog, AccessThread) {
+        AccessLog::with_capacity(output(out), false, dropped.clone(), BUFFER_BYTES).unwrap()
+    }
+
     fn counter() -> IntCounter {
         IntCounter::new("dropped", "lines").unwrap()
     }
@@ -309,7 +302,7 @@ mod tests {
         let (entered, _entered) = mpsc::channel();
         let (_, go) = mpsc::channel();
         let gate = Gate { entered, go, got: Arc::clone(&got) };
-        let (log, thread) = AccessLog::start(Box::new(gate), false, dropped.clone()).unwrap();
+        let (log, thread) = start(gate, &dropped);
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| (0..500).for_each(|_| log.write(&smallest())));
@@ -341,7 +334,7 @@ mod tests {
     #[test]
     fn lines_that_cannot_be_written_are_counted() {
         let dropped = counter();
-        let (log, thread) = AccessLog::start(Box::new(Shut), false, dropped.clone()).unwrap();
+        let (log, thread) = start(Shut, &dropped);
         (0..3).for_each(|_| log.write(&smallest()));
         assert!(thread.finish(LATE));
         assert_eq!(dropped.get(), 3);
@@ -353,7 +346,7 @@ mod tests {
         let (entered, has_entered) = mpsc::channel();
         let (let_go, go) = mpsc::channel();
         let gate = Gate { entered, go, got: Arc::clone(&got) };
-        let (log, thread) = AccessLog::start(Box::new(gate), false, dropped).unwrap();
+        let (log, thread) = start(gate, &dropped);
         log.write(&smallest());
         has_entered.recv().unwrap();
         assert!(!thread.finish(Duration::from_millis(50)), "the thread stands in its write");
