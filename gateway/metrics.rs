@@ -134,8 +134,11 @@ families! {
 /// many wrong tokens from one address.
 pub const ADMIN_REFUSALS: &[&str] = &["host", "origin", "no_token", "wrong_token", "role", "attempts"];
 
+/// Certificates among the kinds of things that cannot be used, as the metric and the status name them.
+pub const CERTIFICATE: &str = "certificate";
+
 /// Kinds of `weir_unusable`.
-pub const UNUSABLE_KINDS: &[&str] = &["certificate"];
+pub const UNUSABLE_KINDS: &[&str] = &[CERTIFICATE];
 
 /// The closed lists that other modules own: what may be a label value.
 #[derive(Debug, Clone, Copy)]

@@ -21,14 +21,11 @@ use super::readers::{self, Answer, Readers};
 use crate::clock;
 use crate::edge::tls::{LiveCertificate, LiveCertificates};
 use crate::live::Live;
-use crate::metrics::{MAX_CERTIFICATES, Metrics};
+use crate::metrics::{CERTIFICATE, MAX_CERTIFICATES, Metrics};
 use pair::{Found, News, Pair, Seen};
 use pairs::{Name, Pairs, Told};
 
 pub use pair::read_one;
-
-/// The kind of things that cannot be used, as the status and the metric name it.
-pub const KIND: &str = "certificate";
 
 /// The least and the most time between two looks at all files.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5));
@@ -135,8 +132,8 @@ impl Keeper {
         self.metrics.set_certificates(pairs.ends(MAX_CERTIFICATES));
         self.published.publish(pairs.served().clone());
         let unusable = pairs.unusable();
-        self.metrics.set_unusable(KIND, unusable.len());
-        self.live.set_unusable(KIND, unusable);
+        self.metrics.set_unusable(CERTIFICATE, unusable.len());
+        self.live.set_unusable(CERTIFICATE, unusable);
     }
 
     fn lock(&self) -> MutexGuard<'_, Pairs> {

@@ -54,7 +54,7 @@ fn a_scrape_after_scripted_events() {
     metrics.set_certificates(vec![("shop.example.com".into(), 1_800_000_000)]);
     metrics.lines_dropped.inc_by(3);
     metrics.notices_lost.inc();
-    metrics.set_unusable("certificate", 2);
+    metrics.set_unusable(CERTIFICATE, 2);
     metrics.set_rollouts(vec![Standing { function: shop.clone(), alias: prod.clone(), step: 2, weight: 500 }]);
     metrics.judged(&shop, &prod, Judged::NoWorse);
     let golden = include_str!("../../tests/fixtures/metrics/scrape.txt");

@@ -5,6 +5,7 @@ mod rollouts;
 use serde_json::{Map, Value, json};
 
 use super::codes;
+use crate::metrics::UNUSABLE_KINDS;
 
 /// All of them by name.
 pub(super) fn all() -> Map<String, Value> {
@@ -240,7 +241,7 @@ fn statuses() -> Schemas {
         "name": string(""), "aliases": { "type": "array", "items": alias }, "versions": { "type": "array", "items": version },
     } });
     let unusable = json!({ "type": "object", "required": ["kind", "name", "reason", "since"], "properties": {
-        "kind": { "enum": ["certificate"] }, "name": string("The host of a domain, or `default_certificate`."),
+        "kind": { "enum": UNUSABLE_KINDS }, "name": string("The host of a domain, or `default_certificate`."),
         "reason": string("Why, and what that means."), "since": string("RFC 3339."),
     } });
     let status = json!({ "type": "object", "properties": {
