@@ -56,7 +56,7 @@ impl edge::Observer for EdgeObserver {
         }
         let Some(suppressed) = self.rate.pass(now) else { return };
         let connection = head.connection;
-        let (method, target) = request_line(head.received);
+        let (method, target) = head.request_line();
         let row = head.refusal.row();
         self.access.write(&AccessLine {
             time: now,
@@ -105,34 +105,6 @@ impl upstreams::Observer for UpstreamObserver {
                 tracing::warn!(%upstream, "{event}");
             }
             Event::Returned { .. } | Event::Up { .. } | Event::Resolved { .. } => tracing::info!(%upstream, "{event}"),
-        }
-    }
-}
-
-/// Method and target of a request line, as far as it came; `None` for what cannot be told apart.
-fn request_line(received: &[u8]) -> (Option<&[u8]>, Option<&[u8]>) {
-    let line = received.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or_default();
-    let mut words = line.split(|byte| *byte == b' ');
-    let method = words.next().filter(|method| !method.is_empty() && method.iter().all(u8::is_ascii_uppercase));
-    (method, method.and(words.next()).filter(|target| !target.is_empty()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_line_is_told_as_far_as_it_can_be_read() {
-        for (received, method, target) in [
-            ("GET admin/x HTTP/1.1\r\nhost: a\r\n", Some("GET"), Some("admin/x")),
-            ("\r\nGET /a", Some("GET"), Some("/a")),
-            ("GET", Some("GET"), None),
-            ("\u{16}\u{3}\u{1} /a", None, None),
-            ("", None, None),
-            ("GET  HTTP/1.1\r\n", Some("GET"), None),
-        ] {
-            let expected = (method.map(str::as_bytes), target.map(str::as_bytes));
-            assert_eq!(request_line(received.as_bytes()), expected, "{received:?}");
         }
     }
 }
