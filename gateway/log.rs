@@ -57,7 +57,7 @@ pub enum StartError {
         cause: ParseError,
     },
     /// Their thread cannot be started.
-    #[error("diagnostics get no thread: {0}")]
+    #[error("diagnostics cannot start: {0}")]
     Thread(#[from] std::io::Error),
     /// Somebody has set a subscriber or a logger before.
     #[error("diagnostics were started twice")]

@@ -120,7 +120,7 @@ fn serve(
     let (text, config) = ConfigFile::read(path, &environment).map_err(Failure::File)?;
     let process = Arc::clone(&config.process);
     let share = Share::new(open_files, workers::count(&process), process.listeners.len())?;
-    let stdout = open.stdout.insert(Outlet::start("stdout", io::stdout())?);
+    let stdout = open.stdout.insert(Outlet::start("standard output", io::stdout())?);
     let control_threads =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("weir-control").enable_all().build();
     let runtime = open.runtime.insert(control_threads?);

@@ -75,7 +75,13 @@ impl AccessLog {
         let output = match &settings.to {
             AccessTarget::Off => return Ok((Self::off(), None)),
             AccessTarget::Stdout => Output { out: Box::new(io::stdout()), path: None },
-            AccessTarget::File(path) => Output { out: open(path)?, path: Some(path.clone()) },
+            AccessTarget::File(path) => {
+                let named = |error: io::Error| {
+                    let message = format!("the access log {} cannot be opened: {error}", path.display());
+                    io::Error::new(error.kind(), message)
+                };
+                Output { out: open(path).map_err(named)?, path: Some(path.clone()) }
+            }
         };
         let started = Self::with_capacity(output, settings.redact_query, dropped, BUFFER_BYTES)?;
         Ok((started.0, Some(started.1)))
@@ -185,7 +191,7 @@ impl Shared {
                     // A line that was cut short counts as lost with the rest of its buffer.
                     self.dropped.inc_by(spare.iter().filter(|byte| **byte == b'\n').count() as u64);
                 }
-                self.report(&mut failing, result);
+                self.report(&mut failing, &output, result);
                 spare.clear();
             }
             if last {
@@ -196,11 +202,14 @@ impl Shared {
     }
 
     /// One diagnostic when writing begins to fail, one when it works again.
-    fn report(&self, failing: &mut bool, result: io::Result<()>) {
+    fn report(&self, failing: &mut bool, output: &Output, result: io::Result<()>) {
+        let stream = output.path.as_deref().unwrap_or(Path::new("standard output")).display();
         match (mem::replace(failing, result.is_err()), result) {
-            (false, Err(error)) => tracing::error!(%error, "the access log cannot be written; lines are dropped"),
+            (false, Err(error)) => {
+                tracing::error!(%error, "the access log cannot be written to {stream}; lines are dropped");
+            }
             (true, Ok(())) => {
-                tracing::info!(dropped_so_far = self.dropped.get(), "the access log can be written again");
+                tracing::info!(dropped_so_far = self.dropped.get(), "the access log can be written to {stream} again");
             }
             _ => {}
         }
@@ -390,6 +399,8 @@ mod tests {
         assert_eq!(text, [b"before\n", &line_bytes()[..]].concat());
         let (off, none) = open(AccessTarget::Off).unwrap();
         assert!(!off.is_on() && none.is_none());
-        assert!(open(AccessTarget::File(dir.path().join("none/access.log"))).is_err());
+        let none = dir.path().join("none/access.log");
+        let error = open(AccessTarget::File(none.clone())).err().unwrap().to_string();
+        assert!(error.starts_with(&format!("the access log {} cannot be opened: ", none.display())), "{error}");
     }
 }

@@ -24,7 +24,7 @@ pub(super) enum Shape {
 impl Diagnostics {
     /// Starts the thread that writes to `out`.
     pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
-        Outlet::start("diagnostics", out).map(Self)
+        Outlet::start("standard error", out).map(Self)
     }
 
     /// The writer to which `tracing` writes events.

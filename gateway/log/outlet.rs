@@ -24,6 +24,8 @@ struct Shared {
     /// Told when something waits, and when everything is written.
     changed: Condvar,
     capacity: usize,
+    /// The name of the stream, as operators read it.
+    stream: &'static str,
     counter: OnceLock<IntCounter>,
 }
 
@@ -39,22 +41,26 @@ struct State {
 }
 
 impl Outlet {
-    /// Starts the thread, which lives as long as the process. `name` is the thread's.
+    /// Starts the thread that writes to `out`, and lives as long as the process. `stream` is the name of `out` in errors
+    /// and diagnostics, and that of the thread.
     ///
     /// # Errors
-    /// The operating system's, when it gives no thread.
-    pub fn start(name: &str, out: impl Write + Send + 'static) -> io::Result<Self> {
-        Self::with_capacity(name, out, CAPACITY)
+    /// The operating system's, with the name of the stream, when it gives no thread.
+    pub fn start(stream: &'static str, out: impl Write + Send + 'static) -> io::Result<Self> {
+        Self::with_capacity(stream, out, CAPACITY)
     }
 
-    fn with_capacity(name: &str, out: impl Write + Send + 'static, capacity: usize) -> io::Result<Self> {
+    fn with_capacity(stream: &'static str, out: impl Write + Send + 'static, capacity: usize) -> io::Result<Self> {
         let (state, changed, counter) = (Mutex::default(), Condvar::new(), OnceLock::new());
-        let shared = Arc::new(Shared { state, changed, capacity, counter });
-        thread::Builder::new().name(name.to_owned()).spawn({
+        let shared = Arc::new(Shared { state, changed, capacity, stream, counter });
+        let spawned = thread::Builder::new().name(stream.to_owned()).spawn({
             let shared = Arc::clone(&shared);
             move || shared.write_all(out)
-        })?;
-        Ok(Self(shared))
+        });
+        match spawned {
+            Ok(_) => Ok(Self(shared)),
+            Err(error) => Err(io::Error::new(error.kind(), format!("{stream} gets no thread to write it: {error}"))),
+        }
     }
 
     /// Writes whole lines, or drops them and counts one. Never waits for a reader.
@@ -86,7 +92,7 @@ impl Outlet {
 impl Shared {
     fn write_all(&self, mut out: impl Write) {
         let mut taken = Vec::new();
-        let mut told = 0;
+        let (mut failing, mut told) = (false, 0);
         loop {
             self.take(&mut taken);
             let written = out.write_all(&taken).and_then(|()| out.flush());
@@ -97,10 +103,15 @@ impl Shared {
             let dropped = state.dropped;
             drop(state);
             taken.clear();
-            // Only now is there room to tell it. It comes back here as a line to write; what cannot be written at all is not
-            // told of, or the failure would feed itself.
-            if written.is_ok() && dropped > mem::replace(&mut told, dropped) {
-                tracing::warn!(dropped_so_far = dropped, "lines of this log were lost: nobody read them in time");
+            // Of standard error this comes back here as a line to write. So a failure is told once, when it begins, and lost
+            // lines when there is room again: neither feeds itself.
+            let stream = self.stream;
+            match (mem::replace(&mut failing, written.is_err()), written) {
+                (false, Err(error)) => tracing::error!("{stream} cannot be written: {error}"),
+                (_, Ok(())) if dropped > mem::replace(&mut told, dropped) => {
+                    tracing::warn!(dropped_so_far = dropped, "lines for {stream} were lost: nobody read them in time");
+                }
+                _ => {}
             }
         }
     }
@@ -147,7 +158,7 @@ mod tests {
     #[test]
     fn what_waits_is_written_when_somebody_reads_and_the_rest_is_counted() {
         let (mut reader, writer) = pipe().unwrap();
-        let outlet = Outlet::with_capacity("outlet", writer, 1 << 20).unwrap();
+        let outlet = Outlet::with_capacity("a pipe", writer, 1 << 20).unwrap();
         let line = [&[b'x'; 1023][..], b"\n"].concat();
         // Much more than a pipe and the buffer hold together.
         (0..4096).for_each(|_| outlet.write(&line));
@@ -166,7 +177,7 @@ mod tests {
     fn a_closed_pipe_is_counted_and_stops_nobody() {
         let (reader, writer) = pipe().unwrap();
         drop(reader);
-        let outlet = Outlet::start("outlet", writer).unwrap();
+        let outlet = Outlet::start("a pipe", writer).unwrap();
         let counter = counter();
         outlet.count(&counter);
         outlet.write(b"one\ntwo\n");
