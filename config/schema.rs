@@ -199,7 +199,7 @@ fn scalars(definitions: &mut Map<String, Value>) {
                     "unread_per_address": integer(1, 100_000_000, "Answers of one address that it has taken nothing of for five seconds; default 1000."),
                     "head_timeout": duration("From the first byte of a head to its last; default 10s."),
                     "idle_timeout": duration("A connection without a request; default 75s."),
-                    "body_timeout": duration("Between two bytes of a request body; default 60s."),
+                    "body_timeout": duration("The longest time in which a client sends nothing of a request body, or takes nothing of an answer; default 60s."),
                     "min_rate": min_rate(),
                 }),
             ),

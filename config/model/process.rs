@@ -108,7 +108,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// A connection without a request. Default 75 s.
     pub idle_timeout: Duration,
-    /// Between two bytes of a request body, or two writes to a client that does not read. Default 60 s.
+    /// The longest time in which a client sends nothing of a request body that is waited for, or takes nothing of an
+    /// answer. Default 60 s.
     pub body_timeout: Duration,
     /// The least rate of a client that is not silent.
     pub min_rate: MinRate,
