@@ -1,18 +1,18 @@
-//! Open files: the limit of the process is raised as far as it goes, and shared out before clients use it up.
+//! The limit of open files: raised as far as it goes, and shared out between the gateway itself, clients, and a reserve.
 //!
-//! A client's connection takes two, its own and one to an endpoint. Without a share of its own the admin API would be the first to
-//! go without: operators could not ask `/ready` or roll back when they have to.
+//! A client's connection takes two descriptors, its own and one to an endpoint. The reserve is for the admin API and the control
+//! plane: without it, clients could use up all descriptors, and operators could not ask `/ready` or roll back then.
 
 use config::model::Process;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Open files of a process without clients: standard streams, store, log, watches, runtimes.
+/// Descriptors of a process without workers and clients: standard streams, store, log, watches, runtimes.
 const BASE: u64 = 32;
-/// Open files of one worker, beside its sockets: those of its runtime.
+/// Descriptors of one worker's runtime; its listening sockets come on top.
 const WORKER: u64 = 4;
-/// Open files kept for the admin API and the control plane: an eighth of all, within these bounds.
+/// The least and the most descriptors of the reserve, which is an eighth of all within these bounds.
 const RESERVE: (u64, u64) = (32, 512);
-/// A connection of a client, and one to an endpoint.
+/// Descriptors of one client: its connection, and one to an endpoint.
 const EACH: u64 = 2;
 
 /// The shares of the open files of a process.
@@ -37,7 +37,8 @@ pub(super) struct TooFewDescriptors {
     needed: u64,
 }
 
-/// Raises the soft limit to the hard one; answers what then holds.
+/// Raises the soft limit of open files to the hard one, and returns the limit that then holds. A limit that cannot be raised
+/// stays, with a warning; one that cannot be read counts as none.
 pub(super) fn raise() -> u64 {
     let (soft, hard) = match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok(limits) => limits,
@@ -62,6 +63,8 @@ pub(super) fn raise() -> u64 {
 }
 
 impl Share {
+    /// Shares out `limit` open files in a process with so many workers, each of which has a socket for each listener.
+    ///
     /// # Errors
     /// [`TooFewDescriptors`] if there is room for no connection.
     pub(super) fn new(limit: u64, workers: usize, listeners: usize) -> Result<Self, TooFewDescriptors> {
@@ -71,7 +74,7 @@ impl Share {
         if limit < needed { Err(TooFewDescriptors { limit, needed }) } else { Ok(share) }
     }
 
-    /// Connections of clients that there is room for.
+    /// The number of client connections that there is room for.
     pub(super) fn connections(&self) -> usize {
         usize::try_from((self.limit - self.own - self.reserve) / EACH).unwrap_or(usize::MAX)
     }
@@ -97,7 +100,7 @@ impl Share {
         })
     }
 
-    /// The connections that may be open: those of the settings, or as many as there is room for, with a warning.
+    /// The number of client connections to admit: `limits.connections`, or as many as there is room for, with a warning.
     pub(super) fn admitted(&self, process: &Process) -> usize {
         let wanted = process.limits.connections;
         if let Some(shortage) = self.shortage(wanted) {

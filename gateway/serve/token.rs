@@ -12,19 +12,21 @@ use crate::control::tokens::Role;
 use crate::control::{Author, Control};
 use crate::log::Diagnostics;
 
-/// Its name.
+/// The name of the first token.
 const NAME: &str = "admin";
 
-/// The file that this process wrote, if it did.
+/// The file of the first token, to be dealt with when the process ends.
 pub(super) struct TokenFile {
+    /// The path of the file; `None` where there was a token already and this process wrote none.
     path: Option<PathBuf>,
     keep: Keep,
 }
 
-/// Makes the first token if there is none.
+/// Makes the first token, of the role admin, if the store has none. Its secret is said once on standard error and written
+/// into a file beside the store, with the extension `token`.
 ///
 /// # Errors
-/// When it cannot be stored, or its file cannot be written.
+/// When the token cannot be stored, or its file cannot be written.
 pub(super) async fn ensure(
     control: &Control,
     process: &Process,
@@ -47,7 +49,8 @@ pub(super) async fn ensure(
     Ok(TokenFile { path: Some(path), keep })
 }
 
-/// For the owner alone, whatever was there before.
+/// Writes the secret for the file's owner alone, in the place of a file that may be there with other rights. Readers see
+/// the old file or the whole new one.
 fn write(path: &Path, secret: &str) -> io::Result<()> {
     let next = path.with_extension("token.next");
     match fs::remove_file(&next) {
@@ -61,7 +64,7 @@ fn write(path: &Path, secret: &str) -> io::Result<()> {
 }
 
 impl TokenFile {
-    /// A token that ends with the process leaves no file behind.
+    /// Removes the file where the token ends with the process; keeps it where the token is stored.
     pub(super) fn forget(self) {
         if let (Some(path), Keep::Ephemeral) = (self.path, self.keep)
             && let Err(error) = fs::remove_file(&path)
