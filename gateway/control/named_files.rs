@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use config::model::{AdminListener, Certificate, Config, Target};
+use config::model::{AdminListener, Certificate, Config, Target, Version};
 use config::problem::Problem;
 
 use super::certificates;
@@ -33,21 +33,33 @@ impl NamedFiles {
         }
         for (name, function) in new.functions_unlike(old) {
             let before = old.functions.get(name);
+            let mut add = |place: String, ca: &PathBuf| {
+                named.authorities.push((format!("functions.{name}.{place}.tls.ca"), ca.clone()));
+            };
             for (number, version) in &function.versions {
                 let known = before.and_then(|before| before.versions.get(number));
-                if let Some(ca) = authority(&version.target)
-                    && known.and_then(|known| authority(&known.target)) != Some(ca)
+                if let Some(ca) = authority(version)
+                    && known.and_then(|known| authority(known)) != Some(ca)
                 {
-                    named.authorities.push((format!("functions.{name}.versions.{number}.tls.ca"), ca.clone()));
+                    add(format!("versions.{number}"), ca);
                 }
+            }
+            // A draft that changes in any way is made anew, and its file read again.
+            if let Some(draft) = &function.draft
+                && before.and_then(|before| before.draft.as_ref()) != Some(draft)
+                && let Some(ca) = authority(draft)
+            {
+                add("draft".into(), ca);
             }
         }
         named
     }
 }
 
-fn authority(target: &Target) -> Option<&PathBuf> {
-    match target {
+/// The file of certificate authorities that is read for this version; none for one that is out of use.
+fn authority(version: &Version) -> Option<&PathBuf> {
+    match &version.target {
+        _ if version.retired => None,
         Target::Upstream(upstream) => upstream.tls.as_ref().and_then(|tls| tls.ca.as_ref()),
         Target::Response(_) => None,
     }

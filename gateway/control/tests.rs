@@ -170,3 +170,15 @@ async fn what_cannot_go_live_is_told_and_what_is_live_stays() {
     assert_eq!(node.alias("shop").1.model.split.to_string(), "2: 100");
     assert_eq!((revision, node.live.load().table.config().domains.len()), (2, 0));
 }
+
+#[tokio::test]
+async fn a_draft_with_authorities_that_cannot_be_used_is_refused_and_stops_no_other_change() {
+    let node = Node::with(&file("shop", "1", "")).await;
+    let draft = "{endpoints: ['127.0.0.1:3'], tls: {ca: /none.pem}}";
+    let text = file("shop", "1", "").replace("versions: {", &format!("draft: {draft}\n    versions: {{"));
+    let Err(Refused::Problems(problems)) = node.file(&text).await else { panic!("it was taken") };
+    let told = problems[0].to_string();
+    assert!(told.contains("functions.shop.draft.tls.ca") && told.contains("/none.pem"), "{told}");
+    let revision = node.file(&file("shop", "2", "")).await.unwrap().revision;
+    assert_eq!((revision, node.live.load().revision), (2, 2));
+}
