@@ -305,7 +305,8 @@ impl Control {
     /// its own domain alone.
     ///
     /// # Errors
-    /// The same as of `apply_file`, but for certificates.
+    /// The same as of `apply_file`, but for certificates; and what keeps a stored revision from going live, such as
+    /// certificate authorities that cannot be read, where the file changes nothing of it.
     pub async fn apply_at_start(&self, file: Config) -> Outcome {
         self.ask(Author::of("start"), What::Start(Box::new(file)), None, false).await
     }

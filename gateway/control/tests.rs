@@ -182,3 +182,27 @@ async fn a_draft_with_authorities_that_cannot_be_used_is_refused_and_stops_no_ot
     let revision = node.file(&file("shop", "2", "")).await.unwrap().revision;
     assert_eq!((revision, node.live.load().revision), (2, 2));
 }
+
+#[tokio::test]
+async fn a_start_is_refused_while_the_authorities_of_a_stored_version_are_gone() {
+    let (folder, store) = (tempfile::tempdir().unwrap(), Arc::new(Memory::default()));
+    let path = folder.path().join("ca.pem");
+    let write = || {
+        let made = rcgen::generate_simple_self_signed(["authority.test".to_owned()]).unwrap();
+        std::fs::write(&path, made.cert.pem()).unwrap();
+    };
+    write();
+    let three = format!("versions: {{3: {{endpoints: ['127.0.0.1:3'], tls: {{ca: {}}}}}, ", path.display());
+    let text = file("shop", "1", "").replace("versions: {", &three);
+    let start = async || {
+        let node = Node::on(store.clone()).await;
+        let file = config::parse::parse(&text, &|_| None).unwrap().0;
+        node.control.apply_at_start(file).await.map(|_| node.live.load().revision)
+    };
+    assert_eq!(start().await.unwrap(), 1);
+    std::fs::remove_file(&path).unwrap();
+    let told = start().await.unwrap_err().to_string();
+    assert!(told.contains("functions.shop.versions.3.tls.ca") && told.contains("ca.pem: cannot be read"), "{told}");
+    write();
+    assert_eq!(start().await.unwrap(), 1);
+}

@@ -169,6 +169,10 @@ impl Writer {
             programs::admit(author, &self.known.config, &draft.config, begun)?;
             looked.admit(what, &self.known.config, &draft.config)?;
             if *dry_run || draft.changes.is_empty() {
+                if matches!(what, What::Start(_)) {
+                    // What is stored may not have gone live, and then there is nothing to serve.
+                    self.live(self.known.revision).await?;
+                }
                 return Ok(self.done(self.known.config.clone(), draft.config));
             }
             let back = draft.back.clone().map(|edits| (edits, draft.moves.clone()));
