@@ -1,7 +1,10 @@
 //! The one way to the swap: what the store's watch tells becomes a snapshot, and the snapshot goes live.
 //!
-//! A transaction that cannot be made live (a text of another version of Weir) leaves the last good snapshot serving, with a
-//! log line and a metric. No certificate file does that: a domain whose files cannot be used is live without them.
+//! A transaction that cannot be made live leaves the last good snapshot serving, with a log line and a metric: one with a
+//! text of another version of Weir, or with an upstream whose certificate authorities cannot be used. Their file is read
+//! here, by [`Upstreams::reconcile`], for each upstream that is new or another; what follows does not go live either before
+//! it can be read or is no longer named. No certificate of a domain does that: a domain whose files cannot be used is live
+//! without them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -43,7 +43,7 @@ impl Looked {
     ///
     /// # Errors
     /// The files that were not looked at; else the problems of those that cannot be used. At a start, certificates are
-    /// no problem.
+    /// no problem; certificate authorities are.
     pub(super) fn admit(&self, what: &What, old: &Config, new: &Config) -> Result<(), Halt> {
         let named = NamedFiles::of_change(old, new);
         let is_known = named.certificates.iter().all(|(_, files)| self.certificates.contains_key(files))
