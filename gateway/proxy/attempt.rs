@@ -36,7 +36,8 @@ impl Proxy {
         };
         // The part that an attempt before has read of it is read again.
         ctx.body_bytes = 0;
-        let attempt = match resolved.begin(received, &view::head(session.req_header()), &mut rand::rng()) {
+        let has_body = !session.is_body_empty();
+        let attempt = match resolved.begin(received, &view::head(session.req_header()), has_body, &mut rand::rng()) {
             Ok(attempt) => attempt,
             Err(refusal) => return Err(refused(ctx, refusal)),
         };

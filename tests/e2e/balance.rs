@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use http::Request;
 use tokio::time::Instant;
 
 use crate::HOST;
@@ -10,9 +11,10 @@ use crate::kit::client::{Client, get};
 use crate::kit::endpoint::{Answer, Endpoint, refusing};
 use crate::kit::endpoint_h2::H2Endpoint;
 use crate::kit::eventually;
+use crate::kit::h2::H2;
 use crate::kit::load::Load;
 use crate::kit::tls::Certificate;
-use crate::kit::weir::{Weir, folder};
+use crate::kit::weir::{PROCESS_TLS, Weir, folder};
 
 /// One worker, so that all requests share its connections.
 const ONE_WORKER: &str = "\
@@ -122,7 +124,15 @@ async fn requests_alone_show_that_a_version_is_unhealthy() {
 async fn no_client_sees_the_probe_of_an_ejected_endpoint_fail() {
     let (good, bad) = (Endpoint::start("v1").await, Endpoint::start("v1").await);
     bad.on("/", Answer::Reset);
-    let weir = Weir::start(&version(&[&good, &bad], ", retries: {attempts: 1, budget: 100}")).await;
+    let (folder, certificate) = (folder(), Certificate::new("two.example.com"));
+    certificate.write(folder.path(), "two");
+    let live = format!(
+        "{}  two.example.com: {{certificate: {{cert: two.crt, key: two.key}}, routes: [{{path: /*, to: 'shop:prod'}}]}}\n",
+        version(&[&good, &bad], ", retries: {attempts: 1, budget: 100}")
+    );
+    let weir = Weir::start_in(folder, PROCESS_TLS, &live).await;
+    let https = weir.https.expect("a TLS listener");
+    let h2 = H2::connect(https, "two.example.com", certificate.client(&["h2"])).await;
     let mut client = Client::connect(weir.http).await;
     let get_once = async |client: &mut Client| assert_eq!(client.get(HOST, "/").await.status, 200);
     while !weir.log().contains("ejected for 1s") {
@@ -136,6 +146,9 @@ async fn no_client_sees_the_probe_of_an_ejected_endpoint_fail() {
         for _ in 0..5 {
             client.send(format!("POST / HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 2\r\n\r\nab")).await;
             assert_eq!(client.response("POST").await.status, 200);
+            // May be repeated, but the length of its body is not known.
+            let upload = Request::put("https://two.example.com/").body(()).expect("a request");
+            assert_eq!(h2.request(upload, &[b"ab"]).await.status, 200);
         }
         get_once(&mut client).await;
     }

@@ -63,7 +63,7 @@ impl Resolved {
         self.attempts
     }
 
-    /// Picks an endpoint that this request has not tried.
+    /// Picks an endpoint that this request has not tried. `has_body`: the request has a body, or may still get one.
     ///
     /// # Errors
     /// A refusal if none is left.
@@ -71,15 +71,13 @@ impl Resolved {
         &mut self,
         received: &Received,
         head: &HeadView<'_, F>,
+        has_body: bool,
         rng: &mut impl Rng,
     ) -> Result<Attempting, Refusal> {
         let made = self.made(head, retry::Body::Replayable, false);
         let state = self.served.destination.state.as_ref().ok_or(Refusal::Internal)?;
         // The failure of the last attempt would reach the client, and so would that of a body that cannot be sent again.
-        let may_probe = made.made < state.spec().retries.attempts
-            && retry::may_be_repeated(&made)
-            && head.field("content-length").is_none_or(|length| length == b"0")
-            && head.field("transfer-encoding").is_none();
+        let may_probe = !has_body && made.made < state.spec().retries.attempts && retry::may_be_repeated(&made);
         if self.attempts == 0 {
             state.budget().on_request();
         }
