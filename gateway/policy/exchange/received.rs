@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use std::time::Instant;
 
 use config::host;
-use config::model::{Https, Protocol};
+use config::model::{Domain, Https, Protocol};
 use config::resolve::{Unresolved, allowed};
 use config::table::Answers;
 use config::target::{AbsoluteTarget, RequestTarget};
@@ -179,7 +179,7 @@ impl Worker {
                 let port = port.map_or(self.https_port, NonZeroU16::get);
                 Some(Answer::to_https(without_port(head.host), port, head.target))
             }
-            (Some(ClientTls { sni, .. }), _) if is_misdirected(snapshot, sni, head.host) => {
+            (Some(ClientTls { sni, .. }), _) if is_misdirected(snapshot, sni, domain) => {
                 Some(Answer::of(Refusal::Misdirected))
             }
             _ => None,
@@ -241,17 +241,14 @@ pub(super) fn lacks_trailers<F: RequestFields + ?Sized>(head: &HeadView<'_, F>, 
         && head.is_grpc()
 }
 
-/// True if the TLS connection was made for a host with another certificate than the one that the request names.
-fn is_misdirected(snapshot: &Snapshot, sni: &str, host: &str) -> bool {
-    let (mut sni_buffer, mut host_buffer) = ([0; 256], [0; 256]);
+/// True if the TLS connection was made for a host with another certificate than the one of the request's domain.
+fn is_misdirected(snapshot: &Snapshot, sni: &str, domain: &Domain) -> bool {
+    let Some(own) = &domain.certificate else { return false };
+    let mut buffer = [0; 256];
     // A client that names no host gets the default certificate, and is not misled by it.
-    let Some(sni) = host::normalize(sni, &mut sni_buffer) else { return false };
-    let host = host::normalize(host, &mut host_buffer);
-    let certificate = |host: &str| {
-        let domain = snapshot.table.domain_of(host).and_then(|domain| snapshot.table.domain(domain))?;
-        domain.model.certificate.as_ref()
-    };
-    host != Some(sni) && host.and_then(certificate).is_some_and(|own| certificate(sni) != Some(own))
+    let Some(sni) = host::normalize(sni, &mut buffer) else { return false };
+    let made_for = snapshot.table.domain_of(sni).and_then(|index| snapshot.table.domain(index));
+    made_for.and_then(|domain| domain.model.certificate.as_ref()) != Some(own)
 }
 
 fn without_port(host: &str) -> &str {
