@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::head::{Headers, RequestHead};
 use crate::host::normalize;
 use crate::model::{KeySource, Route, Shield};
-use crate::resolve::{Draw, Reason, Resolution, Unresolved, Via, allowed, resolve};
+use crate::resolve::{Draw, Reason, Resolution, Routed, Unresolved, Via, allowed, resolve};
 use crate::table::{AliasIndex, Answers, DomainIndex, FunctionIndex, StageIndex, Table, UpstreamIndex};
 
 /// What happened to a request on its way, and where that ended.
@@ -85,8 +85,9 @@ impl Telling<'_> {
     }
 
     fn resolved<H: Headers + ?Sized>(&mut self, resolution: &Resolution, head: &RequestHead<'_, H>) {
-        self.way(resolution.via, resolution.function, resolution.stage);
-        self.path(resolution, head.path);
+        let Routed { via, function, stage, .. } = resolution.routed;
+        self.way(via, function, stage);
+        self.path(&resolution.routed, head.path);
         if let Some(alias) = resolution.alias {
             self.alias(alias, resolution.overridden);
         }
@@ -197,9 +198,9 @@ impl Telling<'_> {
     }
 
     /// The path that the endpoint sees, when that is another than the client sent.
-    fn path(&mut self, resolution: &Resolution, sent: &str) {
-        let path = resolution.path(sent);
-        let rewrite = self.table.route(resolution.via).and_then(|route| route.rewrite.as_ref());
+    fn path(&mut self, routed: &Routed, sent: &str) {
+        let path = routed.path(sent);
+        let rewrite = self.table.route(routed.via).and_then(|route| route.rewrite.as_ref());
         match rewrite.map(|rewrite| rewrite.apply(path)) {
             Some(Some(path)) => self.step("path", path),
             Some(None) => self.step("path", "400: the rewrite makes no valid path of it"),

@@ -58,12 +58,8 @@ pub struct Routed {
 /// Where a request goes, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resolution {
-    /// The way in.
-    pub via: Via,
-    /// The function.
-    pub function: FunctionIndex,
-    /// The stage whose variables count.
-    pub stage: Option<StageIndex>,
+    /// How it came in, and what it asked for.
+    pub routed: Routed,
     /// The alias, unless a version was named.
     pub alias: Option<AliasIndex>,
     /// The version that answers.
@@ -80,9 +76,6 @@ pub struct Resolution {
     pub overridden: bool,
     /// The routing key that the answer must set as a cookie.
     pub issued: Option<IssuedKey>,
-    /// The length of the stage's part of the path, at its start, in bytes; the rest, or `/`, is the path that routes
-    /// and rewrite see.
-    pub stage_bytes: u32,
 }
 
 /// How a request came in.
@@ -239,22 +232,10 @@ impl Routed {
     /// The part of the request's path that routes and rewrite see: without the stage.
     #[must_use]
     pub fn path<'p>(&self, path: &'p str) -> &'p str {
-        below_stage(path, self.stage_bytes)
-    }
-}
-
-impl Resolution {
-    /// The part of the request's path that routes and rewrite see: without the stage.
-    #[must_use]
-    pub fn path<'p>(&self, path: &'p str) -> &'p str {
-        below_stage(path, self.stage_bytes)
-    }
-}
-
-fn below_stage(path: &str, stage_bytes: u32) -> &str {
-    match path.get(stage_bytes as usize..) {
-        Some("") | None => "/",
-        Some(rest) => rest,
+        match path.get(self.stage_bytes as usize..) {
+            Some("") | None => "/",
+            Some(rest) => rest,
+        }
     }
 }
 

@@ -31,9 +31,7 @@ pub(super) fn choose<H: Headers + ?Sized, D: Draw>(
     let (version, reason, issued) = request.choose(draw)?;
     let upstream = request.upstream(version)?;
     let mut resolution = Resolution {
-        via: way.via,
-        function: way.function,
-        stage: way.stage,
+        routed: *way,
         alias: Some(index),
         version,
         upstream,
@@ -42,7 +40,6 @@ pub(super) fn choose<H: Headers + ?Sized, D: Draw>(
         reason,
         overridden,
         issued,
-        stage_bytes: way.stage_bytes,
     };
     if alias.fallback
         && let Some((version, upstream)) = resolution.spare
@@ -59,9 +56,7 @@ fn named(table: &Table, way: &Routed, version: VersionId, reason: Reason) -> Res
     let function = table.function(way.function).ok_or(Unresolved::NoFunction(way.via))?;
     let missing = Unresolved::NoVersion(way.via, way.function, way.stage, version);
     Ok(Resolution {
-        via: way.via,
-        function: way.function,
-        stage: way.stage,
+        routed: *way,
         alias: None,
         version,
         upstream: function.upstream(version, way.stage).ok_or(missing)?,
@@ -70,7 +65,6 @@ fn named(table: &Table, way: &Routed, version: VersionId, reason: Reason) -> Res
         reason,
         overridden: reason == Reason::Override,
         issued: None,
-        stage_bytes: way.stage_bytes,
     })
 }
 

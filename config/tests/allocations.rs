@@ -153,7 +153,7 @@ fn resolving_allocates_nothing() {
         ("shop.example", "/1", None, &[], |o| reason(o) == Some(Reason::Direct)),
         ("shop.example", "/prod", None, &[("x-weir-qualifier", "2"), token], |o| reason(o) == Some(Reason::Override)),
         ("shop.example", "/none", None, &[], |o| matches!(o, Err(Unresolved::NoRoute(_)))),
-        ("a.b.example", "/release/x/y", None, &[], |o| matches!(o, Ok(r) if r.stage.is_some())),
+        ("a.b.example", "/release/x/y", None, &[], |o| matches!(o, Ok(r) if r.routed.stage.is_some())),
         ("a.b.example", "/none/x", None, &[], |o| matches!(o, Err(Unresolved::NoStage(_)))),
         ("2--shop.fn.test", "/", None, &[token], |o| reason(o) == Some(Reason::Direct)),
         ("2--shop.fn.test", "/", None, &[], |o| *o == Err(Unresolved::DirectHostRefused)),

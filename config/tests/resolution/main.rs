@@ -50,14 +50,14 @@ fn resolved(table: &Table, request: &Request) -> (Result<Resolution, Unresolved>
 
 /// The resolution in names; checks that the upstreams are those of its versions and stage.
 fn names(table: &Table, resolution: &Resolution) -> Named {
-    let function = table.function(resolution.function).expect("the function is there");
-    let stage = resolution.stage.map(|stage| table.stage(stage).expect("the stage is there").name.clone());
+    let function = table.function(resolution.routed.function).expect("the function is there");
+    let stage = resolution.routed.stage.map(|stage| table.stage(stage).expect("the stage is there").name.clone());
     for (version, upstream) in [(resolution.version, resolution.upstream)].into_iter().chain(resolution.spare) {
         let key = &table.upstream(upstream).expect("the upstream is there").key;
         assert_eq!((&key.function, key.version), (&function.name, version));
         assert!(key.stage.is_none() || key.stage == stage);
     }
-    let (domain, route) = match resolution.via {
+    let (domain, route) = match resolution.routed.via {
         Via::Domain(domain, route) => (Some(table.domain(domain).expect("it is there").host.to_string()), Some(route)),
         Via::Trigger(route) => (None, Some(route)),
         Via::DirectHost => (None, None),
@@ -83,7 +83,7 @@ fn names(table: &Table, resolution: &Resolution) -> Named {
         },
         overridden: resolution.overridden,
         issued: resolution.issued.map(|key| key.to_string()),
-        stage_bytes: resolution.stage_bytes,
+        stage_bytes: resolution.routed.stage_bytes,
     }
 }
 
