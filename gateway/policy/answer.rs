@@ -14,7 +14,7 @@ use super::refusal::{Refusal, Told};
 use crate::log::EndReason;
 
 /// Methods that are named where no route could take the request's own.
-pub const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// An answer of Weir's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,22 +22,13 @@ pub struct Answer<'a>(Kind<'a>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind<'a> {
-    Refused(Refusal, Extra<'a>),
+    /// A refusal, and the methods that routes take here, where it is for the method.
+    Refused(Refusal, Option<String>),
     /// A redirect to this URL.
     Redirect(String),
     Fixed(&'a FixedResponse),
     /// The answer to `OPTIONS *`: what the gateway as a whole takes (RFC 9110, section 9.3.7).
     Methods,
-}
-
-/// A field that a refusal adds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Extra<'a> {
-    None,
-    /// Methods for `Allow`, such as `GET, HEAD`.
-    Allow(Cow<'a, str>),
-    /// Seconds for `Retry-After`.
-    RetryAfter(u32),
 }
 
 /// An answer ready to be sent. Response edits still apply on top.
@@ -55,18 +46,13 @@ impl<'a> Answer<'a> {
     /// The answer to a request that is refused, or failed, for this reason.
     #[must_use]
     pub fn of(refusal: Refusal) -> Self {
-        let extra = match refusal {
-            Refusal::Connect | Refusal::Trace => Extra::Allow(METHODS.into()),
-            Refusal::NoHealthy | Refusal::Overloaded => Extra::RetryAfter(1),
-            _ => Extra::None,
-        };
-        Self(Kind::Refused(refusal, extra))
+        Self(Kind::Refused(refusal, None))
     }
 
-    /// 405, naming the methods that would be right.
+    /// The same for a method that no route takes; `allow` are those that would be right, such as `GET, HEAD`.
     #[must_use]
-    pub fn no_method(refusal: Refusal, allow: impl Into<Cow<'a, str>>) -> Self {
-        Self(Kind::Refused(refusal, Extra::Allow(allow.into())))
+    pub fn no_method(refusal: Refusal, allow: String) -> Self {
+        Self(Kind::Refused(refusal, Some(allow)))
     }
 
     /// 308 to https. `host` is the matched host without a port, `target` path and query as received. `port` is the
@@ -140,13 +126,13 @@ impl<'a> Answer<'a> {
                 headers.push(("allow", METHODS.into()));
                 Cow::Borrowed(b"")
             }
-            Kind::Refused(refusal, extra) => {
+            Kind::Refused(refusal, allow) => {
                 headers.push(("proxy-status", proxy_status(refusal).into()));
                 headers.push(("cache-control", "no-store".into()));
-                match extra {
-                    Extra::Allow(methods) => headers.push(("allow", methods)),
-                    Extra::RetryAfter(seconds) => headers.push(("retry-after", seconds.to_string().into())),
-                    Extra::None => {}
+                match refusal {
+                    Refusal::Connect | Refusal::Trace => headers.push(("allow", METHODS.into())),
+                    Refusal::NoHealthy | Refusal::Overloaded => headers.push(("retry-after", "1".into())),
+                    _ => headers.extend(allow.map(|methods| ("allow", methods.into()))),
                 }
                 page(refusal, wants_text(accept), &mut headers)
             }
@@ -237,7 +223,7 @@ mod tests {
         );
         assert_eq!(
             shown(
-                &Answer::no_method(Unresolved::MethodNotAllowed(None).into(), "GET, HEAD")
+                &Answer::no_method(Unresolved::MethodNotAllowed(None).into(), "GET, HEAD".to_owned())
                     .reply("POST", Some(b"Text/HTML,*/*;q=0.8"))
             ),
             "405\nproxy-status: weir; error=http_request_error; details=\"NM\"\ncache-control: no-store\n\

@@ -12,7 +12,7 @@ use config::target::{AbsoluteTarget, RequestTarget};
 use super::{ClientConnection, ClientTls, HeadView, HttpVersion, RequestFields, Resolved, Worker};
 use crate::clock;
 use crate::live::{Destination, Served, Snapshot, Way};
-use crate::policy::answer::{Answer, METHODS};
+use crate::policy::answer::Answer;
 use crate::policy::forwarded::{Origin, is_told_https};
 use crate::policy::headers::RequestId;
 use crate::policy::refusal::Refusal;
@@ -158,7 +158,7 @@ impl Worker {
             });
         }
         if head.method == "TRACE" {
-            return Some(Answer::no_method(Refusal::Trace, METHODS));
+            return Some(Answer::of(Refusal::Trace));
         }
         let length = head.field("content-length").and_then(|length| str::from_utf8(length).ok()?.parse::<u64>().ok());
         length.filter(|length| *length > self.limits.body_bytes).map(|_| Answer::of(Refusal::BodyTooLarge))
