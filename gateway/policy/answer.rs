@@ -170,12 +170,13 @@ fn told(refusal: Refusal) -> Told {
 
 /// RFC 9209 section 2: our name, the error type, and the short code as details.
 fn proxy_status(refusal: Refusal) -> String {
-    format!("{PSEUDONYM}; error={}; details=\"{}\"", told(refusal).error, refusal.end().code())
+    let Told { error, end, .. } = told(refusal);
+    format!("{PSEUDONYM}; error={error}; details=\"{}\"", end.code())
 }
 
 fn page<'a>(refusal: Refusal, text: bool, headers: &mut Vec<(&'a str, Cow<'a, str>)>) -> Cow<'a, [u8]> {
-    let Told { status, code, sentence, .. } = told(refusal);
-    let end = refusal.end().code();
+    let Told { status, end, sentence, .. } = told(refusal);
+    let (code, end) = (end.name(), end.code());
     let (kind, page) = if text {
         ("text/plain; charset=utf-8", format!("{status} {code}: {sentence}\n"))
     } else {

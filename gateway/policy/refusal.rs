@@ -25,8 +25,8 @@ pub enum Fault {
 pub struct Told {
     /// The status code.
     pub status: u16,
-    /// One word for programs, `code` in the body.
-    pub code: &'static str,
+    /// The end reason in the access log and in the body; its name is `code` in the body, one word for programs.
+    pub end: EndReason,
     /// One sentence for people, `message` in the body. Needs no JSON escaping.
     pub sentence: &'static str,
     /// The error type of RFC 9209 section 2.3, in `Proxy-Status`.
@@ -41,11 +41,9 @@ pub struct Told {
 pub struct Row {
     /// The side that is blamed.
     pub fault: Fault,
-    /// The end reason in the access log and in the body; `None` before there is a request.
-    pub end: Option<EndReason>,
     /// The label value in metrics.
     pub word: &'static str,
-    /// The answer; `None` when nothing can be said in HTTP.
+    /// The answer; `None` when nothing can be said in HTTP, before there is a request.
     pub told: Option<Told>,
 }
 
@@ -73,11 +71,11 @@ macro_rules! table {
             pub fn row(self) -> Row {
                 match self {
                     $(Self::$name => {
-                        let (status, sentence, error) = ($status, $sentence, $error);
-                        let told = Told { status, code: EndReason::$end.name(), sentence, error, closes: table!($closes) };
-                        Row { fault: Fault::$fault, end: Some(EndReason::$end), word: $word, told: Some(told) }
+                        let (status, end, sentence, error) = ($status, EndReason::$end, $sentence, $error);
+                        let told = Told { status, end, sentence, error, closes: table!($closes) };
+                        Row { fault: Fault::$fault, word: $word, told: Some(told) }
                     })*
-                    $(Self::$silent => Row { fault: Fault::$silent_fault, end: None, word: $silent_word, told: None },)*
+                    $(Self::$silent => Row { fault: Fault::$silent_fault, word: $silent_word, told: None },)*
                     Self::Unresolved(unresolved) => unresolved_row(unresolved),
                 }
             }
@@ -211,7 +209,7 @@ impl Refusal {
     /// The end reason of a request that is turned away so.
     #[must_use]
     pub fn end(self) -> EndReason {
-        self.row().end.unwrap_or(EndReason::Internal)
+        self.row().told.map_or(EndReason::Internal, |told| told.end)
     }
 
     /// Every label value but those of [`Unresolved`].
@@ -241,8 +239,8 @@ fn unresolved_row(unresolved: Unresolved) -> Row {
         | Unresolved::NoVersion(..) => (EndReason::NoRoute, "destination_not_found"),
     };
     let closes = end == EndReason::BadRequest;
-    let told = Told { status: unresolved.status(), code: end.name(), sentence: unresolved.sentence(), error, closes };
-    Row { fault: Fault::Client, end: Some(end), word: unresolved.as_str(), told: Some(told) }
+    let told = Told { status: unresolved.status(), end, sentence: unresolved.sentence(), error, closes };
+    Row { fault: Fault::Client, word: unresolved.as_str(), told: Some(told) }
 }
 
 #[cfg(test)]
@@ -275,7 +273,7 @@ mod tests {
     fn requests_that_go_nowhere_are_told_what_explain_prints() {
         let row = Refusal::from(Unresolved::NoDomain).row();
         let told = row.told.unwrap();
-        assert_eq!((row.word, told.status, told.code), ("no_domain", 404, "NoRoute"));
+        assert_eq!((row.word, told.status, told.end), ("no_domain", 404, EndReason::NoRoute));
         assert_eq!(told.sentence, Unresolved::NoDomain.to_string());
     }
 }
