@@ -157,15 +157,6 @@ fn grpc_status<H: Headers + ?Sized>(fields: &H) -> u16 {
     status.unwrap_or(GRPC_UNKNOWN)
 }
 
-impl Attempting {
-    /// The whole answer went to the client.
-    pub fn completed(&self) {
-        if let Some(pick) = self.pick() {
-            pick.completed();
-        }
-    }
-}
-
 /// The end of a request, as its lane saw it.
 #[derive(Debug, Clone, Copy)]
 pub struct Ending<'e> {

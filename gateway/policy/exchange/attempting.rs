@@ -293,6 +293,13 @@ impl Attempting {
         }
     }
 
+    /// The whole answer went to the client.
+    pub fn completed(&self) {
+        if let Some(pick) = &self.pick {
+            pick.completed();
+        }
+    }
+
     fn next<F: RequestFields + ?Sized>(
         &self,
         (received, resolved): (&Received, &mut Resolved),
