@@ -199,33 +199,32 @@ impl Worker {
         ending: &Ending<'_>,
     ) {
         let now = clock::now();
-        let Finished { received, reached, attempt, answered } = request;
-        let duration = now - received.started;
-        if let Some(resolved) = reached.resolved_mut() {
-            let grpc = answered.as_ref().and_then(|answered| answered.grpc());
-            let latency = match &attempt {
-                Some(attempt) => attempt.latency(received),
-                None => answered.as_ref().map(|answered| answered.first_byte),
+        let duration = now - request.received.started;
+        if let Some(resolved) = request.reached.resolved_mut() {
+            let (attempt, answered) = (request.attempt.as_deref(), request.answered.as_deref());
+            let grpc = answered.and_then(Answered::grpc);
+            let latency = match attempt {
+                Some(attempt) => attempt.latency(request.received),
+                None => answered.map(|answered| answered.first_byte),
             };
             resolved.over(class(ending.end, ending.refusal, ending.status, grpc), latency, now);
             let destination = &resolved.served.destination;
             destination.series.ended(ending.status, duration);
-            if let Some(time) = attempt.as_ref().and_then(|attempt| attempt.answer_time()) {
+            if let Some(time) = attempt.and_then(Attempting::answer_time) {
                 destination.upstream_series.duration.observe(time);
             }
-            if let Some(time) = attempt.as_ref().and_then(|attempt| attempt.connect_time()) {
+            if let Some(time) = attempt.and_then(Attempting::connect_time) {
                 destination.upstream_series.connect.observe(time);
             }
         }
         if self.access.is_on() {
-            let known = Known { received, reached, attempt: attempt.as_deref(), answered: answered.as_deref() };
-            self.write_line(client, head, &known, ending, duration);
+            self.write_line(client, head, &request, ending, duration);
         }
         // Frees the endpoint before the rest of the request's body is read.
-        if let Some(attempt) = attempt {
+        if let Some(attempt) = request.attempt {
             attempt.release();
         }
-        if let Some(answered) = answered {
+        if let Some(answered) = request.answered {
             answered.close();
         }
     }
@@ -234,11 +233,12 @@ impl Worker {
         &self,
         client: &ClientConnection<'_>,
         head: &HeadView<'_, F>,
-        known: &Known<'_>,
+        request: &Finished<'_>,
         ending: &Ending<'_>,
         duration: Duration,
     ) {
-        let Known { received, reached, attempt, answered } = *known;
+        let Finished { received, reached, .. } = request;
+        let (attempt, answered) = (request.attempt.as_deref(), request.answered.as_deref());
         let (way, served) = (reached.way(), reached.served());
         let endpoint = attempt.and_then(Attempting::pick).map(|pick| pick.address().to_string());
         self.access.write(&AccessLine {
@@ -282,13 +282,4 @@ impl Worker {
             end: ending.end,
         });
     }
-}
-
-/// The same as [`Finished`], to be read.
-#[derive(Clone, Copy)]
-struct Known<'r> {
-    received: &'r Received,
-    reached: &'r Reached,
-    attempt: Option<&'r Attempting>,
-    answered: Option<&'r Answered>,
 }
