@@ -43,7 +43,6 @@ use pingora_core::{Error, Result};
 use crate::edge::proxied::connection_of;
 use crate::policy::answer::Answer;
 use crate::policy::exchange::{Admission, Handed, Reached, Worker};
-use crate::policy::framing;
 use crate::policy::refusal::Refusal;
 use ctx::Ctx;
 
@@ -89,7 +88,7 @@ impl Proxy {
             // The endpoint's 100 comes before the body has ended, which is no reason to close the connection.
             session.set_close_on_response_before_downstream_finish(false);
         }
-        if !framing::knows_http11(session.req_header().version) {
+        if !view::version(session.req_header().version).knows_http11() {
             session.set_ignore_info_resp(true);
         }
         let handed = ctx.connection.as_ref().and_then(|connection| connection.take_handed::<Handed>());

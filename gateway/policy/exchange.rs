@@ -97,6 +97,13 @@ impl HttpVersion {
         }
     }
 
+    /// True if its clients know interim answers (1xx) and chunks. A client of HTTP/1.0 takes an interim answer for the
+    /// answer (RFC 9110, section 15.2) and chunk sizes for the body (RFC 9112, section 6.1).
+    #[must_use]
+    pub fn knows_http11(self) -> bool {
+        self != Self::Http10
+    }
+
     /// The name in the access log.
     #[must_use]
     pub fn name(self) -> &'static str {

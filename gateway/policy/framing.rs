@@ -1,13 +1,6 @@
 //! The framing of an answer that a client can read, by the version of HTTP that it speaks.
 
-use http::{HeaderMap, Method, StatusCode, Version, header};
-
-/// True if the client knows interim answers (1xx) and chunks. A client of HTTP/1.0 takes an interim answer for the
-/// answer (RFC 9110, section 15.2) and chunk sizes for the body (RFC 9112, section 6.1).
-#[must_use]
-pub fn knows_http11(client: Version) -> bool {
-    client >= Version::HTTP_11
-}
+use http::{HeaderMap, Method, StatusCode, header};
 
 /// True if the end of the connection is the end of the body for a client that knows no chunks: nothing else says how
 /// long the body is.
@@ -36,11 +29,5 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(ends_with_connection(&method, status, fields), expected, "{method} {status} {fields:?}");
         }
-    }
-
-    #[test]
-    fn http_1_0_is_the_only_one_that_lacks_them() {
-        let knows = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2].map(knows_http11);
-        assert_eq!(knows, [false, true, true]);
     }
 }

@@ -22,7 +22,7 @@ use crate::policy::{Edits, FieldName, framing};
 /// Frames the body so that the client can find its end.
 fn frame(session: &mut Session, answer: &mut http::response::Parts) {
     let request = session.req_header();
-    if framing::knows_http11(request.version) {
+    if view::version(request.version).knows_http11() {
         return;
     }
     let ends_with_connection = framing::ends_with_connection(&request.method, answer.status, &answer.headers);
