@@ -53,9 +53,14 @@ impl Check<'_> {
             (Some(stage), _) | (None, DomainStage::Named(stage)) => Some(stage),
             (None, DomainStage::None) => None,
             (None, DomainStage::Path) => {
+                let before = self.found.len();
                 for stage in self.config.stages.keys() {
                     self.destination(path, route, Some(stage), Severity::Warning);
                 }
+                // What is missing whatever the stage is told once.
+                let mut found = self.found.split_off(before);
+                found.dedup_by(|found, before| found.problem == before.problem);
+                self.found.append(&mut found);
                 return;
             }
         };
