@@ -20,6 +20,8 @@ pub(super) struct Writer {
     gathered: Vec<u8>,
     /// Part of `gathered` that is already with the socket.
     written: usize,
+    /// True while a flush waits for the client. TLS takes bytes into a buffer of its own meanwhile, which is no progress.
+    flushing: bool,
     patience: Patience,
     client: Arc<ClientSide>,
 }
@@ -27,7 +29,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Writes to this client.
     pub(super) fn new(patience: Patience, client: Arc<ClientSide>) -> Self {
-        Self { gathered: Vec::new(), written: 0, patience, client }
+        Self { gathered: Vec::new(), written: 0, flushing: false, patience, client }
     }
 
     /// The next message begins.
@@ -49,6 +51,9 @@ impl Writer {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.flushing {
+            ready!(self.poll_flush(to, cx))?;
+        }
         if self.gathered.len() + buf.len() <= GATHER {
             if self.gathered.capacity() == 0 {
                 self.gathered.reserve_exact(GATHER);
@@ -94,6 +99,7 @@ impl Writer {
         }
         self.release();
         let polled = Pin::new(to).poll_flush(cx);
+        self.flushing = polled.is_pending();
         self.patiently(polled, |()| 0, cx)
     }
 
@@ -218,6 +224,40 @@ mod tests {
                 assert_eq!(to.writes.concat(), expected);
             });
         }
+    }
+
+    /// Takes whatever is written into a buffer of its own, as TLS does, and never gets rid of it.
+    struct Buffering;
+
+    impl AsyncWrite for Buffering {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_that_only_tls_took_are_no_progress() {
+        let (mut writer, mut to) = (patient(60), Buffering);
+        let began = tokio::time::Instant::now();
+        let frame = [0; 16_384];
+        let error = loop {
+            if let Err(error) = poll_fn(|cx| writer.poll_write(&mut to, cx, &frame)).await {
+                break error;
+            }
+            // As the h2 crate does: it tries to flush, and writes its next frame when it is woken.
+            let flush = poll_fn(|cx| writer.poll_flush(&mut to, cx));
+            if let Ok(flushed) = tokio::time::timeout(Duration::from_secs(10), flush).await {
+                break flushed.unwrap_err();
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() < Duration::from_secs(61), "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
