@@ -78,6 +78,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> ProxiedLane<A> {
         };
         let serving = self.http2.serve(stream, &self.edge, shutdown.clone(), request);
         Keeper::new(&connection.deadlines).beside(serving).await;
+        if let Some(remains) = connection.take_remains() {
+            // A drain waits for it as for a request: what the client has not read yet would be lost.
+            let _answering = self.edge.load.request();
+            Box::pin(remains.linger_while_read(self.edge.limits.body_timeout)).await;
+        }
     }
 
     fn session(&self, stream: Box<EngineStream>, kept: Option<HttpPersistentSettings>) -> ServerSession {

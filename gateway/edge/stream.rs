@@ -378,7 +378,8 @@ impl Drop for EdgeStream {
         let unfinished = match self.readable {
             Readable::Bytes(left) => left > 0 || !self.unread.is_empty() || self.edge.closing.has_begun(),
             Readable::Chunks { .. } => true,
-            Readable::All => false,
+            // The client of an HTTP/2 connection sends while it reads.
+            Readable::All => self.connection.protocol == ClientProtocol::Http2,
         };
         if unfinished && let Some(remains) = self.take_remains() {
             self.connection.leave_remains(remains);

@@ -97,6 +97,19 @@ impl Remains {
         Self { transport, unwritten: response }
     }
 
+    /// Does what [`linger`](Self::linger) does, and goes on for up to `most` as long as the client sends: over HTTP/2 it tells
+    /// so that it reads.
+    pub(super) async fn linger_while_read(mut self, most: Duration) {
+        let reading = async {
+            timeout(LINGER, self.transport.shutdown()).await??;
+            let mut chunk = [0; 1024];
+            while timeout(LINGER, self.transport.read(&mut chunk)).await?? > 0 {}
+            io::Result::Ok(())
+        };
+        // Whatever ends it, the connection is over.
+        let _ = timeout(most, reading).await;
+    }
+
     /// Says that nothing more comes, and reads on for a bounded while so that the client can read what was said.
     pub(super) async fn linger(mut self) {
         let reading = async {

@@ -1,18 +1,25 @@
 //! Clients of a gateway that goes away: each is told in time, and none loses a request.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Request;
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, Sleep, interval, sleep};
+use tokio_rustls::TlsConnector;
 
 use crate::HOST;
 use crate::kit::client::Client;
-use crate::kit::endpoint::Endpoint;
+use crate::kit::endpoint::{Answer, Endpoint};
 use crate::kit::h2::H2;
 use crate::kit::tls::Certificate;
 use crate::kit::weir::{Weir, folder};
@@ -32,7 +39,7 @@ const IDLE_BOUND: Duration = Duration::from_secs(10);
 
 struct Drained {
     weir: Weir,
-    _endpoint: Endpoint,
+    endpoint: Endpoint,
     trusting: Arc<ClientConfig>,
 }
 
@@ -46,7 +53,7 @@ impl Drained {
             endpoint.address
         );
         let weir = Weir::start_in(folder, DRAIN, &live).await;
-        Self { weir, _endpoint: endpoint, trusting: certificate.client(&["h2"]) }
+        Self { weir, endpoint, trusting: certificate.client(&["h2"]) }
     }
 
     async fn h2(&self) -> H2 {
@@ -177,4 +184,78 @@ async fn the_first_half_of_the_delay_keeps_connections_and_the_second_does_not()
         let response = Client::connect(drained.weir.http).await.get(host, "/").await;
         assert_eq!((response.status, response.head.field("connection")), (status, Some("close")));
     }
+}
+
+/// A connection that is read at this rate, in bytes a second.
+struct Paced<S> {
+    inner: S,
+    rate: f64,
+    pause: Pin<Box<Sleep>>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(self.pause.as_mut().poll(cx));
+        let mut piece = [0; 4096];
+        let most = piece.len().min(buf.remaining());
+        let mut piece = ReadBuf::new(&mut piece[..most]);
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut piece))?;
+        let read = piece.filled().len();
+        buf.put_slice(piece.filled());
+        let pause = Duration::from_secs_f64(read as f64 / self.rate);
+        self.pause.as_mut().reset(Instant::now() + pause);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// Reads a large answer over a connection with large windows and a small socket buffer, so that the gateway is done with it long
+/// before its client; answers the bytes that came.
+async fn read_slowly(address: SocketAddr, trusting: Arc<ClientConfig>) -> Result<usize, h2::Error> {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(32 << 10).expect("a buffer");
+    let stream = socket.connect(address).await.expect("the gateway listens");
+    let name = ServerName::try_from(HOST).expect("a name");
+    let inner = TlsConnector::from(trusting).connect(name, stream).await.expect("a handshake");
+    let paced = Paced { inner, rate: 250_000.0, pause: Box::pin(sleep(Duration::ZERO)) };
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(8 << 20).initial_connection_window_size(8 << 20);
+    let (requests, connection) = builder.handshake::<_, Bytes>(paced).await?;
+    tokio::spawn(connection);
+    let request = Request::get(format!("https://{HOST}/large")).body(()).expect("a request");
+    let (response, _) = requests.ready().await?.send_request(request, true)?;
+    let mut body = response.await?.into_body();
+    let mut read = 0;
+    while let Some(chunk) = body.data().await {
+        let chunk = chunk?;
+        read += chunk.len();
+        body.flow_control().release_capacity(chunk.len())?;
+    }
+    Ok(read)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_over_http2_gets_the_end_of_its_answer() {
+    const LARGE: usize = 2_000_000;
+    let mut drained = Drained::start().await;
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\n\r\n");
+    drained.endpoint.on("/large", Answer::Raw([head.as_bytes(), &vec![b'a'; LARGE]].concat()));
+    let reading = tokio::spawn(read_slowly(drained.weir.https.expect("a TLS listener"), drained.trusting.clone()));
+    drained.weir.access_line("\"path\":\"/large\"").await;
+    drained.weir.signal("TERM");
+    assert_eq!(reading.await.expect("no panic").expect("the whole answer"), LARGE);
+    assert!(drained.weir.exit().await.success(), "{}", drained.weir.log());
 }

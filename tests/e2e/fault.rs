@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use http::Request;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
 
 use crate::kit::client::{Client, get};
 use crate::kit::endpoint::{Answer, Endpoint};
 use crate::kit::endpoint_h2::H2Endpoint;
 use crate::kit::h2::H2;
+use crate::kit::within;
 use crate::{HOST, behind_tls, one};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,6 +118,42 @@ async fn an_http2_head_that_is_refused_is_answered_logged_and_counted_as_any_ref
         assert_eq!(answer.status.as_u16(), 200, "{host}");
         assert_eq!(endpoint.saw("/").await.head.field("host"), Some(HOST));
     }
+}
+
+/// A listener that takes no connection, and whose queue is full: the system lets further ones wait.
+async fn deaf() -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a loopback port is free");
+    let listener = socket.listen(1).expect("a bound socket listens");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    let mut queue = Vec::new();
+    while let Ok(connected) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+        queue.push(connected.expect("loopback connects"));
+    }
+    (listener, queue)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_a_client_resets_make_no_room_without_end() {
+    let (listener, _queue) = deaf().await;
+    let version = format!("{{endpoints: ['{}'], timeouts: {{connect: 15s}}}}", listener.local_addr().unwrap());
+    let (weir, certificate) = behind_tls(&version).await;
+    let https = weir.https.expect("a TLS listener");
+    let h2 = H2::connect(https, HOST, certificate.client(&["h2"])).await;
+    let trace = || Request::builder().method("TRACE").uri(format!("https://{HOST}/")).body(()).expect("a request");
+    let mut ends = Vec::new();
+    for _ in 0..3 {
+        let mut open = Vec::new();
+        for _ in 0..99 {
+            open.push(h2.open(Request::post(format!("https://{HOST}/")).body(()).expect("a request")).await);
+        }
+        // The gateway has taken the others when it answers this one; then all of them are reset.
+        ends.push(within("an answer or a reset", h2.try_request(trace(), &[])).await);
+    }
+    assert!(ends[..2].iter().all(|end| end.as_ref().is_ok_and(|answer| answer.status == 405)), "{ends:?}");
+    assert_eq!(ends[2].as_ref().err().and_then(h2::Error::reason), Some(h2::Reason::REFUSED_STREAM), "{ends:?}");
+    let other = H2::connect(https, HOST, certificate.client(&["h2"])).await;
+    assert_eq!(other.request(trace(), &[]).await.status.as_u16(), 405, "other clients are served");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use config::model::Limits;
+use h2::Reason;
 use h2::server::Builder;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
@@ -23,6 +24,8 @@ pub(super) use stream::{Http2Stream, StreamOrigin};
 /// Open streams of one HTTP/2 connection: the least that RFC 9113, 6.5.2 recommends, because each answer that the client does
 /// not read holds half a mebibyte.
 const STREAMS: u32 = 100;
+/// Tasks of one connection: those of its open streams, and of as many that their client has reset.
+const MOST_TASKS: usize = 2 * STREAMS as usize;
 /// The bytes of a body that a client may send ahead on one stream. Over a round trip of 100 ms this is 2.5 MB a second.
 const STREAM_WINDOW: u32 = 256 << 10;
 /// The same for all streams of a connection. With windows of one size an upload to an endpoint that does not read would stop
@@ -128,7 +131,12 @@ impl Http2 {
                     next = accepted.accept() => next,
                 };
                 // An error ends the connection, and each stream notices by itself.
-                let Some(Ok((head, respond))) = next else { return };
+                let Some(Ok((head, mut respond))) = next else { return };
+                // A stream that its client resets makes room for the next one at once, and its task has an endpoint to leave.
+                if connection.streams.open.load(Ordering::Acquire) >= MOST_TASKS {
+                    respond.send_reset(Reason::REFUSED_STREAM);
+                    continue;
+                }
                 let counted = (edge.load.request(), OpenStream::of(Arc::clone(&connection)));
                 let serving = request(Http2Stream::new(head, respond, &connection, edge));
                 tokio::spawn(async move {
@@ -168,9 +176,19 @@ async fn until_dropped(
             // The client ends it, or the end of the process.
             std::future::pending().await
         }
-        () = connection.streams.idle_for(edge.limits.idle_timeout) => {
+        () = idle_for(connection, edge.limits.idle_timeout) => {
             goaway.send_replace(true);
-            connection.streams.idle_for(GOODBYE).await;
+            idle_for(connection, GOODBYE).await;
+        }
+    }
+}
+
+/// Waits until the connection has had no stream for so long, and no bytes wait for its client.
+async fn idle_for(connection: &Connection, limit: Duration) {
+    loop {
+        connection.streams.idle_for(limit).await;
+        if !connection.client_side.is_writing() {
+            return;
         }
     }
 }
