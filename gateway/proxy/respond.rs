@@ -62,6 +62,10 @@ impl Proxy {
         let reason = head.get_reason_phrase().filter(|reason| head.status.canonical_reason() != Some(reason));
         let reason = reason.map(str::to_owned);
         let mut parts = view::take_response(head);
+        if parts.status == StatusCode::NO_CONTENT {
+            // It has none (RFC 9110, section 8.6), and clients of HTTP/2 take it for an error.
+            parts.headers.remove(CONTENT_LENGTH);
+        }
         if parts.status != 101 {
             for name in hop_by_hop(&parts.headers) {
                 parts.headers.remove(&*name);

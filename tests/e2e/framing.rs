@@ -18,7 +18,7 @@ const LARGE: usize = 16 << 20;
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_without_a_body_leave_the_connection_in_step() {
     let (weir, endpoint) = one().await;
-    endpoint.on("/204", Answer::Raw(b"HTTP/1.1 204 No Content\r\nx-a: b\r\n\r\n".to_vec()));
+    endpoint.on("/204", Answer::Raw(b"HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n".to_vec()));
     endpoint.on("/304", Answer::Raw(b"HTTP/1.1 304 Not Modified\r\netag: \"a\"\r\ncontent-length: 5\r\n\r\n".to_vec()));
     endpoint.on("/head", Answer::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n".to_vec()));
     let mut client = Client::connect(weir.http).await;
@@ -27,8 +27,11 @@ async fn answers_without_a_body_leave_the_connection_in_step() {
         let response = client.response(method).await;
         assert_eq!(response.status, status, "{path}");
         assert_eq!(response.head.field("transfer-encoding"), None, "{path}");
-        if method == "HEAD" {
-            assert_eq!(response.head.field("content-length"), Some("5"));
+        let length = response.head.field("content-length");
+        match path {
+            "/204" => assert_eq!(length, None, "a 204 has none (RFC 9110, section 8.6)"),
+            "/head" => assert_eq!(length, Some("5")),
+            _ => {}
         }
         assert_eq!(client.get(HOST, "/").await.text(), "v1", "after {path}");
     }
@@ -456,6 +459,17 @@ async fn interim_answers_reach_clients_over_http_2() {
     let (asked, status) = h2.interim(held_back.body(()).expect("a request"), b"ab").await;
     assert_eq!(asked.iter().map(|head| head.status().as_u16()).collect::<Vec<_>>(), [100]);
     assert_eq!((status.as_u16(), endpoint.saw("/continue").await.body.bytes), (200, b"ab".to_vec()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interim_answers_without_end_do_not_pile_up() {
+    let endpoint = Endpoint::start("v1").await;
+    let (weir, certificate) = behind_tls(&format!("'http://{}'", endpoint.address)).await;
+    let hints = HINTS.replace("\r\n\r\n", &format!("\r\nx-large: {}\r\n\r\n", "a".repeat(3000)));
+    endpoint.on("/hints", Answer::Raw(format!("{}HTTP/1.1 200 OK\r\n\r\n", hints.repeat(100)).into()));
+    let h2 = H2::connect(weir.https.expect("a TLS listener"), HOST, certificate.client(&["h2"])).await;
+    let (hints, status) = h2.interim(Request::post(format!("https://{HOST}/hints")).body(()).unwrap(), b"").await;
+    assert!((10..30).contains(&hints.len()) && status.as_u16() == 200, "{} and {status}", hints.len());
 }
 
 /// The bytes that a client reads until the end of the connection.

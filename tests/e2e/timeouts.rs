@@ -3,17 +3,18 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::Request;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tokio::time::{Instant, sleep};
 
 use crate::HOST;
 use crate::kit::client::Client;
 use crate::kit::endpoint::{Answer, Endpoint};
 use crate::kit::endpoint_h2::H2Endpoint;
-use crate::kit::eventually;
 use crate::kit::h2::H2;
 use crate::kit::tls::Certificate;
 use crate::kit::weir::{PROCESS_TLS, Weir, folder};
+use crate::kit::{eventually, within};
 use crate::streams::{events, handshake};
 
 /// Longer than the shorter limit of a test, shorter than the longer one.
@@ -194,6 +195,32 @@ async fn http2_on_both_sides_has_the_same_limits() {
     assert_eq!(h2.request(request("/paced"), &[]).await.status.as_u16(), 504);
     in_time(asked);
     eventually("the endpoint is told", async || (endpoint.reset() == 1).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_end_a_request_as_a_body_does() {
+    let endpoint = H2Endpoint::start(None).await;
+    let slow = Slow::start(endpoint.address, "h2c", "response: 500ms, idle: 5s").await;
+    let h2 = slow.h2().await;
+    let send = async || {
+        let (response, mut body) = h2.open(request("/paced")).await;
+        body.send_data(Bytes::from_static(b"ab"), false).expect("the stream takes a body");
+        let trailers = HeaderMap::from_iter([(HeaderName::from_static("x-end"), HeaderValue::from_static("1"))]);
+        body.send_trailers(trailers).expect("the stream takes trailers");
+        (response, body)
+    };
+    let asked = Instant::now();
+    let (response, _body) = send().await;
+    assert_eq!(within("an answer", response).await.expect("an answer").status().as_u16(), 504);
+    in_time(asked);
+    eventually("the endpoint is told", async || (endpoint.reset() == 1).then_some(())).await;
+    let (response, mut body) = send().await;
+    eventually("the endpoint has it", async || (endpoint.seen().len() == 2).then_some(())).await;
+    body.send_reset(h2::Reason::CANCEL);
+    drop(response);
+    eventually("the endpoint is told that the client left", async || (endpoint.reset() == 2).then_some(())).await;
+    let line = eventually("two lines", async || slow.weir.access_log().get(1).cloned()).await;
+    assert_eq!(line["end"], "DC", "{line}");
 }
 
 /// Behind a head only `timeouts.idle` counts, also where heads may take longer.

@@ -4,6 +4,7 @@
 //! has no timeout on a body that is read, none on a wait for the endpoint, and knows no least rate.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -25,7 +26,7 @@ use pingora_core::protocols::http::custom::server::Session;
 use pingora_core::protocols::http::date::get_cached_date;
 use pingora_core::protocols::http::v1::client::http_req_header_to_wire;
 use pingora_core::protocols::l4::socket::SocketAddr;
-use pingora_core::{Error, OrErr, Result};
+use pingora_core::{Error, ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::time::timeout;
 
@@ -34,6 +35,9 @@ use crate::edge::{ClientSide, Connection, Edge};
 
 /// The bytes of a request's body that are kept for another attempt, as pingora keeps them for HTTP/1.
 const REPLAY: usize = 64 << 10;
+
+/// The bytes of interim answers that one stream passes on.
+const INTERIM: usize = 64 << 10;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -58,6 +62,8 @@ pub(in crate::edge::proxied) struct Http2Stream {
     client: Arc<ClientSide>,
     upload: Patience,
     download: Patience,
+    /// True once the body has ended. The stream below says so only after its trailers were read, and nobody reads them.
+    body_over: bool,
     /// The body as far as it was read, for another attempt.
     replay: Option<FixedBuffer>,
     drain_timeout: Option<Duration>,
@@ -66,6 +72,8 @@ pub(in crate::edge::proxied) struct Http2Stream {
     /// The writer of the answer's body, from then on.
     writer: Option<SendStream<Bytes>>,
     ended: bool,
+    /// The bytes of interim answers so far.
+    interim: usize,
     read: usize,
     sent: usize,
 }
@@ -92,18 +100,20 @@ impl Http2Stream {
             client,
             upload: Patience::within(limits, limits.min_rate.upload),
             download: download.counted(&edge.load, connection.client.ip()),
+            body_over: false,
             replay: None,
             drain_timeout: None,
             answered: None,
             writer: None,
             ended: false,
+            interim: 0,
             read: 0,
             sent: 0,
         }
     }
 
     fn is_body_over(&self) -> bool {
-        self.has_no_body() || self.body.is_end_stream()
+        self.body_over || self.has_no_body() || self.body.is_end_stream()
     }
 
     fn has_no_body(&self) -> bool {
@@ -121,12 +131,17 @@ impl Http2Stream {
             let polled = body.poll_data(cx);
             client.reading(polled.is_pending() && client.is_uploading());
             match polled {
-                Poll::Ready(read) => Poll::Ready(read.transpose().or_err(ReadError, "while reading the body")),
+                Poll::Ready(read) => {
+                    Poll::Ready(read.transpose().map_err(|error| failed(error, ReadError, "while reading the body")))
+                }
                 Poll::Pending if client.is_streaming() => Poll::Pending,
                 Poll::Pending => upload.poll_stalled(cx).map(|slow| Err(too_slow(slow, ReadTimedout))),
             }
         });
-        let Some(bytes) = read.await? else { return Ok(None) };
+        let Some(bytes) = read.await? else {
+            self.body_over = true;
+            return Ok(None);
+        };
         self.upload.passed(bytes.len(), self.client.is_rated()).map_err(|slow| too_slow(slow, ReadTimedout))?;
         self.read += bytes.len();
         if let Some(replay) = &mut self.replay {
@@ -148,7 +163,7 @@ impl Http2Stream {
                 Some(writer) => writer.poll_reset(cx),
                 None => respond.poll_reset(cx),
             };
-            reset.map(|reset| reset.or_err(H2Error, "while idling"))
+            reset.map(|reset| reset.map_err(|error| failed(error, H2Error, "while idling")))
         });
         match reset.await {
             Ok(reason) => Error::explain(H2Error, format!("the client reset the stream: {reason}")),
@@ -177,12 +192,14 @@ impl Http2Stream {
                 }
             })
             .await?;
-            let capacity = capacity.transpose().or_err(WriteError, "while the client takes no more")?;
+            let capacity =
+                capacity.transpose().map_err(|error| failed(error, WriteError, "while the client takes no more"))?;
             let Some(capacity) = capacity else { return Error::e_explain(WriteError, "the stream is over") };
             let now = bytes.split_to(capacity.min(bytes.len()));
             download.passed(now.len(), client.is_rated()).map_err(|slow| too_slow(slow, WriteTimedout))?;
             self.ended = end && bytes.is_empty();
-            writer.send_data(now, self.ended).or_err(WriteError, "while writing the body")?;
+            let sent = writer.send_data(now, self.ended);
+            sent.map_err(|error| failed(error, WriteError, "while writing the body"))?;
         }
         Ok(())
     }
@@ -207,9 +224,14 @@ impl Http2Stream {
         Ok(())
     }
 
-    /// Sends an interim answer (1xx); of 101 HTTP/2 knows nothing (RFC 9113, section 8.6).
+    /// Sends an interim answer (1xx); of 101 HTTP/2 knows nothing (RFC 9113, section 8.6). They queue up without a limit where
+    /// the client reads nothing, so what is too much is dropped.
     fn send_interim(&mut self, head: ResponseHeader) -> Result<()> {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        self.interim += head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() + 32;
+        if self.interim > INTERIM {
             return Ok(());
         }
         let head = Response::from_parts(head.into(), ());
@@ -242,7 +264,13 @@ fn was_cut() -> Box<Error> {
     Error::explain(ReadTimedout, "the wait was ended")
 }
 
-fn too_slow(slow: TooSlow, kind: pingora_core::ErrorType) -> Box<Error> {
+/// An error of the stream. One that the connection had because its client took nothing is the client's.
+fn failed(error: h2::Error, kind: ErrorType, when: &'static str) -> Box<Error> {
+    let is_timeout = error.get_io().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
+    if is_timeout { too_slow(TooSlow::Silent, kind) } else { Error::because(kind, when, error) }
+}
+
+fn too_slow(slow: TooSlow, kind: ErrorType) -> Box<Error> {
     Error::because(kind, "limits on clients", slow)
 }
 
