@@ -2,7 +2,7 @@
 
 use std::os::fd::RawFd;
 
-use http::header::{COOKIE, EXPECT, HeaderValue, TE, TRAILER};
+use http::header::{COOKIE, EXPECT, HOST, HeaderValue, TE, TRAILER};
 use http::{HeaderMap, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::HttpPeer;
@@ -88,6 +88,14 @@ impl Proxy {
             parts.headers.insert(TE, HeaderValue::from_static("trailers"));
         }
         view::apply(&mut parts.headers, &request.edits)?;
+        // pingora makes `:scheme` anew, so that it says how the endpoint is reached, where there is a Host.
+        if parts.version == Version::HTTP_2
+            && !parts.headers.contains_key(HOST)
+            && let Some(authority) = parts.uri.authority()
+        {
+            let host = HeaderValue::from_str(authority.as_str());
+            parts.headers.insert(HOST, host.or_err(ErrorType::InvalidHTTPHeader, "an authority is no host")?);
+        }
         upgrade::offer(session, &mut parts);
         *head = RequestHeader::from(parts);
         Ok(())

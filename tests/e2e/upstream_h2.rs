@@ -31,7 +31,7 @@ async fn h2(weir: &Weir, certificate: &Certificate) -> H2 {
 }
 
 /// From clients of both protocols; the endpoint sees one HTTP/2 request each, with the context and without HTTP/1's fields.
-async fn carries_both(weir: &Weir, certificate: &Certificate, endpoint: &H2Endpoint) {
+async fn carries_both(weir: &Weir, certificate: &Certificate, endpoint: &H2Endpoint, scheme: &str) {
     let mut client = Client::connect(weir.http).await;
     client
         .send(format!(
@@ -51,6 +51,7 @@ async fn carries_both(weir: &Weir, certificate: &Certificate, endpoint: &H2Endpo
     for request in &seen {
         assert_eq!(request.version, http::Version::HTTP_2);
         assert_eq!(request.uri.authority().map(Authority::as_str), Some(HOST));
+        assert_eq!(request.uri.scheme_str(), Some(scheme), "how the endpoint is reached, not how the gateway is");
         assert_eq!(request.headers["x-weir-version"], "1");
         assert_eq!(request.headers["x-forwarded-for"], "127.0.0.1");
         assert!(!request.headers.contains_key("connection") && !request.headers.contains_key("host"));
@@ -61,7 +62,7 @@ async fn carries_both(weir: &Weir, certificate: &Certificate, endpoint: &H2Endpo
 async fn h2c_endpoints_answer() {
     let endpoint = H2Endpoint::start(None).await;
     let (weir, certificate) = start(&format!("endpoints: ['{}'], protocol: h2c", endpoint.address), None).await;
-    carries_both(&weir, &certificate, &endpoint).await;
+    carries_both(&weir, &certificate, &endpoint, "http").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +72,7 @@ async fn h2_endpoints_are_agreed_on_by_alpn() {
     let version =
         format!("endpoints: ['{}'], protocol: h2, tls: {{ca: endpoint.crt, sni: localhost}}", endpoint.address);
     let (weir, certificate) = start(&version, Some(&own)).await;
-    carries_both(&weir, &certificate, &endpoint).await;
+    carries_both(&weir, &certificate, &endpoint, "https").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -188,7 +188,7 @@ impl Worker {
 }
 
 /// Checks what the `h2` crate leaves open of a head: where it goes, and how long its body is, can be read in one way
-/// (RFC 9113, sections 8.1.1 and 8.3.1; RFC 9110, section 8.6).
+/// (RFC 9113, sections 8.1.1, 8.2.1 and 8.3.1; RFC 9110, section 8.6).
 fn check_http2<F: RequestFields + ?Sized>(head: &HeadView<'_, F>) -> Result<(), Refusal> {
     if head.method == "CONNECT" {
         return Err(Refusal::Connect);
@@ -206,6 +206,10 @@ fn check_http2<F: RequestFields + ?Sized>(head: &HeadView<'_, F>) -> Result<(), 
             return Err(Refusal::ContradictoryHost);
         }
         _ => {}
+    }
+    let is_padded = |value: &[u8]| matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t']);
+    if head.fields.fields().any(|(_, value)| is_padded(value)) {
+        return Err(Refusal::MalformedHead);
     }
     let mut lengths = head.fields.all("content-length");
     let is_number = |length: &[u8]| !length.is_empty() && length.iter().all(u8::is_ascii_digit);
@@ -295,6 +299,9 @@ mod tests {
             ("POST", HOST, "/a", &[("content-length", "+5")], Some(Refusal::MalformedHead)),
             ("POST", HOST, "/a", &[("content-length", "")], Some(Refusal::MalformedHead)),
             ("POST", HOST, "/a", &[("content-length", "5"), ("content-length", "5")], Some(Refusal::MalformedHead)),
+            ("GET", HOST, "/a", &[("x-a", " b")], Some(Refusal::MalformedHead)),
+            ("GET", HOST, "/a", &[("x-a", "b\t")], Some(Refusal::MalformedHead)),
+            ("GET", HOST, "/a", &[("x-a", "b c"), ("x-b", "")], None),
             ("GET", HOST, "/a b", &[], Some(Refusal::MalformedTarget)),
             ("OPTIONS", HOST, "*", &[], None),
         ] {
