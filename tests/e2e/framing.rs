@@ -2,16 +2,14 @@
 
 use std::io::Write;
 
-use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::kit::client::Client;
-use crate::kit::endpoint::{Answer, Endpoint};
-use crate::kit::h2::H2;
+use crate::kit::endpoint::Answer;
 use crate::kit::weir::Weir;
 use crate::kit::{eventually, within};
-use crate::{HOST, behind_tls, one};
+use crate::{HOST, one};
 
 const LARGE: usize = 16 << 20;
 
@@ -418,7 +416,7 @@ async fn an_event_stream_ends_with_its_client_though_nothing_is_sent() {
     assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
 }
 
-const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n";
+pub(crate) const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn interim_answers_reach_clients_that_know_them() {
@@ -436,40 +434,6 @@ async fn interim_answers_reach_clients_that_know_them() {
     // A client of HTTP/1.0 would take the first head for the answer.
     let old = old_answer(&weir, "GET /hints HTTP/1.0\r\nhost: shop.example.com\r\n\r\n").await;
     assert!(old.starts_with("HTTP/1.1 200 ") && old.ends_with("\r\n\r\nok"), "{old}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn interim_answers_reach_clients_over_http_2() {
-    let endpoint = Endpoint::start("v1").await;
-    let (weir, certificate) = behind_tls(&format!("'http://{}'", endpoint.address)).await;
-    let hop = "connection: x-own\r\nx-own: 1\r\nkeep-alive: timeout=5\r\ncontent-length: 9\r\n\r\n";
-    let hints = HINTS.replace("\r\n\r\n", &format!("\r\n{hop}"));
-    endpoint.on("/hints", Answer::Raw(format!("{hints}{HINTS}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").into()));
-    endpoint.on("/continue", Answer::Continue);
-    let h2 = H2::connect(weir.https.expect("a TLS listener"), HOST, certificate.client(&["h2"])).await;
-    let request = |path: &str| Request::post(format!("https://{HOST}{path}"));
-    let (hints, status) = h2.interim(request("/hints").body(()).expect("a request"), b"").await;
-    assert_eq!((hints.len(), status.as_u16()), (2, 200));
-    for head in hints {
-        assert_eq!(head.status().as_u16(), 103);
-        let fields: Vec<_> = head.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        assert_eq!(fields, [("link", &b"</a.css>; rel=preload"[..])]);
-    }
-    let held_back = request("/continue").header("expect", "100-continue").header("content-length", "2");
-    let (asked, status) = h2.interim(held_back.body(()).expect("a request"), b"ab").await;
-    assert_eq!(asked.iter().map(|head| head.status().as_u16()).collect::<Vec<_>>(), [100]);
-    assert_eq!((status.as_u16(), endpoint.saw("/continue").await.body.bytes), (200, b"ab".to_vec()));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn interim_answers_without_end_do_not_pile_up() {
-    let endpoint = Endpoint::start("v1").await;
-    let (weir, certificate) = behind_tls(&format!("'http://{}'", endpoint.address)).await;
-    let hints = HINTS.replace("\r\n\r\n", &format!("\r\nx-large: {}\r\n\r\n", "a".repeat(3000)));
-    endpoint.on("/hints", Answer::Raw(format!("{}HTTP/1.1 200 OK\r\n\r\n", hints.repeat(100)).into()));
-    let h2 = H2::connect(weir.https.expect("a TLS listener"), HOST, certificate.client(&["h2"])).await;
-    let (hints, status) = h2.interim(Request::post(format!("https://{HOST}/hints")).body(()).unwrap(), b"").await;
-    assert!((10..30).contains(&hints.len()) && status.as_u16() == 200, "{} and {status}", hints.len());
 }
 
 /// The bytes that a client reads until the end of the connection.

@@ -15,6 +15,7 @@ mod failure;
 mod fault;
 mod framing;
 mod headers;
+mod interim;
 mod killed;
 mod names;
 mod process;
