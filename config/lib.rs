@@ -10,6 +10,7 @@
 //! - [`model`]: a configuration that cannot be wrong
 //! - [`problem`], [`parse`], [`check`], [`format`](mod@format), [`schema`]: text to model and back
 //! - [`digest`], [`edit`], [`diff`], [`texts`]: one model to the next, and to a store
+//! - [`unfinished`]: whether a file may still be being written
 //! - [`bucket`], [`slot`]: how an alias chooses, with and without a routing key
 //! - [`outcome`], [`verdict`]: what came of requests, counted; whether it shows that a candidate is worse
 //! - [`rollout`], [`simulate`], [`preflight`]: one run of a plan; what it would do; whether it can reach an answer at all
@@ -42,6 +43,7 @@ pub mod table;
 pub mod target;
 pub mod template;
 pub mod texts;
+pub mod unfinished;
 pub mod verdict;
 pub mod weight;
 mod yaml;
