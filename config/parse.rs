@@ -19,7 +19,7 @@ use crate::model::{Alias, Config, Dialect, Domain, Endpoint, Function, Notifier,
 use crate::name::{FunctionName, StageName};
 use crate::parse::place::{Fields, Place, Reading};
 use crate::problem::{Problem, Severity};
-use crate::yaml::{self, Value};
+use crate::yaml::{self, Node, Value};
 
 mod alias;
 mod asked;
@@ -57,13 +57,8 @@ pub type Parsed<T> = Result<(T, Vec<Problem>), Vec<Problem>>;
 /// Every problem of the text, at least one of them an error.
 pub fn parse(text: &str, env: Env<'_>) -> Parsed<Config> {
     let mut r = Reading::new(env);
-    let Some(node) = yaml::read(text, &mut r.problems) else { return Err(r.problems) };
-    let config = match &node.value {
-        // The empty file is the empty configuration.
-        Value::Null => Some(Config::default()),
-        _ => config(&Place::root(&node, ""), &mut r),
-    };
-    let Some(config) = config else { return Err(r.problems) };
+    let Some(node) = file(text, &mut r) else { return Err(r.problems) };
+    let Some(config) = config(&Place::root(&node, ""), &mut r) else { return Err(r.problems) };
     r.problems.extend(check::check_text(&config, &r.broken, &node));
     finish(Some(config), r.problems)
 }
@@ -196,13 +191,11 @@ pub fn locate(text: &str, problems: Vec<Problem>) -> Vec<Problem> {
 /// # Errors
 /// Every problem of these settings.
 pub fn parse_process(text: &str, env: Env<'_>) -> Parsed<Process> {
-    if text.trim().is_empty() {
-        return Ok((Process::default(), Vec::new()));
-    }
-    one(text, "", env, |place, r| {
-        let mut fields = place.fields(r, "a mapping with `functions` and `domains`")?;
-        Some(process::process(&mut fields, r))
-    })
+    let mut r = Reading::new(env);
+    let Some(node) = file(text, &mut r) else { return Err(r.problems) };
+    let place = Place::root(&node, "");
+    let process = place.fields(&mut r, FILE).map(|mut fields| process::process(&mut fields, &mut r));
+    finish(process, r.problems)
 }
 
 /// Reads one plan: a predefined name, or an inline form such as `linearStep: {weight: 10, interval: 1s}`.
@@ -240,8 +233,22 @@ fn finish<T>(value: Option<T>, problems: Vec<Problem>) -> Parsed<T> {
     }
 }
 
+/// The shape of a file.
+const FILE: &str = "a mapping with `functions` and `domains`";
+
+/// Reads the text of a file. One without content is a mistake: it is being written, or a command that was to write it failed.
+fn file(text: &str, r: &mut Reading<'_>) -> Option<Node> {
+    let node = yaml::read(text, &mut r.problems)?;
+    if node.value == Value::Null {
+        let help = "a file has at least `functions` and `domains`, or process settings such as `listeners`";
+        r.problems.push(Problem::error("", "the file is empty").at(node.at).help(help));
+        return None;
+    }
+    Some(node)
+}
+
 fn config(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Config> {
-    let mut fields = place.fields(r, "a mapping with `functions` and `domains`")?;
+    let mut fields = place.fields(r, FILE)?;
     let mut config = Config { process: Arc::new(process::process(&mut fields, r)), ..Config::default() };
     (config.functions, config.numbers) = fields.read(r, "functions", function::functions).unwrap_or_default();
     config.stages = fields.read(r, "stages", domain::stages).unwrap_or_default();
