@@ -14,7 +14,7 @@ use config::parse::parse_plan;
 use config::rollout::{Ask, Asked, RolloutId, Speaker};
 use criterion::measurement::{Measurement, WallTime};
 use gateway::clock;
-use gateway::control::{Author, Control};
+use gateway::control::{AllowEmpty, Author, Control};
 use gateway::live::Live;
 use gateway::outcomes::Ended;
 use gateway::store::embedded::Embedded;
@@ -74,7 +74,9 @@ fn row(domains: usize) -> String {
 }
 
 fn fill(runtime: &Runtime, plane: &Plane, fleet: Config) {
-    runtime.block_on(plane.control.apply_file(Author::of("bench"), fleet, false)).expect("the fleet is valid");
+    runtime
+        .block_on(plane.control.apply_file(Author::of("bench"), fleet, AllowEmpty(false), false))
+        .expect("the fleet is valid");
 }
 
 fn number(version: u32) -> VersionId {

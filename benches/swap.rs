@@ -14,7 +14,7 @@ use config::head::RequestHead;
 use config::resolve::Unresolved;
 use criterion::measurement::{Measurement, WallTime};
 use criterion::{BenchmarkId, Criterion};
-use gateway::control::{Author, Control, Wish};
+use gateway::control::{AllowEmpty, Author, Control, Wish};
 use gateway::live::Live;
 use gateway::store::memory::Memory;
 use http::HeaderMap;
@@ -123,7 +123,9 @@ impl Gateway {
     fn new(runtime: &Runtime, domains: usize) -> Self {
         let (live, control) = plane::start(runtime, Arc::new(Memory::default()), plane::metrics(), Arc::default());
         let config = fleet::fleet(domains, PER_FUNCTION, &config::model::Alias::new(fleet::split(5)), "prod");
-        runtime.block_on(control.apply_file(Author::of("bench"), config, false)).expect("the fleet is valid");
+        runtime
+            .block_on(control.apply_file(Author::of("bench"), config, AllowEmpty(false), false))
+            .expect("the fleet is valid");
         Self { live, control, domains, percent: 5 }
     }
 

@@ -141,6 +141,10 @@ pub struct Done {
 /// What came of a command.
 pub type Outcome = Result<Done, Refused>;
 
+/// Whether a file may leave no function where the file before had some, which is more often a mistake than meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AllowEmpty(pub bool);
+
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -297,8 +301,8 @@ impl Control {
     ///
     /// # Errors
     /// Why not; nothing has changed then, unless the reason is [`Refused::Unknown`].
-    pub async fn apply_file(&self, author: Author, file: Config, dry_run: bool) -> Outcome {
-        self.ask(author, What::File(Box::new(file)), None, dry_run).await
+    pub async fn apply_file(&self, author: Author, file: Config, empty: AllowEmpty, dry_run: bool) -> Outcome {
+        self.ask(author, What::File(Box::new(file), empty), None, dry_run).await
     }
 
     /// Applies the file of a start, as [`apply_file`](Self::apply_file) does. A certificate that cannot be used takes down

@@ -19,7 +19,7 @@ use super::Server;
 use super::auth::reason;
 use super::error::Failure;
 use super::operation::{Answer, Operation};
-use crate::control::{Author, Done, Expected, Guard, Revision, Wish};
+use crate::control::{AllowEmpty, Author, Done, Expected, Guard, Revision, Wish};
 use crate::live::Snapshot;
 
 /// The revision at which an answer holds.
@@ -122,6 +122,14 @@ impl Call {
     /// 400 when it is neither `true` nor `false`.
     pub(super) fn dry_run(&self) -> Result<bool, Failure> {
         Ok(self.parameter("dry_run")?.unwrap_or(false))
+    }
+
+    /// Whether a file may leave no function.
+    ///
+    /// # Errors
+    /// 400 when it is neither `true` nor `false`.
+    pub(super) fn allow_empty(&self) -> Result<AllowEmpty, Failure> {
+        Ok(AllowEmpty(self.parameter("allow_empty")?.unwrap_or(false)))
     }
 
     /// The body as a small form.

@@ -42,6 +42,7 @@ pub(super) fn operations() -> Vec<Operation> {
             run!(apply),
         )
         .unguarded()
+        .query(&["allow_empty"])
         .takes_all(Content::File("config"))
         .answers(Content::Form("applied")),
         Operation::change(
@@ -117,7 +118,7 @@ fn preferred(headers: &HeaderMap) -> Result<Form, Failure> {
 async fn apply(call: Call) -> Answer {
     let (file, warnings) = parse::parse(&call.body, &*call.server.environment).map_err(Failure::problems)?;
     let dry_run = call.dry_run()?;
-    let done = call.server.control.apply_file(call.author.clone(), file, dry_run).await?;
+    let done = call.server.control.apply_file(call.author.clone(), file, call.allow_empty()?, dry_run).await?;
     if dry_run {
         return Ok(tried_out(&done));
     }

@@ -104,6 +104,7 @@ const MIB: usize = 1 << 20;
 pub(super) const PARAMETERS: &[(&str, &str, &str)] = &[
     ("after", "string", "Go on after this name (versions: number; rollouts: id; journal and events: revision)."),
     ("alias", "string", "Only this alias."),
+    ("allow_empty", "boolean", "Apply the file even if it has no functions and the file before had some."),
     ("before", "integer", "Only before this revision."),
     ("dry_run", "boolean", "Answer what would change, and change nothing."),
     ("function", "string", "Only this function."),

@@ -21,6 +21,9 @@ use crate::serve;
 #[derive(Debug, clap::Args)]
 pub(super) struct Apply {
     /// The configuration file; `-` is stdin
+    /// Apply it even if it has no functions and the file before had some
+    #[arg(long)]
+    allow_empty: bool,
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -30,6 +33,7 @@ pub(super) struct Apply {
 impl Ask for Apply {
     fn ask(&self, remote: &Remote) -> Result<Exit, Failure> {
         let text = read(&self.file)?;
+        let call = call.query("allow_empty", self.allow_empty.then_some(true));
         let name = self.file.display().to_string();
         let call = Call::new(Method::POST, "/v1/config").yaml(text.clone());
         let sent = self.change.send(remote, call);

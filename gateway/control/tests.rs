@@ -9,13 +9,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use config::edit::Edit;
-use config::model::{Process, Retention};
+use config::model::{Config, Process, Retention};
 use config::name::VersionId;
 use config::table::{Alias, AliasIndex};
 use tokio::runtime::Handle;
 
 use super::conduct::Calls;
-use super::{Author, Control, Ground, Outcome, Refused, Wish};
+use super::{AllowEmpty, Author, Control, Ground, Outcome, Refused, Wish};
 use crate::control::aside::Aside;
 use crate::edge::tls::LiveCertificates;
 use crate::live::Live;
@@ -87,7 +87,7 @@ impl Node {
 
     pub(crate) async fn file(&self, text: &str) -> Outcome {
         let file = config::parse::parse(text, &|_| None).unwrap().0;
-        self.control.apply_file(Author::of("file"), file, false).await
+        self.control.apply_file(Author::of("file"), file, AllowEmpty(false), false).await
     }
 
     fn alias(&self, function: &str) -> (AliasIndex, Arc<Alias>, u64) {
@@ -112,7 +112,7 @@ async fn an_index_that_is_given_out_again_begins_with_nothing_of_the_one_before(
     let node = Node::with(&file("first", "{1: 95, 2: 5}", "")).await;
     let (index, ..) = node.alias("first");
     node.live.load().cursor(index).unwrap().0.fetch_add(7, Ordering::Relaxed);
-    node.file("").await.unwrap();
+    node.control.apply_file(Author::of("file"), Config::default(), AllowEmpty(true), false).await.unwrap();
     let gone = Edit::DeleteFunction("first".parse().unwrap());
     node.control.edit(Wish { author: Author::of("token:ci"), edits: vec![gone], guard: None }).await.unwrap();
     assert!(node.live.load().cursor(index).is_none(), "nothing is left of it");

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use config::edit::{self, Edit};
 use config::model::Config;
+use config::problem::Problem;
 use config::rollout::RolloutId;
 use config::texts;
 use imbl::OrdMap;
@@ -22,7 +23,7 @@ use super::publish::Ahead;
 use super::rollback::Past;
 use super::rollouts::{Freeze, Moves, ROLLOUT, Rollouts};
 use super::tokens::Tokens;
-use super::{Author, CONFIG, Done, Expected, FILE, Ground, Guard, Outcome, Refused, TOKEN};
+use super::{AllowEmpty, Author, CONFIG, Done, Expected, FILE, Ground, Guard, Outcome, Refused, TOKEN};
 use super::{programs, retention};
 use crate::clock::{self, Steady};
 use crate::live::Progress;
@@ -224,7 +225,10 @@ impl Writer {
                 let (draft, edits) = self.of_edits(author, self.past().edits(what).await?)?;
                 Ok(Draft { back: Some(edits), ..draft })
             }
-            What::File(file) | What::Start(file) => {
+            What::File(file, _) | What::Start(file) => {
+                if !matches!(what, What::File(_, AllowEmpty(true))) {
+                    refuse_empty(&known.file, file)?;
+                }
                 let (mut draft, _) = self.of_edits(author, edit::edits_between(&known.file, file))?;
                 draft.changes.extend(changes(FILE, &known.file, file));
                 // Process settings are not stored, so they are no part of what is compared.
@@ -467,6 +471,17 @@ impl Writer {
             Err(error) => tracing::warn!("the journal keeps more than it should: {error}"),
         }
     }
+}
+
+/// Refuses a file without functions after one that had some.
+fn refuse_empty(last: &Config, file: &Config) -> Result<(), Refused> {
+    let (had, has) = (last.functions.len(), file.functions.len());
+    if had == 0 || has > 0 {
+        return Ok(());
+    }
+    let message = format!("the file has no functions, and had {had} when it was applied last");
+    let help = "to remove all of them, run `weir apply --allow-empty FILE`";
+    Err(Refused::Problems(vec![Problem::error("functions", message).help(help)]))
 }
 
 /// Why a transaction did not become live.

@@ -8,7 +8,7 @@ use config::rollout::{Ask, Event, RolloutId};
 use tokio::sync::oneshot;
 
 use super::looked::Looked;
-use crate::control::{Author, Guard, Outcome, RollBack};
+use crate::control::{AllowEmpty, Author, Guard, Outcome, RollBack};
 
 /// A request, queued.
 pub(in crate::control) enum Command {
@@ -30,7 +30,7 @@ pub(in crate::control) struct Wanted {
 pub(in crate::control) enum What {
     Edits(Vec<Edit>),
     /// Everything that this file says otherwise than the file before.
-    File(Box<Config>),
+    File(Box<Config>, AllowEmpty),
     /// The same as `File`, and no certificate keeps it from going live.
     Start(Box<Config>),
     RollBack(RollBack),
