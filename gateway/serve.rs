@@ -39,7 +39,7 @@ use crate::clock;
 use crate::control::aside::Aside;
 use crate::control::backup::ImportError;
 use crate::control::conduct::Calls;
-use crate::control::file::{ConfigFile, Reload};
+use crate::control::file::{Applied, ConfigFile, FileAtStart, Reload, Report};
 use crate::control::{Control, Environment, Ground, Refused, named_files};
 use crate::edge::tls::{CertificateProblem, LiveCertificates};
 use crate::edge::{Edge, Refusal};
@@ -117,8 +117,8 @@ fn serve(
     let signals = Signals::start(diagnostics)?;
     let open_files = descriptors::raise();
     let environment: Environment = Arc::new(environment);
-    let (text, config) = ConfigFile::read(path, &environment).map_err(Failure::File)?;
-    let process = Arc::clone(&config.process);
+    let file = FileAtStart::read(path, &environment).map_err(Failure::File)?;
+    let process = Arc::clone(&file.process);
     let share = Share::new(open_files, workers::count(&process), process.listeners.len())?;
     let stdout = open.stdout.insert(Outlet::start("standard output", io::stdout())?);
     let control_threads =
@@ -129,10 +129,10 @@ fn serve(
     open.access = access;
     signals.access.get_or_init(|| started.access.clone());
     diagnostics.count(&started.metrics.diagnostics_dropped);
-    runtime.block_on(started.control.apply_at_start(config))?;
+    let applied = runtime.block_on(started.apply(&file))?;
     open.token = Some(runtime.block_on(token::ensure(&started.control, &process, keep, diagnostics))?);
     stdout.write(before(&started)?.as_bytes());
-    started.run(runtime, signals, stdout, path, (text, process))
+    started.run(runtime, signals, stdout, (file, applied))
 }
 
 /// Why the gateway did not start.
@@ -250,15 +250,25 @@ impl Started {
         ))
     }
 
+    /// Applies the file over what is stored. With an empty store there is nothing else to serve.
+    async fn apply(&self, file: &FileAtStart) -> Result<Applied, Failure> {
+        if self.live.load().revision > 0 {
+            return Ok(file.apply(&self.control).await?);
+        }
+        let config = file.config.clone().map_err(Failure::File)?;
+        self.control.apply_at_start(config).await?;
+        Ok(Applied::Yes)
+    }
+
     /// Opens the sockets, says so, and serves until it is told to stop.
     fn run(
         self,
         runtime: &Runtime,
         signals: Signals,
         stdout: &Outlet,
-        path: &Path,
-        (text, process): (String, Arc<Process>),
+        (file, applied): (FileAtStart, Applied),
     ) -> Result<(), Failure> {
+        let process = Arc::clone(&file.process);
         let stop = watch::Sender::new(false);
         let doors = workers::open(&self, &process)?;
         let door = door::open(&process.admin)?;
@@ -271,13 +281,8 @@ impl Started {
         // It serves once.
         let _ = self.calls.admin_url.set(url);
         let metrics = Arc::clone(&self.metrics);
-        let file = ConfigFile::new(
-            path,
-            self.control.clone(),
-            Arc::clone(&self.environment),
-            (text, Arc::clone(&process)),
-            Box::new(move |reload| report(reload, &metrics, &reloads)),
-        );
+        let report: Report = Box::new(move |reload| report(reload, &metrics, &reloads));
+        let file = ConfigFile::new(file, applied, self.control.clone(), Arc::clone(&self.environment), report);
         runtime.spawn(file.follow(signals.reload));
         stdout.write(announcement.as_bytes());
         // On this thread alone: the drain ends in time even if the control plane is blocked.

@@ -1,24 +1,44 @@
 //! The configuration file: watched, read, parsed, and applied when it changes.
 //!
-//! The directory is watched, not the file, so that an editor's rename and a swapped symlink (as mounted config maps do)
-//! are seen; a slow poll of the content catches what the watch misses. A file that is not valid changes nothing.
+//! It is read when nobody is writing it. A rename and a swapped link put a whole file in place, which is applied at once. A file
+//! that is written in place has to stand still first, for longer if what is there may be a part of it. A file that is not valid
+//! changes nothing.
+//!
+//! - `stamp`: what the file system says of the file
+//! - `watch`: what happens in its folder
 
+mod stamp;
+mod watch;
+
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use config::format::format;
 use config::model::{Config, Process};
 use config::problem::{self, Problem};
-use notify::{RecursiveMode, Watcher};
-use tokio::sync::{Notify, mpsc};
+use config::unfinished::may_be_unfinished;
+use tokio::sync::Notify;
 
-use super::{Author, Control, Environment, Refused};
+use super::{AllowEmpty, Author, Control, Environment, Refused};
+use crate::clock;
 use crate::store::Revision;
+use stamp::Stamp;
+use watch::Watch;
 
-/// Quiet time after the last event before the file is read: editors write in several steps.
-const DEBOUNCE: Duration = Duration::from_millis(50);
-/// How often the content is compared where the watch says nothing.
-const POLL: Duration = Duration::from_secs(2);
+/// Time from an event to the look at the file: events come in groups.
+const DEBOUNCE: Duration = Duration::from_millis(20);
+/// How often the file is looked at where the watch says nothing.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often a file is read again that could not be read, or not be stored.
+const RETRY_EVERY: Duration = Duration::from_secs(2);
+/// How long a file that was written in place has to stand still.
+const STILL: Duration = Duration::from_millis(300);
+/// The same for a file that may be a part of what is meant.
+const STILL_IF_UNFINISHED: Duration = Duration::from_secs(5);
+/// Time after which an operator is told that a file is not read because it does not stand still.
+const RESTLESS: Duration = Duration::from_secs(30);
 
 /// What came of reading the file again.
 #[derive(Debug)]
@@ -40,6 +60,39 @@ pub enum Reload {
 /// Is told of every reload that was not [`Reload::Unchanged`].
 pub type Report = Box<dyn Fn(&Reload) + Send + Sync>;
 
+/// The file at the start.
+#[derive(Debug)]
+pub struct FileAtStart {
+    path: PathBuf,
+    text: String,
+    stamp: Option<Stamp>,
+    /// Its settings of the process.
+    pub process: Arc<Process>,
+    /// What it states; the printed problems if something else of it than the process settings cannot be used.
+    pub config: Result<Config, String>,
+}
+
+/// The file as the start left it.
+#[derive(Debug)]
+pub enum Applied {
+    /// It is live.
+    Yes,
+    /// It may still be being written; what it said before is live.
+    Waits {
+        /// The file as it was applied last.
+        last: Config,
+    },
+    /// It cannot be applied; what is stored is live.
+    Refused {
+        /// The file as it was applied last.
+        last: Config,
+        /// The printed problems.
+        report: String,
+        /// True if it may be applied later as it is.
+        again: bool,
+    },
+}
+
 /// The file of a running gateway.
 pub struct ConfigFile {
     path: PathBuf,
@@ -47,132 +100,308 @@ pub struct ConfigFile {
     environment: Environment,
     /// Process settings that this process runs with.
     process: Arc<Process>,
-    text: String,
+    /// The text that was applied last.
+    applied: String,
+    /// The text that was read last, and whether it has to be applied even if it is read again.
+    read: (String, bool),
+    /// The file that `read` is the text of.
+    stamp: Option<Stamp>,
+    /// The change of the file that is not read yet.
+    pending: Option<Pending>,
     /// Why it could not be read the last time, if it could not.
     unreadable: Option<String>,
     report: Report,
 }
 
-impl ConfigFile {
-    /// Reads and parses the file once, for the start.
+/// A file that differs from the one that was read, and has to stand still before it is read.
+#[derive(Debug)]
+struct Pending {
+    stamp: Stamp,
+    /// The time since which it has stood still.
+    since: Instant,
+    /// The time at which it began to change.
+    began: Instant,
+    rest: Rest,
+    /// True once an operator was told that it does not stand still.
+    was_told: bool,
+}
+
+/// The time for which a file has to stand still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// It came whole.
+    Whole,
+    /// It was written in place.
+    Written,
+    /// It was written in place, and may be a part of what is meant.
+    MayBeUnfinished,
+}
+
+impl Rest {
+    fn time(self) -> Duration {
+        match self {
+            Self::Whole => Duration::ZERO,
+            Self::Written => STILL,
+            Self::MayBeUnfinished => STILL_IF_UNFINISHED,
+        }
+    }
+}
+
+impl FileAtStart {
+    /// Reads and parses the file.
     ///
     /// # Errors
-    /// The printed problems.
-    pub fn read(path: &Path, environment: &Environment) -> Result<(String, Config), String> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("weir: cannot read {}: {error}\n", path.display()))?;
-        match config::parse::parse(&text, &**environment) {
+    /// The printed problems, if the process settings cannot be read.
+    pub fn read(path: &Path, environment: &Environment) -> Result<Self, String> {
+        // A file that can be read and not looked at is read again when it can be.
+        let stamp = Stamp::of(path).ok();
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| format!("weir: cannot read {shown}: {error}\n"))?;
+        let print = |problems: &[Problem]| problem::render(problems, &shown, &text);
+        let (process, config) = match config::parse::parse(&text, &**environment) {
             Ok((config, warnings)) => {
                 if !warnings.is_empty() {
-                    tracing::warn!("{}", problem::render(&warnings, &path.display().to_string(), &text));
+                    tracing::warn!("{}", print(&warnings));
                 }
-                Ok((text, config))
+                (Arc::clone(&config.process), Ok(config))
             }
-            Err(problems) => Err(problem::render(&problems, &path.display().to_string(), &text)),
+            Err(problems) => match config::parse::parse_process(&text, &**environment) {
+                Ok((process, _)) => (Arc::new(process), Err(print(&problems))),
+                Err(_) => return Err(print(&problems)),
+            },
+        };
+        Ok(Self { path: path.to_owned(), text, stamp, process, config })
+    }
+
+    /// Applies the file over what is stored and live. Nothing in the file keeps the gateway from serving that.
+    ///
+    /// # Errors
+    /// When the gateway is stopping.
+    pub async fn apply(&self, control: &Control) -> Result<Applied, Refused> {
+        let last = control.drift().await?.0;
+        let config = match &self.config {
+            Ok(config) => config,
+            Err(report) => return Ok(Applied::Refused { last, report: report.clone(), again: false }),
+        };
+        if !self.is_whole(&last, config).await {
+            tracing::info!("{} may still be being written: what is stored is served until then", self.path.display());
+            return Ok(Applied::Waits { last });
+        }
+        match control.apply_at_start(config.clone()).await {
+            Ok(_) => Ok(Applied::Yes),
+            Err(Refused::Stopping) => Err(Refused::Stopping),
+            Err(refused) => {
+                let again = !matches!(refused, Refused::Problems(_));
+                Ok(Applied::Refused { last, report: refused_report(&self.path, &self.text, &refused), again })
+            }
         }
     }
 
-    /// A file that was read as `text` and is running with `process`.
+    /// True if nobody seems to be writing the file. Waits for as long as a file has to stand still.
+    async fn is_whole(&self, last: &Config, config: &Config) -> bool {
+        let Some(stamp) = &self.stamp else { return false };
+        let age = stamp.age(clock::unix());
+        if stamp.was_touched_after_writing() || age >= STILL_IF_UNFINISHED {
+            return true;
+        }
+        if may_be_unfinished(&format(last), &format(config)) {
+            return false;
+        }
+        tokio::time::sleep(STILL.saturating_sub(age)).await;
+        Stamp::of(&self.path).is_ok_and(|now| now.is_still(stamp))
+    }
+}
+
+impl ConfigFile {
+    /// Follows the file with which the gateway started.
     #[must_use]
     pub fn new(
-        path: &Path,
+        start: FileAtStart,
+        applied: Applied,
         control: Control,
         environment: Environment,
-        started: (String, Arc<Process>),
         report: Report,
     ) -> Self {
-        let (text, process) = started;
-        Self { path: path.to_owned(), control, environment, process, text, unreadable: None, report }
+        let FileAtStart { path, text, stamp, process, .. } = start;
+        let (applied, read, stamp) = match applied {
+            Applied::Yes => (text.clone(), (text, false), stamp),
+            Applied::Waits { last } => (format(&last), (String::new(), false), None),
+            Applied::Refused { last, report: problems, again } => {
+                report(&Reload::Refused { report: problems });
+                (format(&last), (text, again), stamp)
+            }
+        };
+        Self { path, control, environment, process, applied, read, stamp, pending: None, unreadable: None, report }
     }
 
     /// Applies the file whenever it changes, and whenever `asked` says so, until the control plane ends.
     pub async fn follow(mut self, asked: Arc<Notify>) {
-        let (sender, mut changes) = mpsc::channel(1);
-        let _watcher = self.watch(sender);
+        let mut watch = Watch::start(&self.path);
         loop {
             let forced = tokio::select! {
                 () = asked.notified() => true,
-                Some(()) = changes.recv() => tokio::select! {
+                () = watch.changed() => tokio::select! {
                     () = asked.notified() => true,
                     () = tokio::time::sleep(DEBOUNCE) => false,
                 },
-                () = tokio::time::sleep(POLL) => false,
+                () = tokio::time::sleep(self.next_look()) => false,
             };
-            // What came until now is read in the same go.
-            let _ = changes.try_recv();
-            let reload = self.reload(forced).await;
+            let reload = if forced { self.read_now().await } else { self.look(&mut watch).await };
             if forced || !matches!(reload, Reload::Unchanged) {
                 (self.report)(&reload);
             }
         }
     }
 
-    /// Watches the directory of the file, and of the file that it links to. `None` leaves it to the poll.
-    fn watch(&self, changed: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
-        let told = move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| !event.kind.is_access()) {
-                // Full means that a reload is due already.
-                let _ = changed.try_send(());
-            }
-        };
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let watching = notify::recommended_watcher(told).and_then(|mut watcher| {
-            watcher.watch(directory, RecursiveMode::NonRecursive)?;
-            Ok(watcher)
-        });
-        watching
-            .inspect_err(|error| {
-                tracing::warn!(
-                    "cannot watch {} ({error}); reading the file every {POLL:?} instead",
-                    directory.display()
-                );
-            })
-            .ok()
+    /// The time until the file is to be looked at without an event.
+    fn next_look(&self) -> Duration {
+        let due = self.pending.as_ref().map(|pending| pending.rest.time().saturating_sub(pending.since.elapsed()));
+        // Past its time it waits for a writer to close it.
+        let look = if self.read.1 { RETRY_EVERY } else { LOOK_EVERY };
+        due.filter(|due| !due.is_zero()).map_or(look, |due| due.min(LOOK_EVERY))
     }
 
-    async fn reload(&mut self, forced: bool) -> Reload {
-        let shown = self.path.display().to_string();
-        let text = match tokio::fs::read_to_string(&self.path).await {
-            Ok(text) => text,
-            // Between the two steps of a rename there may be no file; a poll says nothing new about it.
-            Err(error) if !forced && error.kind() == std::io::ErrorKind::NotFound => return Reload::Unchanged,
-            Err(error) => return self.unreadable(format!("cannot read {shown}: {error}"), forced),
+    /// Reads the file if it is another one, and nobody is writing it.
+    async fn look(&mut self, watch: &mut Watch) -> Reload {
+        let stamp = match self.stamp_now().await {
+            Ok(stamp) => stamp,
+            // Between the two steps of a replacement there may be no file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.pending = None;
+                return Reload::Unchanged;
+            }
+            Err(error) => return self.unreadable(&error, false),
         };
-        self.unreadable = None;
-        if text == self.text && !forced {
+        watch.follow(&self.path, &stamp.target);
+        if self.stamp.as_ref().is_some_and(|read| stamp.is_still(read)) && !self.read.1 {
+            self.pending = None;
             return Reload::Unchanged;
         }
-        self.text.clone_from(&text);
-        let refused = |problems: &[Problem]| Reload::Refused { report: problem::render(problems, &shown, &text) };
+        let is_whole = watch.was_renamed() || self.stamp.as_ref().is_some_and(|read| stamp.replaces(read));
+        let pending = self.take_note(stamp, is_whole);
+        let is_still = pending.since.elapsed() >= pending.rest.time();
+        if pending.rest != Rest::Whole && (!is_still || watch.is_being_written()) {
+            self.tell_restless();
+            return Reload::Unchanged;
+        }
+        self.read_if_finished().await
+    }
+
+    /// Notes that the file differs from the one that was read.
+    fn take_note(&mut self, stamp: Stamp, is_whole: bool) -> &Pending {
+        let now = clock::now();
+        let before = self.pending.take();
+        let (began, was_told) = before.as_ref().map_or((now, false), |before| (before.began, before.was_told));
+        let rest = if is_whole { Rest::Whole } else { Rest::Written };
+        let fresh = || Pending { stamp: stamp.clone(), since: now, began, rest, was_told };
+        self.pending.insert(before.filter(|before| stamp.is_still(&before.stamp)).unwrap_or_else(fresh))
+    }
+
+    fn tell_restless(&mut self) {
+        let Some(pending) = self.pending.as_mut() else { return };
+        if !pending.was_told && pending.began.elapsed() >= RESTLESS {
+            pending.was_told = true;
+            tracing::warn!(
+                "{} has been written to for {RESTLESS:?}, and is not read before its writer is done; SIGHUP reads it as it is",
+                self.path.display()
+            );
+        }
+    }
+
+    /// Reads the pending file, and applies it unless it has to stand still for longer.
+    async fn read_if_finished(&mut self) -> Reload {
+        let Some(pending) = self.pending.take() else { return Reload::Unchanged };
+        let text = match tokio::fs::read_to_string(&self.path).await {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Reload::Unchanged,
+            Err(error) => return self.unreadable(&error, false),
+        };
+        // What was read while somebody wrote is looked at again.
+        if !self.stamp_now().await.is_ok_and(|now| now.is_still(&pending.stamp)) {
+            return Reload::Unchanged;
+        }
+        self.unreadable = None;
+        if text == self.read.0 && !self.read.1 {
+            self.stamp = Some(pending.stamp);
+            return Reload::Unchanged;
+        }
+        if pending.rest == Rest::Written && self.may_be_unfinished(&text).await {
+            self.pending = Some(Pending { rest: Rest::MayBeUnfinished, ..pending });
+            return Reload::Unchanged;
+        }
+        self.stamp = Some(pending.stamp);
+        self.apply(text).await
+    }
+
+    async fn may_be_unfinished(&self, text: &str) -> bool {
+        let (applied, text) = (self.applied.clone(), text.to_owned());
+        // Large files take a second to parse.
+        let judged = tokio::task::spawn_blocking(move || may_be_unfinished(&applied, &text));
+        judged.await.unwrap_or(false)
+    }
+
+    /// Reads and applies the file as it is.
+    async fn read_now(&mut self) -> Reload {
+        self.pending = None;
+        self.stamp = self.stamp_now().await.ok();
+        match tokio::fs::read_to_string(&self.path).await {
+            Ok(text) => {
+                self.unreadable = None;
+                self.apply(text).await
+            }
+            Err(error) => self.unreadable(&error, true),
+        }
+    }
+
+    async fn stamp_now(&self) -> io::Result<Stamp> {
+        let path = self.path.clone();
+        tokio::task::spawn_blocking(move || Stamp::of(&path)).await.map_err(io::Error::other)?
+    }
+
+    async fn apply(&mut self, text: String) -> Reload {
+        self.read = (text.clone(), false);
+        let shown = self.path.display().to_string();
+        let print = |problems: &[Problem]| problem::render(problems, &shown, &text);
         let (config, warnings) = match config::parse::parse(&text, &*self.environment) {
             Ok(parsed) => parsed,
-            Err(problems) => return refused(&problems),
+            Err(problems) => return Reload::Refused { report: print(&problems) },
         };
         if !warnings.is_empty() {
-            tracing::warn!("{}", problem::render(&warnings, &shown, &text));
+            tracing::warn!("{}", print(&warnings));
         }
         if config.process != self.process {
             tracing::warn!(
                 "{shown}: listeners, admin, store, journal, workers, limits and drain change by a restart only"
             );
         }
-        match self.control.apply_file(Author::of("file"), config, false).await {
-            Ok(done) => Reload::Applied { revision: done.revision },
-            Err(Refused::Problems(problems)) => refused(&problems),
+        match self.control.apply_file(Author::of("file"), config, AllowEmpty(false), false).await {
+            Ok(done) => {
+                self.applied = text;
+                Reload::Applied { revision: done.revision }
+            }
             Err(Refused::Stopping) => Reload::Unchanged,
-            Err(other) => {
+            Err(refused) => {
                 // The store may take it the next time that it is read.
-                self.text.clear();
-                Reload::Refused { report: format!("{shown} was not applied: {other}") }
+                self.read.1 = !matches!(refused, Refused::Problems(_));
+                Reload::Refused { report: refused_report(&self.path, &text, &refused) }
             }
         }
     }
 
-    /// Told once, however often the poll looks.
-    fn unreadable(&mut self, report: String, forced: bool) -> Reload {
+    /// Told once, however often the file is looked at.
+    fn unreadable(&mut self, error: &io::Error, forced: bool) -> Reload {
+        let report = format!("cannot read {}: {error}", self.path.display());
         // Applied when it can be read again, even if it says what it said.
-        self.text.clear();
+        self.read.1 = true;
         let known = self.unreadable.replace(report.clone());
         if !forced && known.as_ref() == Some(&report) { Reload::Unchanged } else { Reload::Refused { report } }
+    }
+}
+
+fn refused_report(path: &Path, text: &str, refused: &Refused) -> String {
+    let shown = path.display().to_string();
+    match refused {
+        Refused::Problems(problems) => problem::render(&config::parse::locate(text, problems.clone()), &shown, text),
+        other => format!("{shown} was not applied: {other}"),
     }
 }
