@@ -1,8 +1,6 @@
 //! The configuration as a file: applied to the running gateway, compared with it, written from it.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use config::problem::render;
@@ -13,7 +11,7 @@ use super::Exit;
 use super::access::Access;
 use super::ask::{Ask, Change, Form, at, differences, finish, read};
 use super::failure::{Failure, problems};
-use super::local::{self, print};
+use super::local::{self, print, write_whole};
 use super::remote::{Call, LONG, Remote};
 use crate::serve;
 
@@ -21,11 +19,11 @@ use crate::serve;
 #[derive(Debug, clap::Args)]
 pub(super) struct Apply {
     /// The configuration file; `-` is stdin
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
     /// Apply it even if it has no functions and the file before had some
     #[arg(long)]
     allow_empty: bool,
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
     #[command(flatten)]
     change: Change,
 }
@@ -33,9 +31,9 @@ pub(super) struct Apply {
 impl Ask for Apply {
     fn ask(&self, remote: &Remote) -> Result<Exit, Failure> {
         let text = read(&self.file)?;
-        let call = call.query("allow_empty", self.allow_empty.then_some(true));
         let name = self.file.display().to_string();
         let call = Call::new(Method::POST, "/v1/config").yaml(text.clone());
+        let call = call.query("allow_empty", self.allow_empty.then_some(true));
         let sent = self.change.send(remote, call);
         let answer = sent.map_err(|failure| failure.in_text(&name, &text))?;
         let warnings = problems(&answer.json["warnings"]);
@@ -105,26 +103,9 @@ impl Ask for Export {
     }
 }
 
-/// Writes beside the file and renames, so that a broken transfer leaves nothing that looks whole.
 fn save(mut response: Response, file: &Path) -> Result<Exit, Failure> {
-    let mut part = file.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let mut write = || -> io::Result<()> {
-        let mut to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-        response.copy_to(&mut to).map_err(io::Error::other)?;
-        to.flush()?;
-        to.sync_all()?;
-        std::fs::rename(&part, file)
-    };
-    match write() {
-        Ok(()) => Ok(Exit::Ok),
-        Err(error) => {
-            // What failed is told; that its remains are gone is a courtesy.
-            let _ = std::fs::remove_file(&part);
-            Err(Failure::file("write", file, &error))
-        }
-    }
+    let written = write_whole(file, 0o600, |to| response.copy_to(to).map(drop).map_err(io::Error::other));
+    written.map(|()| Exit::Ok).map_err(|error| Failure::file("write", file, &error))
 }
 
 /// `weir import`: works on the file of the store itself, since it has to be done before the first start.

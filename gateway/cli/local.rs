@@ -1,6 +1,8 @@
 //! Commands that need no running gateway: they read files, ask `config`, and print.
 
-use std::io::Write;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use config::model::Config;
@@ -90,11 +92,36 @@ impl Fmt {
         if !self.write {
             return print(&canonical);
         }
-        match std::fs::write(&self.file, canonical) {
+        match replace(&self.file, &canonical) {
             Ok(()) => Exit::Ok,
             Err(error) => fail(&format!("cannot write {}: {error}", self.file.display())),
         }
     }
+}
+
+/// Replaces a file. A link stays one, and the mode stays what it was.
+fn replace(file: &Path, text: &str) -> io::Result<()> {
+    let file = fs::canonicalize(file)?;
+    let mode = fs::metadata(&file)?.permissions().mode();
+    write_whole(&file, mode, |to| to.write_all(text.as_bytes()))
+}
+
+/// Writes beside the file and renames, so that nobody reads a part, and what breaks off leaves nothing that looks whole.
+pub(super) fn write_whole(file: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let mut part = file.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let put = || {
+        let mut to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+        write(&mut to)?;
+        to.set_permissions(Permissions::from_mode(mode))?;
+        to.sync_all()?;
+        fs::rename(&part, file)
+    };
+    put().inspect_err(|_| {
+        // What failed is told; that its remains are gone is a courtesy.
+        let _ = fs::remove_file(&part);
+    })
 }
 
 /// `weir diff OLD NEW`
@@ -126,7 +153,7 @@ pub(super) fn load(file: &Path) -> Result<(String, Config), Exit> {
 }
 
 fn read(file: &Path) -> Result<String, Exit> {
-    std::fs::read_to_string(file).map_err(|error| fail(&format!("cannot read {}: {error}", file.display())))
+    fs::read_to_string(file).map_err(|error| fail(&format!("cannot read {}: {error}", file.display())))
 }
 
 fn report(file: &Path, text: &str, problems: &[Problem]) {
@@ -152,10 +179,10 @@ pub(super) fn print(text: &str) -> Exit {
 /// Prints data that more may follow; the exit code when nobody reads on. A reader that closed its end early
 /// (`weir schema | head`) has all it wanted.
 pub(super) fn print_some(text: &str) -> Option<Exit> {
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => None,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Some(Exit::Ok),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Some(Exit::Ok),
         Err(error) => Some(fail(&format!("cannot write to stdout: {error}"))),
     }
 }
