@@ -37,6 +37,7 @@ mod unread;
 mod upgrades;
 mod upstream_h2;
 
+mod written;
 use kit::endpoint::Endpoint;
 use kit::tls::Certificate;
 use kit::weir::{PROCESS_TLS, Weir, folder};
