@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use begin::{Ask, Asked, begin};
 pub use gates::Seen;
-pub use text::{from_text, to_text};
+pub use text::{ReadRollout, from_text, to_text};
 pub use told::{Milestone, Tone};
 pub use traffic::edits;
 

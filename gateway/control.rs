@@ -55,10 +55,10 @@ use config::rollout::{Ask, Event, RolloutId, Speaker, Word};
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::clock::Steady;
+use crate::clock::{self, Steady};
 use crate::edge::tls::LiveCertificates;
-use crate::live::Live;
-use crate::metrics::Metrics;
+use crate::live::{Live, Unusable};
+use crate::metrics::{self, Metrics};
 use crate::outcomes::Wake;
 use crate::store::{PutError, Store, StoreError};
 use crate::upstreams::Upstreams;
@@ -241,6 +241,7 @@ impl Control {
     /// When the store cannot be read, or holds what this version cannot read.
     pub async fn start(ground: Ground, upstreams: Upstreams) -> Result<Self, Refused> {
         let (store, conducted, aside) = (Arc::clone(&ground.store), ground.clone(), ground.aside.clone());
+        let (live, metrics) = (Arc::clone(&ground.live), Arc::clone(&ground.metrics));
         let certificates = Keeper::new(&ground);
         let ahead = publish::start(ground.clone(), Arc::clone(&certificates), upstreams)
             .map_err(|error| Refused::Unavailable(format!("the control plane needs a thread: {error}")))?;
@@ -260,7 +261,27 @@ impl Control {
         tokio::spawn(conductor.run());
         let control = Self { commands, store, tokens, rollouts, shared };
         control.go_back_again(&aside).await;
+        control.end_stuck_rollouts(&live, &metrics).await;
         Ok(control)
+    }
+
+    /// Takes rollouts back to stable that cannot go on, before anybody is served, and names those that cannot be read.
+    async fn end_stuck_rollouts(&self, live: &Live, metrics: &Metrics) {
+        let Rollouts { stuck, unreadable, .. } = self.rollouts.borrow().clone();
+        metrics.set_unusable(metrics::ROLLOUT, unreadable.len());
+        let unusable = unreadable.into_iter().map(|(name, why)| {
+            tracing::error!("the rollout {name} cannot be read, and is left out: {why}");
+            Unusable { name, reason: format!("{why}; it is left out"), since: clock::unix() }
+        });
+        live.set_unusable(metrics::ROLLOUT, unusable.collect());
+        for (id, why) in stuck {
+            tracing::error!("the rollout {id} goes back to stable: {why}");
+            let speaker = Speaker { who: "start".to_owned(), why: Some(why) };
+            let event = Event::Said { word: Word::Abort, speaker, step: None };
+            if let Err(refused) = self.tell(Author::of("start"), id, event).await {
+                tracing::error!("the rollout {id} cannot go back to stable: {refused}");
+            }
+        }
     }
 
     /// What went back to stable before a crash, and was not stored, goes back before anybody is served.

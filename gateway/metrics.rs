@@ -136,9 +136,11 @@ pub const ADMIN_REFUSALS: &[&str] = &["host", "origin", "no_token", "wrong_token
 
 /// Certificates among the kinds of things that cannot be used, as the metric and the status name them.
 pub const CERTIFICATE: &str = "certificate";
+/// Stored rollouts among them.
+pub const ROLLOUT: &str = "rollout";
 
 /// Kinds of `weir_unusable`.
-pub const UNUSABLE_KINDS: &[&str] = &[CERTIFICATE];
+pub const UNUSABLE_KINDS: &[&str] = &[CERTIFICATE, ROLLOUT];
 
 /// The closed lists that other modules own: what may be a label value.
 #[derive(Debug, Clone, Copy)]

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Held, Member, Moment, Phase, Rollout, RolloutId};
+use super::{Goal, Held, Member, Moment, Phase, Rollout, RolloutId};
 use crate::format::format_plan;
-use crate::model::Shield;
+use crate::model::{Plan, Shield};
 use crate::parse::{Env, parse_plan};
 use crate::weight::Weight;
 
@@ -80,18 +80,49 @@ pub fn to_text(rollout: &Rollout) -> String {
     serde_json::to_string(&stored).expect("texts and numbers are JSON")
 }
 
-/// The rollout of a text.
+/// A rollout that was read from a text.
+#[derive(Debug)]
+pub struct ReadRollout {
+    /// The rollout. Without a plan that could be read it has one without steps.
+    pub rollout: Rollout,
+    /// The reason why its plan cannot be followed, in a sentence. One that is over needs none.
+    pub unusable: Option<String>,
+}
+
+/// The rollout of a text. A plan that cannot be read, such as one whose environment variable is not set any more, or a phase of
+/// another version of Weir, leaves its members known, so that it can go back to stable.
 ///
 /// # Errors
-/// In a sentence, when this is no text of a rollout that this version of Weir can read.
-pub fn from_text(text: &str, env: Env<'_>) -> Result<Rollout, String> {
-    let stored: Stored = serde_json::from_str(text).map_err(|error| format!("a stored rollout is damaged: {error}"))?;
+/// In a sentence, when not even its members can be read.
+pub fn from_text(text: &str, env: Env<'_>) -> Result<ReadRollout, String> {
+    let damaged = |error: serde_json::Error| format!("a stored rollout is damaged: {error}");
+    let value: serde_json::Value = serde_json::from_str(text).map_err(damaged)?;
+    match serde_json::from_value::<Stored>(value.clone()) {
+        Ok(stored) => read_stored(stored, env),
+        Err(error) => {
+            let why = damaged(error);
+            let rollout = read_rest(&value).ok_or_else(|| why.clone())?;
+            Ok(ReadRollout { rollout, unusable: Some(why) })
+        }
+    }
+}
+
+fn read_stored(stored: Stored, env: Env<'_>) -> Result<ReadRollout, String> {
     let id: RolloutId = read("id", &stored.id)?;
-    let plan = parse_plan(&stored.plan, env).map_err(|problems| {
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        format!("the stored plan of rollout {id} cannot be read: {}", problems.join("; "))
-    })?;
-    Ok(Rollout {
+    let is_over = matches!(stored.phase, Phase::Over { .. });
+    let (plan, phase, unusable) = match parse_plan(&stored.plan, env) {
+        Ok(plan) => (plan, stored.phase, None),
+        // Its steps are read for people; what its hooks and notifiers name is not asked any more.
+        Err(_) if is_over => {
+            (parse_plan(&stored.plan, &|_| Some(String::new())).unwrap_or_else(|_| no_plan()), stored.phase, None)
+        }
+        Err(problems) => {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            let why = format!("its stored plan cannot be read: {}", problems.join("; "));
+            (no_plan(), nowhere(stored.seen), Some(why))
+        }
+    };
+    let rollout = Rollout {
         id,
         members: stored.members.into_iter().map(member).collect::<Result<_, _>>()?,
         plan: Arc::new(plan),
@@ -100,14 +131,55 @@ pub fn from_text(text: &str, env: Env<'_>) -> Result<Rollout, String> {
         why: stored.why,
         began: stored.began,
         weight: Weight::new(stored.weight).ok_or_else(|| format!("the stored weight of rollout {id} is none"))?,
-        phase: stored.phase,
+        phase,
         held: stored.held,
         approved: stored.approved,
         runs: stored.runs,
         alerted: stored.alerted,
         seen: stored.seen,
         evidence: stored.evidence,
+    };
+    Ok(ReadRollout { rollout, unusable })
+}
+
+/// What is left of a running rollout whose text another version of Weir wrote.
+fn read_rest(value: &serde_json::Value) -> Option<Rollout> {
+    if value["phase"]["is"] == "over" {
+        return None;
+    }
+    let stored: Vec<StoredMember> = serde_json::from_value(value["members"].clone()).ok()?;
+    let members: Vec<Member> = stored.into_iter().map(member).collect::<Result<_, _>>().ok()?;
+    let text = |key: &str| value[key].as_str().map(str::to_owned);
+    Some(Rollout {
+        id: text("id")?.parse().ok()?,
+        members: Some(members).filter(|members| !members.is_empty())?,
+        plan: Arc::new(no_plan()),
+        plan_name: text("plan_name"),
+        by: text("by").unwrap_or_default(),
+        why: text("why"),
+        began: Moment::ZERO,
+        weight: value["weight"]
+            .as_u64()
+            .and_then(|weight| Weight::new(weight.try_into().ok()?))
+            .unwrap_or(Weight::ZERO),
+        phase: nowhere(Moment::ZERO),
+        held: None,
+        approved: None,
+        runs: 0,
+        alerted: false,
+        seen: Moment::ZERO,
+        evidence: serde_json::Value::Null,
     })
+}
+
+/// The plan of a rollout whose own cannot be read, which goes nowhere but back.
+fn no_plan() -> Plan {
+    parse_plan("full: true", &|_| None).expect("the plan with one step can be read")
+}
+
+/// The phase of a rollout that cannot go on.
+fn nowhere(until: Moment) -> Phase {
+    Phase::Ready { goal: Goal::Step(0), asked: false, until }
 }
 
 fn member(stored: StoredMember) -> Result<Member, String> {

@@ -141,7 +141,7 @@ impl World {
 
     fn carry_out(&mut self, transition: &Transition, what: &str) {
         let stored = to_text(&transition.rollout);
-        let read = from_text(&stored, &|_| None).unwrap();
+        let read = from_text(&stored, &|_| None).unwrap().rollout;
         assert_eq!(read, transition.rollout, "{what}: what is stored is what is");
         self.rollout = read;
         let traffics = transition.effects.iter().filter(|effect| matches!(effect, Effect::Traffic(_))).count();

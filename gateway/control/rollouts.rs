@@ -8,8 +8,8 @@ use config::model::{Bake, Config};
 use config::name::{AliasName, FunctionName};
 use config::problem::{Code, Problem};
 use config::rollout::{
-    self, Ask, Effect, Event, Moment, Now, Phase, Rollout, RolloutId, Speaker, Traffic, Transition, Waits, from_text,
-    to_text,
+    self, Ask, Effect, Event, Moment, Now, Phase, ReadRollout, Rollout, RolloutId, Speaker, Traffic, Transition, Waits,
+    from_text, to_text,
 };
 use config::weight::Weight;
 use imbl::OrdMap;
@@ -36,6 +36,10 @@ pub struct Rollouts {
     pub all: OrdMap<RolloutId, Arc<Rollout>>,
     /// Why nothing but going back happens, if so.
     pub freeze: Option<Freeze>,
+    /// Running ones that can only go back, and why.
+    pub(super) stuck: Vec<(RolloutId, String)>,
+    /// Names of those that cannot be read, and why.
+    pub(super) unreadable: Vec<(String, String)>,
 }
 
 /// Holds every rollout: nothing but going back happens until it ends.
@@ -51,6 +55,14 @@ pub struct Freeze {
     pub until: Moment,
 }
 
+/// A freeze whose text cannot be read holds until somebody ends it.
+fn unreadable_freeze(error: &serde_json::Error) -> Freeze {
+    /// The end of the year 9999.
+    const NEVER: Moment = Duration::from_secs(253_402_300_799);
+    let why = format!("the stored freeze cannot be read: {error}");
+    Freeze { by: "start".to_owned(), why: Some(why), since: Duration::ZERO, until: NEVER }
+}
+
 /// What one command does to rollouts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Moves {
@@ -61,23 +73,24 @@ pub(super) struct Moves {
 }
 
 impl Rollouts {
-    /// From the texts of a store.
-    ///
-    /// # Errors
-    /// When this version of Weir cannot read one of them.
-    pub(super) fn load(image: &Image, environment: &Environment) -> Result<Self, Refused> {
+    /// From the texts of a store. One that this version of Weir cannot read takes down itself alone.
+    pub(super) fn load(image: &Image, environment: &Environment) -> Self {
         let mut rollouts = Self::default();
         for (name, stored) in &image.texts {
-            let damaged = |error: String| Refused::Unavailable(format!("`{name}`: {error}"));
             if name == FREEZE {
-                let freeze = serde_json::from_str(&stored.text).map_err(|error| damaged(error.to_string()))?;
-                rollouts.freeze = Some(freeze);
-            } else {
-                let rollout = from_text(&stored.text, &**environment).map_err(damaged)?;
-                rollouts.all.insert(rollout.id, Arc::new(rollout));
+                rollouts.freeze =
+                    Some(serde_json::from_str(&stored.text).unwrap_or_else(|error| unreadable_freeze(&error)));
+                continue;
+            }
+            match from_text(&stored.text, &**environment) {
+                Ok(ReadRollout { rollout, unusable }) => {
+                    rollouts.stuck.extend(unusable.map(|why| (rollout.id, why)));
+                    rollouts.all.insert(rollout.id, Arc::new(rollout));
+                }
+                Err(why) => rollouts.unreadable.push((name.trim_start_matches(ROLLOUT).to_owned(), why)),
             }
         }
-        Ok(rollouts)
+        rollouts
     }
 
     /// Those that are not over.

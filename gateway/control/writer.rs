@@ -365,7 +365,7 @@ impl Writer {
                 .filter_map(|(name, stored)| Some((Arc::from(name.strip_prefix(CONFIG)?), stored.revision)));
             (config, revisions.collect())
         };
-        let mut rollouts = Rollouts::load(&store.load(ROLLOUT).await?, &self.ground.environment)?;
+        let mut rollouts = Rollouts::load(&store.load(ROLLOUT).await?, &self.ground.environment);
         if let Some(unsaved) = &self.unsaved {
             rollouts.moved(&unsaved.moves);
         }

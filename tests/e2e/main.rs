@@ -8,6 +8,7 @@ mod certificates;
 mod commands;
 mod control;
 mod crash;
+mod degrade;
 mod demo;
 mod drain;
 mod entrance;
@@ -36,8 +37,8 @@ mod timeouts;
 mod unread;
 mod upgrades;
 mod upstream_h2;
-
 mod written;
+
 use kit::endpoint::Endpoint;
 use kit::tls::Certificate;
 use kit::weir::{PROCESS_TLS, Weir, folder};
