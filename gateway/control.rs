@@ -17,6 +17,7 @@
 //! - `programs`: the right to name programs in hooks
 //! - [`named_files`], `readers`: the files that a configuration names, listed, and threads to read them on
 //! - [`certificates`]: the keeper of certificates of domains
+//! - `authorities`: the keeper of certificate authorities of versions
 //! - `publish`: the one way from the store's watch to the live snapshot
 //! - [`rollouts`]: rollouts as the writer keeps them
 //! - [`conduct`]: the conductor, which carries rollouts out
@@ -27,6 +28,7 @@
 //! - [`backup`]: a whole store as one file
 
 pub mod aside;
+mod authorities;
 pub mod backup;
 pub mod certificates;
 pub mod conduct;
@@ -65,6 +67,7 @@ use crate::upstreams::Upstreams;
 use aside::Aside;
 use certificates::Keeper;
 use conduct::{Ballots, Calls, Conductor, Shared, Sights};
+use named_files::FileKeepers;
 use rollouts::Rollouts;
 use tokens::{Role, Secret, Tokens};
 use writer::{Command, Wanted, What, Writer};
@@ -243,18 +246,20 @@ impl Control {
         let (store, conducted, aside) = (Arc::clone(&ground.store), ground.clone(), ground.aside.clone());
         let (live, metrics) = (Arc::clone(&ground.live), Arc::clone(&ground.metrics));
         let certificates = Keeper::new(&ground);
-        let ahead = publish::start(ground.clone(), Arc::clone(&certificates), upstreams)
+        let keepers = FileKeepers { certificates: Arc::clone(&certificates), authorities: Arc::default() };
+        let ahead = publish::start(ground.clone(), keepers.clone(), upstreams)
             .map_err(|error| Refused::Unavailable(format!("the control plane needs a thread: {error}")))?;
         let tokens = tokens::follow(Arc::clone(&store)).await;
         let (state, rollouts) = watch::channel(Rollouts::default());
         let (moved, moves) = mpsc::unbounded_channel();
         let clock = Steady::start();
-        let writer = Writer::new(ground, ahead, Arc::clone(&tokens), state, moved, clock).await?;
-        // The stored revision is live, and the first handshake finds its certificates.
+        let writer = Writer::new(ground, ahead.clone(), Arc::clone(&tokens), state, moved, clock).await?;
+        // The stored revision is live; so are its authorities, and the first handshake finds its certificates.
+        ahead.show(Vec::new()).await?;
         certificates.look_at_all().await;
         tokio::spawn(certificates::follow(Arc::downgrade(&certificates)));
         let (commands, queue) = mpsc::channel(64);
-        tokio::spawn(writer.run(queue, commands.downgrade(), certificates));
+        tokio::spawn(writer.run(queue, commands.downgrade(), keepers));
         let shared = Arc::new(Shared { sights: watch::Sender::default(), ballots: Ballots::default() });
         let (weak, told) = (commands.downgrade(), rollouts.clone());
         let conductor = Conductor::new(conducted, weak, told, moves, Arc::clone(&shared), clock);
@@ -326,12 +331,11 @@ impl Control {
         self.ask(author, What::File(Box::new(file), empty), None, dry_run).await
     }
 
-    /// Applies the file of a start, as [`apply_file`](Self::apply_file) does. A certificate that cannot be used takes down
-    /// its own domain alone.
+    /// Applies the file of a start, as [`apply_file`](Self::apply_file) does. A certificate, or authorities, that cannot be used
+    /// take down alone what names them.
     ///
     /// # Errors
-    /// The same as of `apply_file`, but for certificates; and what keeps a stored revision from going live, such as
-    /// certificate authorities that cannot be read, where the file changes nothing of it.
+    /// The same as of `apply_file`, but for these files; and what keeps a stored revision from going live.
     pub async fn apply_at_start(&self, file: Config) -> Outcome {
         self.ask(Author::of("start"), What::Start(Box::new(file)), None, false).await
     }

@@ -136,11 +136,13 @@ pub const ADMIN_REFUSALS: &[&str] = &["host", "origin", "no_token", "wrong_token
 
 /// Certificates among the kinds of things that cannot be used, as the metric and the status name them.
 pub const CERTIFICATE: &str = "certificate";
+/// Certificate authorities of versions among them.
+pub const AUTHORITY: &str = "authority";
 /// Stored rollouts among them.
 pub const ROLLOUT: &str = "rollout";
 
 /// Kinds of `weir_unusable`.
-pub const UNUSABLE_KINDS: &[&str] = &[CERTIFICATE, ROLLOUT];
+pub const UNUSABLE_KINDS: &[&str] = &[AUTHORITY, CERTIFICATE, ROLLOUT];
 
 /// The closed lists that other modules own: what may be a label value.
 #[derive(Debug, Clone, Copy)]

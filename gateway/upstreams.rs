@@ -30,6 +30,7 @@ mod trust;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -43,7 +44,7 @@ pub use health::Checker;
 pub use member::{Failure, Member, Pick};
 pub use pick::Tried;
 pub use state::{EndpointView, UpstreamState};
-pub use trust::{Authorities, Trust, TrustError, check_authorities};
+pub use trust::{Authorities, Trust, TrustError, read_authorities};
 
 use crate::clock;
 use endpoint::Millis;
@@ -74,14 +75,21 @@ pub trait Observer: Send + Sync {
     fn observe(&self, key: &UpstreamKey, event: &Event<'_>);
 }
 
-/// An upstream that cannot run.
-#[derive(Debug, thiserror::Error)]
-#[error("upstream {upstream}: {error}")]
-pub struct UpstreamProblem {
-    /// The upstream's name.
-    pub upstream: UpstreamKey,
-    /// The problem with its certificate authorities.
-    pub error: TrustError,
+/// An upstream of a revision.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Its name.
+    pub key: UpstreamKey,
+    /// Its endpoints, and how they are spoken to.
+    pub spec: Arc<Rendered>,
+    /// The authorities of its own file, as far as they are known.
+    pub authorities: Option<Arc<Authorities>>,
+}
+
+/// The file of certificate authorities that an upstream names.
+#[must_use]
+pub fn authority_file(spec: &Rendered) -> Option<&Path> {
+    spec.tls.as_ref()?.ca.as_deref()
 }
 
 /// All upstreams of the process. Owned by the control plane, the only one that changes them.
@@ -120,29 +128,18 @@ impl Upstreams {
     }
 
     /// The states for the upstreams of a revision, in the same order: the present one when nothing changed that its
-    /// endpoints depend on, else a new one that takes over what is known about the endpoints both name. Reads the files of certificate authorities.
+    /// endpoints depend on, else a new one that takes over what is known about the endpoints both name.
     ///
-    /// # Errors
-    /// Every upstream whose certificate authorities cannot be used; then nothing has changed.
-    pub fn reconcile(
-        &mut self,
-        wanted: Vec<(UpstreamKey, Arc<Rendered>)>,
-    ) -> Result<Vec<Arc<UpstreamState>>, Vec<UpstreamProblem>> {
-        let mut ready = Vec::with_capacity(wanted.len());
-        let mut problems = Vec::new();
-        for (key, spec) in wanted {
-            match Trust::load(&key, &spec) {
-                Ok(trust) => ready.push((key, spec, trust)),
-                Err(error) => problems.push(UpstreamProblem { upstream: key, error }),
-            }
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        Ok(ready.into_iter().map(|(key, spec, trust)| self.start(key, spec, trust)).collect())
+    /// One whose own authorities are not known has no endpoint, because there is none that it can trust.
+    pub fn reconcile(&mut self, wanted: Vec<Wanted>) -> Vec<Arc<UpstreamState>> {
+        wanted.into_iter().map(|wanted| self.start(wanted)).collect()
     }
 
-    fn start(&mut self, key: UpstreamKey, spec: Arc<Rendered>, trust: Trust) -> Arc<UpstreamState> {
+    fn start(&mut self, Wanted { key, mut spec, authorities }: Wanted) -> Arc<UpstreamState> {
+        if authorities.is_none() && authority_file(&spec).is_some() {
+            spec = Arc::new(Rendered { endpoints: Vec::new(), ..Rendered::clone(&spec) });
+        }
+        let trust = Trust::new(&key, &spec, authorities);
         let old = self.states.get(&key);
         let same =
             |old: &UpstreamState| is_alike(old.spec(), &spec) && old.common.trust.group_key() == trust.group_key();
@@ -152,6 +149,11 @@ impl Upstreams {
         let state = UpstreamState::start(&self.shared, key.clone(), spec, trust, old.map(|old| &**old));
         self.states.insert(key, Arc::clone(&state));
         state
+    }
+
+    /// The upstreams that name a file of authorities, with it.
+    pub fn with_authorities(&self) -> impl Iterator<Item = (&UpstreamKey, &Path)> {
+        self.states.iter().filter_map(|(key, state)| Some((key, authority_file(state.spec())?)))
     }
 
     /// The state for `key`.

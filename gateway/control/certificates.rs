@@ -56,11 +56,6 @@ impl Keeper {
         })
     }
 
-    /// The threads on which files are read.
-    pub(super) fn readers(&self) -> &Readers {
-        &self.readers
-    }
-
     /// Serves the domains of `config`, which is about to go live, with what is known of their files. Reads nothing: files
     /// that were not looked at yet are looked at soon. Costs what changed.
     pub(super) fn serve(&self, config: &Config) {

@@ -4,12 +4,21 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use config::model::{AdminListener, Certificate, Config, Target, Version};
 use config::problem::Problem;
 
+use super::authorities::AuthorityKeeper;
 use super::certificates;
-use crate::upstreams::check_authorities;
+use crate::upstreams::read_authorities;
+
+/// The keepers of the content of files that a configuration names.
+#[derive(Clone)]
+pub(super) struct FileKeepers {
+    pub(super) certificates: Arc<certificates::Keeper>,
+    pub(super) authorities: Arc<AuthorityKeeper>,
+}
 
 /// Certificates and certificate authorities, each with its path in the configuration.
 #[derive(Debug, Default)]
@@ -81,7 +90,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
         problems.extend(problem);
     }
     for (at, path) in named.authorities {
-        let unusable = || Some(Problem::error(&at, check_authorities(&path).err()?.to_string()));
+        let unusable = || Some(Problem::error(&at, read_authorities(&path).err()?.to_string()));
         problems.extend(hidden(&at, &path).or_else(unusable));
     }
     problems

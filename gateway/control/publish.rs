@@ -1,13 +1,12 @@
 //! The one way to the swap: what the store's watch tells becomes a snapshot, and the snapshot goes live.
 //!
-//! A transaction that cannot be made live leaves the last good snapshot serving, with a log line and a metric: one with a
-//! text of another version of Weir, or with an upstream whose certificate authorities cannot be used. Their file is read
-//! here, by [`Upstreams::reconcile`], for each upstream that is new or another; what follows does not go live either before
-//! it can be read or is no longer named. No certificate of a domain does that: a domain whose files cannot be used is live
-//! without them.
+//! A transaction that cannot be made live (a text of another version of Weir) leaves the last good snapshot serving, with a
+//! log line and a metric. No file that a configuration names does that: a domain whose certificate cannot be used is live without
+//! it, and a version whose certificate authorities cannot be used has no endpoint until they can.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -24,28 +23,34 @@ use config::weight::Weight;
 use imbl::OrdMap;
 use tokio::sync::oneshot;
 
-use super::certificates::Keeper;
 use super::named::below;
+use super::named_files::FileKeepers;
 use super::{CONFIG, Ground, Refused};
 use crate::clock;
-use crate::live::{AliasState, Cursor, Destination, Snapshot};
+use crate::live::{AliasState, Cursor, Destination, Snapshot, Unusable};
+use crate::metrics;
 use crate::outcomes::Outcomes;
 use crate::store::{Revision, Transaction, Update};
-use crate::upstreams::Upstreams;
+use crate::upstreams::{UpstreamKey, Upstreams, Wanted, authority_file};
 
 /// How often old snapshots are looked at, to see whether requests still hold them.
 const RETIRE_EVERY: Duration = Duration::from_millis(100);
 
+/// How often the files of certificate authorities are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+
 /// Turns the store's updates into snapshots.
 struct Publisher {
     ground: Ground,
-    certificates: Arc<Keeper>,
+    keepers: FileKeepers,
     upstreams: Upstreams,
     stored: Stored,
     /// Whether the store has had a transaction that `stored` has not.
     behind: bool,
     /// Edits that are live and not stored.
     ahead: Vec<Edit>,
+    /// The authorities that cannot be used, by the place that names them.
+    unusable: BTreeMap<String, Unusable>,
 }
 
 /// What the store holds.
@@ -58,7 +63,7 @@ struct Stored {
 }
 
 /// Edits to show, and whom to tell that they are live.
-type Show = (Vec<Edit>, oneshot::Sender<Result<(), Vec<Problem>>>);
+type Show = (Vec<Edit>, oneshot::Sender<()>);
 
 /// The way to show edits before they are stored.
 #[derive(Debug, Clone)]
@@ -69,11 +74,11 @@ impl Ahead {
     /// that is live.
     ///
     /// # Errors
-    /// When it cannot go live.
+    /// When the gateway is stopping.
     pub(super) async fn show(&self, edits: Vec<Edit>) -> Result<(), Refused> {
         let (reply, answer) = oneshot::channel();
         self.0.send((edits, reply)).await.map_err(|_| Refused::Stopping)?;
-        answer.await.map_err(|_| Refused::Stopping)?.map_err(Refused::Problems)
+        answer.await.map_err(|_| Refused::Stopping)
     }
 }
 
@@ -81,18 +86,29 @@ impl Ahead {
 ///
 /// # Errors
 /// When the system gives no thread to free old snapshots on.
-pub(super) fn start(ground: Ground, certificates: Arc<Keeper>, upstreams: Upstreams) -> io::Result<Ahead> {
+pub(super) fn start(ground: Ground, keepers: FileKeepers, upstreams: Upstreams) -> io::Result<Ahead> {
     let (retired, snapshots) = mpsc::channel();
     thread::Builder::new().name("weir-retire".into()).spawn(move || retire(&snapshots))?;
     let store = Arc::clone(&ground.store);
     let (stored, ahead) = (Stored::default(), Vec::new());
-    let mut publisher = Publisher { ground, certificates, upstreams, stored, behind: false, ahead };
+    let unusable = BTreeMap::new();
+    let mut publisher = Publisher { ground, keepers, upstreams, stored, behind: false, ahead, unusable };
     let (ahead, mut shown) = tokio::sync::mpsc::channel::<Show>(1);
     tokio::spawn(async move {
         let mut updates = store.watch(CONFIG, 0).await;
-        let mut behind = false;
+        // The thread ends when this task does.
+        let retire = |before: Option<Arc<Snapshot>>| before.map(|before| retired.send(before));
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let (looked, mut looks) = tokio::sync::mpsc::channel(1);
+        let mut is_first = true;
         loop {
+            let behind = publisher.behind;
             let before = tokio::select! {
+                _ = look.tick() => {
+                    publisher.look(&looked);
+                    None
+                }
+                Some(changed) = looks.recv() => publisher.take_look(&changed),
                 update = updates.recv() => match update {
                     None => return,
                     // A transaction was left out, so the next one does not stand on what is known.
@@ -103,23 +119,24 @@ pub(super) fn start(ground: Ground, certificates: Arc<Keeper>, upstreams: Upstre
                             continue;
                         }
                     },
-                    Some(update) => publisher.update(update),
+                    Some(update) => {
+                    let before = publisher.update(update);
+                        if std::mem::take(&mut is_first) {
+                            // Nobody is served yet.
+                            let changed = publisher.keepers.authorities.look(publisher.authority_files()).await;
+                            retire(publisher.take_look(&changed));
+                        }
+                        before
+                    }
                 },
                 Some((edits, reply)) = shown.recv() => {
-                    let (before, answer) = match publisher.show(edits) {
-                        Ok(before) => (Some(before), Ok(())),
-                        Err(problems) => (None, Err(problems)),
-                    };
+                    let before = publisher.show(edits);
                     // Whoever asked may have gone; it is live all the same.
-                    let _ = reply.send(answer);
-                    before
+                    let _ = reply.send(());
+                    Some(before)
                 }
             };
-            behind = publisher.behind;
-            if let Some(before) = before {
-                // The thread ends when this task does.
-                let _ = retired.send(before);
-            }
+            retire(before);
         }
     });
     Ok(Ahead(ahead))
@@ -157,25 +174,18 @@ impl Publisher {
                 return None;
             }
         };
-        match self.publish(stored.clone()) {
-            Ok(before) => {
-                (self.stored, self.behind) = (stored, false);
-                Some(before)
-            }
-            Err(problems) => {
-                self.refuse(revision, problems);
-                None
-            }
-        }
+        let before = self.publish(stored.clone());
+        (self.stored, self.behind) = (stored, false);
+        Some(before)
     }
 
     /// Makes these edits live on top of what is stored, instead of those that were.
-    fn show(&mut self, edits: Vec<Edit>) -> Result<Arc<Snapshot>, Vec<Problem>> {
-        let before = std::mem::replace(&mut self.ahead, edits);
-        self.publish(self.stored.clone()).inspect_err(|_| self.ahead = before)
+    fn show(&mut self, edits: Vec<Edit>) -> Arc<Snapshot> {
+        self.ahead = edits;
+        self.publish(self.stored.clone())
     }
 
-    fn publish(&mut self, stored: Stored) -> Result<Arc<Snapshot>, Vec<Problem>> {
+    fn publish(&mut self, stored: Stored) -> Arc<Snapshot> {
         let began = clock::now();
         let ahead = edit::apply(&stored.config, &self.ahead);
         let config = ahead.unwrap_or_else(|problems| {
@@ -187,12 +197,77 @@ impl Publisher {
             stored.config.clone()
         });
         let revision = stored.revision;
-        let snapshot = self.snapshot(stored, &config)?;
-        self.certificates.serve(&config);
+        let snapshot = self.snapshot(stored, &config);
+        self.keepers.certificates.serve(&config);
+        self.tell_unusable();
         self.ground.metrics.revision.set(i64::try_from(revision).unwrap_or(i64::MAX));
         let before = self.ground.live.publish(Arc::new(snapshot));
         self.ground.metrics.reloaded(began.elapsed());
-        Ok(before)
+        before
+    }
+
+    /// The files of certificate authorities that upstreams name.
+    fn authority_files(&self) -> Vec<PathBuf> {
+        let named: BTreeSet<PathBuf> = self.upstreams.with_authorities().map(|(_, path)| path.to_owned()).collect();
+        self.keepers.authorities.retain(&named);
+        named.into_iter().collect()
+    }
+
+    /// Has the files looked at, on threads of their own, unless that is still going on.
+    fn look(&self, looked: &tokio::sync::mpsc::Sender<BTreeSet<PathBuf>>) {
+        let (Ok(permit), paths) = (looked.clone().try_reserve_owned(), self.authority_files()) else { return };
+        if !paths.is_empty() {
+            let authorities = Arc::clone(&self.keepers.authorities);
+            tokio::spawn(async move { permit.send(authorities.look(paths).await) });
+        }
+    }
+
+    /// Gives the upstreams of these files, whose authorities changed, a state that trusts them.
+    fn take_look(&mut self, changed: &BTreeSet<PathBuf>) -> Option<Arc<Snapshot>> {
+        let before = self.ground.live.load_full();
+        let is_changed = |(_, path): &(&UpstreamKey, &Path)| changed.contains(*path);
+        let keys = self.upstreams.with_authorities().filter(is_changed).map(|(key, _)| key);
+        let mut changes = Changes::default();
+        for key in keys {
+            changes.upstreams.extend(before.table.upstream_named(key).map(|index| (index, Change::Changed)));
+            let function = before.table.function_named(key.function.as_str());
+            changes.functions.extend(function.map(|index| (index, Change::Changed)));
+        }
+        self.tell_unusable();
+        if changes.upstreams.is_empty() {
+            return None;
+        }
+        let mut next = Snapshot::clone(&before);
+        self.point_upstreams(&mut next, &changes);
+        self.point_aliases(&before, &mut next, &changes);
+        Some(self.ground.live.publish(Arc::new(next)))
+    }
+
+    /// Shows which authorities cannot be used, and logs what is new of it.
+    fn tell_unusable(&mut self) {
+        let named = self.upstreams.with_authorities().filter_map(|(key, path)| {
+            let wrong = self.keepers.authorities.wrong(path)?;
+            let meanwhile = if wrong.has_earlier { "the last good ones are trusted" } else { "it has no endpoint" };
+            let name = format!("functions.{}.versions.{}.tls.ca", key.function, key.version);
+            Some((
+                name,
+                Unusable {
+                    name: key.to_string(),
+                    reason: format!("{}; {meanwhile}", wrong.reason),
+                    since: wrong.since,
+                },
+            ))
+        });
+        let now: BTreeMap<String, Unusable> = named.collect();
+        for (name, thing) in now.iter().filter(|(name, _)| !self.unusable.contains_key(*name)) {
+            tracing::error!("{name} cannot be used: {}", thing.reason);
+        }
+        for name in self.unusable.keys().filter(|name| !now.contains_key(*name)) {
+            tracing::info!("{name} is no longer unusable");
+        }
+        self.ground.metrics.set_unusable(metrics::AUTHORITY, now.len());
+        self.ground.live.set_unusable(metrics::AUTHORITY, now.values().cloned().collect());
+        self.unusable = now;
     }
 
     fn refuse(&mut self, revision: Revision, problems: Vec<Problem>) {
@@ -236,30 +311,34 @@ impl Publisher {
         }
     }
 
-    fn snapshot(&mut self, stored: Stored, config: &Config) -> Result<Snapshot, Vec<Problem>> {
+    fn snapshot(&mut self, stored: Stored, config: &Config) -> Snapshot {
         let Stored { revision, revisions, .. } = stored;
         let before = self.ground.live.load_full();
         let cursor = |alias| before.cursor(alias).map_or(0, |cursor| cursor.0.load(Ordering::Relaxed));
         let (table, changes) = before.table.update(config, &cursor);
         let mut next = Snapshot { revision, table, revisions, ..Snapshot::clone(&before) };
-        self.point_upstreams(&mut next, &changes)?;
+        self.point_upstreams(&mut next, &changes);
         self.point_aliases(&before, &mut next, &changes);
         // Their indices may be given out again, to others.
         removed(&changes.aliases).for_each(|index| next.aliases.clear(index.get()));
         removed(&changes.upstreams).for_each(|index| next.upstreams.clear(index.get()));
         self.forget(&before, &next, &changes);
-        Ok(next)
+        next
     }
 
     /// Gives every upstream that is new or another its runtime state.
-    fn point_upstreams(&mut self, next: &mut Snapshot, changes: &Changes) -> Result<(), Vec<Problem>> {
+    fn point_upstreams(&mut self, next: &mut Snapshot, changes: &Changes) {
         let touched: Vec<UpstreamIndex> = present(&changes.upstreams).collect();
         let upstream = |index: UpstreamIndex| next.table.upstream(index).expect("a changed upstream is in its table");
         let wanted = touched.iter().filter_map(|&index| match &upstream(index).answers {
-            Answers::Endpoints(rendered) => Some((upstream(index).key.clone(), Arc::clone(rendered))),
+            Answers::Endpoints(rendered) => Some(Wanted {
+                key: upstream(index).key.clone(),
+                spec: Arc::clone(rendered),
+                authorities: authority_file(rendered).and_then(|path| self.keepers.authorities.authorities(path)),
+            }),
             Answers::Response(_) => None,
         });
-        let mut states = self.upstreams.reconcile(wanted.collect()).map_err(problems)?.into_iter();
+        let mut states = self.upstreams.reconcile(wanted.collect()).into_iter();
         let destinations: Vec<Destination> = touched
             .iter()
             .map(|&index| {
@@ -287,7 +366,6 @@ impl Publisher {
         for destination in destinations {
             next.upstreams.put(destination.index.get(), Arc::new(destination));
         }
-        Ok(())
     }
 
     /// Gives every alias of a function that is new or another its runtime state; a cursor goes on unless the table says
@@ -398,9 +476,4 @@ fn removed<I: Copy>(changes: &[(I, Change)]) -> impl Iterator<Item = I> + '_ {
 
 fn present<I: Copy>(changes: &[(I, Change)]) -> impl Iterator<Item = I> + '_ {
     changes.iter().filter(|(_, change)| *change != Change::Removed).map(|(index, _)| *index)
-}
-
-fn problems(problems: Vec<crate::upstreams::UpstreamProblem>) -> Vec<Problem> {
-    let path = |key: &config::table::UpstreamKey| format!("functions.{}.versions.{}.tls.ca", key.function, key.version);
-    problems.into_iter().map(|p| Problem::error(path(&p.upstream), p.error.to_string())).collect()
 }

@@ -16,9 +16,9 @@ use imbl::OrdMap;
 use tokio::sync::{mpsc, watch};
 use tokio::time;
 
-use super::certificates::Keeper;
 use super::journal::{self, Hash, Start, Told};
 use super::named::{below, changes};
+use super::named_files::FileKeepers;
 use super::publish::Ahead;
 use super::rollback::Past;
 use super::rollouts::{Freeze, Moves, ROLLOUT, Rollouts};
@@ -119,7 +119,7 @@ impl Writer {
         mut self,
         mut commands: mpsc::Receiver<Command>,
         again: mpsc::WeakSender<Command>,
-        certificates: Arc<Keeper>,
+        keepers: FileKeepers,
     ) {
         let mut look = time::interval(retention::LOOK_EVERY);
         loop {
@@ -143,7 +143,7 @@ impl Writer {
                         Ok(done) => Ok(done),
                         Err(Halt::Refused(refused)) => Err(refused),
                         Err(Halt::Look(named)) => {
-                            looked::first(named, (wanted, reply), again.clone(), Arc::clone(&certificates));
+                            looked::first(named, (wanted, reply), again.clone(), keepers.clone());
                             continue;
                         }
                     };

@@ -229,8 +229,8 @@ mod tests {
     use pingora_core::upstreams::peer::{ALPN, Peer};
 
     use super::*;
-    use crate::upstreams::UpstreamKey;
     use crate::upstreams::tests::{key, spec};
+    use crate::upstreams::{UpstreamKey, authority_file, read_authorities};
 
     const CA: &str = "authority.pem";
 
@@ -243,8 +243,12 @@ mod tests {
         Some(UpstreamTls { ca, sni: None, verify })
     }
 
+    fn trust_in(key: &UpstreamKey, spec: &Rendered) -> Trust {
+        Trust::new(key, spec, authority_file(spec).map(|path| read_authorities(path).unwrap()))
+    }
+
     fn finished(spec: &Rendered, host: &str) -> HttpPeer {
-        let trust = Trust::load(&key(1), spec).unwrap();
+        let trust = trust_in(&key(1), spec);
         let authorities = Peers::default().authorities(&trust);
         of_endpoint(spec, &trust, authorities, host, SocketAddr::from(([127, 0, 0, 1], 443)))
     }
@@ -290,8 +294,8 @@ mod tests {
         for spec in &specs {
             let stage = UpstreamKey { stage: Some("dev".parse().unwrap()), ..key(1) };
             for key in [key(1), key(2), stage] {
-                let trust = Trust::load(&key, spec).unwrap();
-                assert_eq!(trust.group_key(), Trust::load(&key, spec).unwrap().group_key(), "the same is the same");
+                let trust = trust_in(&key, spec);
+                assert_eq!(trust.group_key(), trust_in(&key, spec).group_key(), "the same is the same");
                 let peer = of_endpoint(spec, &trust, None, "shop.test", SocketAddr::from(([127, 0, 0, 1], 443)));
                 let others =
                     [for_upgrade(peer.clone()).reuse_hash(), for_check(peer.clone(), Duration::MAX).reuse_hash()];
@@ -303,9 +307,9 @@ mod tests {
 
         // A new authority under the same path is another trust.
         let spec = &specs[5];
-        let before = Trust::load(&key(1), spec).unwrap().group_key();
+        let before = trust_in(&key(1), spec).group_key();
         fs::write(ca.unwrap(), authority()).unwrap();
-        assert_ne!(Trust::load(&key(1), spec).unwrap().group_key(), before);
+        assert_ne!(trust_in(&key(1), spec).group_key(), before);
     }
 
     #[test]
@@ -335,7 +339,7 @@ mod tests {
         fs::write(&path, authority()).unwrap();
         let spec = Rendered { tls: tls(Some(path), true), ..spec(&[]) };
         let peers = Peers::default();
-        let (first, second) = (Trust::load(&key(1), &spec).unwrap(), Trust::load(&key(2), &spec).unwrap());
+        let (first, second) = (trust_in(&key(1), &spec), trust_in(&key(2), &spec));
         let parsed = peers.authorities(&first).unwrap();
         assert_eq!(parsed.len(), 1);
         assert!(Arc::ptr_eq(&parsed, &peers.authorities(&first).unwrap()));

@@ -78,7 +78,8 @@ pub(crate) fn upstreams() -> (Upstreams, Arc<Notes>) {
 }
 
 pub(crate) fn reconcile(upstreams: &mut Upstreams, key: UpstreamKey, spec: Rendered) -> Arc<UpstreamState> {
-    upstreams.reconcile(vec![(key, Arc::new(spec))]).unwrap().remove(0)
+    let authorities = authority_file(&spec).and_then(|path| read_authorities(path).ok());
+    upstreams.reconcile(vec![Wanted { key, spec: Arc::new(spec), authorities }]).remove(0)
 }
 
 /// Waits for a condition; the test fails when it does not come true in ten seconds.
@@ -316,8 +317,11 @@ async fn a_hanging_endpoint_delays_no_check_of_another() {
     let others = (2..100).map(|version| (key(version), spec(&[("127.0.0.1", hanging)])));
     let sibling = [(key(1), spec(&[("127.0.0.1", hanging), ("127.0.0.1", server.port)]))];
     let wanted = sibling.into_iter().chain(others);
-    let wanted = wanted.map(|(key, spec)| (key, Arc::new(Rendered { health: health.clone(), ..spec }))).collect();
-    let state = upstreams.reconcile(wanted).unwrap().remove(0);
+    let wanted = wanted.map(|(key, spec)| {
+        let spec = Arc::new(Rendered { health: health.clone(), ..spec });
+        Wanted { key, spec, authorities: None }
+    });
+    let state = upstreams.reconcile(wanted.collect()).remove(0);
     until("it is checked", || server.asked() > 0).await;
     server.status.store(503, SeqCst);
     let fell = tokio::time::Instant::now();
@@ -405,15 +409,15 @@ async fn state_survives_a_change_of_the_config() {
 }
 
 #[tokio::test]
-async fn a_revision_with_a_problem_changes_nothing_and_names_every_problem() {
+async fn an_upstream_whose_authorities_are_not_known_has_no_endpoint() {
     let (mut upstreams, _) = upstreams();
-    let before = reconcile(&mut upstreams, key(1), paper_spec(1));
     let tls = UpstreamTls { ca: Some("/nowhere/ca.pem".into()), sni: None, verify: true };
-    let bad = Arc::new(Rendered { tls: Some(tls), ..paper_spec(1) });
-    let wanted = vec![(key(1), Arc::new(paper_spec(2))), (key(2), Arc::clone(&bad)), (key(3), bad)];
-    let problems: Vec<_> = upstreams.reconcile(wanted).unwrap_err().iter().map(ToString::to_string).collect();
-    assert_eq!(problems.len(), 2);
-    assert!(problems[0].starts_with("upstream shop:2: /nowhere/ca.pem: cannot be read"), "{}", problems[0]);
-    assert!(Arc::ptr_eq(&before, upstreams.get(&key(1)).unwrap()));
-    assert!(upstreams.get(&key(2)).is_none());
+    let spec = Rendered { tls: Some(tls), ..paper_spec(1) };
+    let state = reconcile(&mut upstreams, key(1), spec.clone());
+    assert!(state.endpoints().is_empty() && !state.healthy() && !state.is_up());
+    assert_eq!(upstreams.with_authorities().count(), 1);
+    let der = rcgen::generate_simple_self_signed(["authority.test".to_owned()]).unwrap().cert.der().clone();
+    let wanted = Wanted { key: key(1), spec: Arc::new(spec), authorities: Some([der].into()) };
+    let known = upstreams.reconcile(vec![wanted]).remove(0);
+    assert!(known.endpoints().len() == 1 && known.healthy());
 }

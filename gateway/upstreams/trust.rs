@@ -38,21 +38,16 @@ pub struct Trust {
 pub type Authorities = [CertificateDer<'static>];
 
 impl Trust {
-    /// Reads the authorities. Blocks on the file: for the control plane only.
-    pub(crate) fn load(key: &UpstreamKey, spec: &Rendered) -> Result<Self, TrustError> {
+    /// Trust in the endpoints of `spec`, whose own file holds these authorities.
+    pub(crate) fn new(key: &UpstreamKey, spec: &Rendered, authorities: Option<Arc<Authorities>>) -> Self {
         let mut hasher = DefaultHasher::new();
         (&key.function, key.version, &key.stage).hash(&mut hasher);
         std::mem::discriminant(&spec.protocol).hash(&mut hasher);
-        let mut authorities = None;
         if let Some(tls) = &spec.tls {
             (tls.verify, tls.sni.as_ref().map(|sni| sni.as_str())).hash(&mut hasher);
-            if let Some(path) = &tls.ca {
-                let certificates = read_authorities(path)?;
-                certificates.iter().for_each(|certificate| certificate.hash(&mut hasher));
-                authorities = Some(certificates.into());
-            }
+            authorities.iter().flat_map(|own| own.iter()).for_each(|certificate| certificate.hash(&mut hasher));
         }
-        Ok(Self { group_key: hasher.finish(), authorities })
+        Self { group_key: hasher.finish(), authorities }
     }
 
     /// A key over all that makes one connection unlike another: function, version, stage, protocol, trust. Connections
@@ -69,16 +64,11 @@ impl Trust {
     }
 }
 
-/// Checks that the certificate authorities of this PEM file can be used. Blocks on the file.
+/// The DER certificates of a PEM file, each one usable as a trust anchor. Blocks on the file: for the control plane only.
 ///
 /// # Errors
-/// The reason why they cannot.
-pub fn check_authorities(path: &Path) -> Result<(), TrustError> {
-    read_authorities(path).map(|_| ())
-}
-
-/// The DER certificates of a PEM file, each one usable as a trust anchor.
-fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+/// The reason why they cannot be used.
+pub fn read_authorities(path: &Path) -> Result<Arc<Authorities>, TrustError> {
     let (_, pem) = files::read(path).map_err(|error| TrustError::File { path: path.to_owned(), error })?;
     let mut found = Vec::new();
     for (index, certificate) in CertificateDer::pem_slice_iter(&pem).enumerate() {
@@ -89,16 +79,13 @@ fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustEr
         X509Certificate::from_der(&certificate).map_err(|error| refuse(error.to_string()))?;
         found.push(certificate);
     }
-    if found.is_empty() { Err(TrustError::Empty { path: path.to_owned() }) } else { Ok(found) }
+    if found.is_empty() { Err(TrustError::Empty { path: path.to_owned() }) } else { Ok(found.into()) }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
-    use config::model::UpstreamTls;
-
-    use super::super::tests::{key, spec};
     use super::*;
 
     #[test]
@@ -106,9 +93,7 @@ mod tests {
         let authority = || rcgen::generate_simple_self_signed(["authority.test".to_owned()]).unwrap().cert.pem();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("authority.pem");
-        let tls = UpstreamTls { ca: Some(path.clone()), sni: None, verify: true };
-        let load = || Trust::load(&key(1), &Rendered { tls: Some(tls.clone()), ..spec(&[]) });
-        let message = || load().unwrap_err().to_string();
+        let message = || read_authorities(&path).unwrap_err().to_string();
         assert!(message().contains("authority.pem: cannot be read: No such file"), "{}", message());
         fs::create_dir(&path).unwrap();
         assert!(message().contains("authority.pem: is a directory; expected a regular file"), "{}", message());
@@ -121,9 +106,9 @@ mod tests {
         fs::write(&path, authority() + garbage).unwrap();
         assert!(message().contains("certificate 2 cannot be used"), "{}", message());
         fs::write(&path, authority() + &authority()).unwrap();
-        assert_eq!(load().unwrap().authorities().unwrap().len(), 2);
+        assert_eq!(read_authorities(&path).unwrap().len(), 2);
         for device in ["/dev/zero", "/dev/null"] {
-            let error = check_authorities(Path::new(device)).unwrap_err().to_string();
+            let error = read_authorities(Path::new(device)).unwrap_err().to_string();
             assert!(error.contains("is a device; expected a regular file"), "{error}");
         }
     }

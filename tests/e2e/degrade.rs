@@ -4,7 +4,10 @@ use serde_json::Value;
 
 use crate::kit::client::get;
 use crate::kit::endpoint::Endpoint;
+use crate::kit::endpoint_h2::H2Endpoint;
+use crate::kit::eventually;
 use crate::kit::rollout::{becomes, ends, newest, shares};
+use crate::kit::tls::Certificate;
 use crate::kit::weir::{PROCESS, Weir, folder};
 use crate::{HOST, shop};
 
@@ -74,4 +77,54 @@ async fn a_damaged_rollout_keeps_no_gateway_from_starting() {
     assert_eq!(weir.metric("weir_unusable", &[("kind", "rollout")]).await, Some(1.0));
     assert!(weir.ask("/ready").await.text().starts_with("ready\n1 thing cannot be used"));
     assert_eq!(get(weir.http, HOST, "/").await.status, 200);
+}
+
+/// Version 1 without TLS behind one domain, version 2 over TLS by the authority of `ca.pem` behind another one.
+async fn two_versions(own: &Certificate) -> (Weir, Endpoint, H2Endpoint) {
+    let (plain, secure) = (Endpoint::start("v1").await, H2Endpoint::start(Some(own.server_with(&["h2"]))).await);
+    let folder = folder();
+    own.write(folder.path(), "ca");
+    let live = format!(
+        "functions:\n  shop:\n    versions:\n      1: 'http://{}'\n      2: {{endpoints: ['{}'], protocol: h2, tls: {{ca: ca.crt, \
+         sni: localhost}}}}\n    aliases: {{prod: 1, next: 2, both: {{1: 50, 2: 50}}}}\ndomains:\n  {HOST}: shop:prod\n  \
+         {NEXT}: shop:next\n  {BOTH}: shop:both\n",
+        plain.address, secure.address
+    );
+    (Weir::start_in(folder, PROCESS, &live).await, plain, secure)
+}
+
+const NEXT: &str = "next.example.com";
+const BOTH: &str = "both.example.com";
+
+async fn status_of(weir: &Weir, host: &str) -> u16 {
+    get(weir.http, host, "/").await.status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn authorities_that_cannot_be_used_take_down_their_version_alone() {
+    let own = Certificate::new("localhost");
+    let (weir, _plain, _secure) = two_versions(&own).await;
+    assert_eq!(status_of(&weir, NEXT).await, 200);
+    let folder = weir.killed().await;
+    let file = folder.path().join("ca.crt");
+    let good = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let weir = Weir::again(folder).await;
+    assert_eq!((status_of(&weir, HOST).await, status_of(&weir, NEXT).await), (200, 503));
+    assert_eq!(unusable(&weir).await, [("authority".to_owned(), "shop:2".to_owned())]);
+    for _ in 0..10 {
+        assert_eq!(status_of(&weir, BOTH).await, 200, "the other version answers for it");
+    }
+    // An edit of something else is carried out meanwhile.
+    weir.told(&["shift", "shop:both", "1=90", "2=10"]).await;
+
+    std::fs::write(&file, &good).unwrap();
+    eventually("the repair is noticed", async || (status_of(&weir, NEXT).await == 200).then_some(())).await;
+    assert!(unusable(&weir).await.is_empty());
+    // What could be used goes on, whatever comes of the file.
+    std::fs::write(&file, "rubbish").unwrap();
+    eventually("the break is noticed", async || (!unusable(&weir).await.is_empty()).then_some(())).await;
+    assert_eq!(status_of(&weir, NEXT).await, 200);
+    weir.told(&["shift", "shop:both", "1=80", "2=20"]).await;
+    assert!(weir.log().contains("the last good ones are trusted"), "{}", weir.log());
 }

@@ -5,18 +5,14 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use config::model::{Certificate, Config};
 use config::problem::Problem;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, Wanted, What};
-use crate::control::certificates::Keeper;
-use crate::control::named_files::NamedFiles;
-use crate::control::readers::{self, Answer};
+use crate::control::named_files::{FileKeepers, NamedFiles};
 use crate::control::{Outcome, Refused};
-use crate::upstreams::check_authorities;
 
 /// The outcome of looks at the files that a change names: the reason why each cannot be used, if it cannot.
 #[derive(Default)]
@@ -42,8 +38,8 @@ impl Looked {
     /// Checks that the files that `new` names beside `old` can be used.
     ///
     /// # Errors
-    /// The files that were not looked at; else the problems of those that cannot be used. At a start, certificates are
-    /// no problem; certificate authorities are.
+    /// The files that were not looked at; else the problems of those that cannot be used. At a start there are none: such a file
+    /// takes down what names it alone.
     pub(super) fn admit(&self, what: &What, old: &Config, new: &Config) -> Result<(), Halt> {
         let named = NamedFiles::of_change(old, new);
         let is_known = named.certificates.iter().all(|(_, files)| self.certificates.contains_key(files))
@@ -51,25 +47,22 @@ impl Looked {
         if !is_known {
             return Err(Halt::Look(named));
         }
-        let is_start = matches!(what, What::Start(_));
-        let certificates = named.certificates.into_iter().filter(|_| !is_start);
-        let certificates = certificates.map(|(path, files)| (path, &self.certificates[&files]));
+        if matches!(what, What::Start(_)) {
+            return Ok(());
+        }
+        let certificates = named.certificates.into_iter().map(|(path, files)| (path, &self.certificates[&files]));
         let authorities = named.authorities.into_iter().map(|(path, file)| (path, &self.authorities[&file]));
         let reasons = certificates.chain(authorities).filter_map(|(path, reason)| Some((path, reason.as_deref()?)));
         let problems: Vec<Problem> = reasons.map(|(path, reason)| Problem::error(path, reason)).collect();
         if problems.is_empty() { Ok(()) } else { Err(Refused::Problems(problems).into()) }
     }
 
-    async fn at(named: NamedFiles, certificates: &Keeper) -> Self {
+    async fn at(named: NamedFiles, keepers: &FileKeepers) -> Self {
         let pairs: Vec<Certificate> = named.certificates.into_iter().map(|(_, files)| files).collect();
-        let reasons = certificates.look_at(&pairs).await;
+        let reasons = keepers.certificates.look_at(&pairs).await;
         let paths: Vec<PathBuf> = named.authorities.into_iter().map(|(_, path)| path).collect();
-        let checked = certificates.readers().all(paths.clone(), |path| check_authorities(path)).await;
-        let checked = checked.into_iter().zip(&paths).map(|(answer, path)| match answer {
-            Answer::Done(checked) => checked.err().map(|error| error.to_string()),
-            Answer::Late(_) | Answer::Skipped => Some(format!("{}: {}", path.display(), readers::late())),
-        });
-        let authorities = checked.collect::<Vec<_>>();
+        keepers.authorities.look(paths.clone()).await;
+        let authorities = paths.iter().map(|path| Some(keepers.authorities.wrong(path)?.reason)).collect::<Vec<_>>();
         Self {
             certificates: pairs.into_iter().zip(reasons).collect(),
             authorities: paths.into_iter().zip(authorities).collect(),
@@ -82,10 +75,10 @@ pub(super) fn first(
     named: NamedFiles,
     (mut wanted, reply): (Box<Wanted>, oneshot::Sender<Outcome>),
     queue: mpsc::WeakSender<Command>,
-    certificates: Arc<Keeper>,
+    keepers: FileKeepers,
 ) {
     tokio::spawn(async move {
-        wanted.looked = Looked::at(named, &certificates).await;
+        wanted.looked = Looked::at(named, &keepers).await;
         if let Some(queue) = queue.upgrade() {
             // The writer is gone when the gateway stops, and with it those that wait for an answer.
             let _ = queue.send(Command::Change(wanted, reply)).await;
