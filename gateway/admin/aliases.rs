@@ -45,7 +45,8 @@ pub(super) fn operations() -> Vec<Operation> {
             Verb::Post,
             "/v1/functions/{function}/aliases/{alias}/rollback",
             "rollBackAlias",
-            "Puts an alias back to what it was at a revision, or before the last change of its split.",
+            "Puts an alias back to what it was at a revision. Without one, ends its running rollout, or undoes what the last rollout or the \
+             last change by hand did to its split.",
             run!(roll_back),
         )
         .may_take("goingBack")

@@ -65,7 +65,8 @@ pub(super) struct Rollback {
     /// Set back the whole configuration instead of one alias
     #[arg(long, requires = "to", conflicts_with = "if_revision")]
     all: bool,
-    /// The revision to return to, as `weir history` shows them; otherwise the split before its last change
+    /// The revision to return to, as `weir history` shows them; otherwise the running rollout is aborted, or what the last rollout
+    /// or the last change by hand did to the split is undone
     #[arg(long, value_name = "REVISION")]
     to: Option<u64>,
     #[command(flatten)]

@@ -48,6 +48,9 @@ pub struct Entry {
     /// What rollouts tell of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub news: Vec<News>,
+    /// True if it brings back what was, by an operator's `rollback`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rollback: bool,
     /// Hash of the line before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Hash>,
@@ -87,6 +90,8 @@ pub(super) struct Told {
     pub(super) what: Vec<String>,
     /// What rollouts tell.
     pub(super) news: Vec<News>,
+    /// True of a rollback by an operator.
+    pub(super) rollback: bool,
 }
 
 /// Hash of a line.
@@ -190,6 +195,7 @@ pub(super) fn line(
         what: if told.what.is_empty() { words(before, after) } else { told.what },
         changes: changed(before, after),
         news: told.news,
+        rollback: told.rollback,
         previous: Some(previous.clone()),
     };
     serde_json::to_string(&entry).expect("texts and numbers are JSON").into()
@@ -245,6 +251,12 @@ pub(super) async fn walk(
 }
 
 impl Entry {
+    /// The rollout that made the change; `None` for anybody else's, one that ends a rollout included.
+    pub(super) fn rollout(&self) -> Option<&str> {
+        let own = |news: &&News| news.kind != "superseded";
+        self.news.iter().find(own).map(|news| &*news.rollout)
+    }
+
     pub(super) fn parse(revision: Revision, line: &str) -> Result<Self, StoreError> {
         serde_json::from_str(line)
             .map_err(|error| StoreError::new(format!("the journal's line of revision {revision} is damaged: {error}")))

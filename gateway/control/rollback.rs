@@ -9,9 +9,11 @@ use config::model::{Alias, Config};
 use config::name::{AliasName, FunctionName};
 use config::parse::parse_alias;
 use config::problem::Problem;
+use config::rollout::RolloutId;
 use config::texts;
 
 use super::journal::{self, Entry, Start};
+use super::rollouts::Rollouts;
 use super::{Environment, Refused};
 use crate::store::{Order, Page, Revision, Store};
 
@@ -24,7 +26,9 @@ pub enum RollBack {
         function: FunctionName,
         /// The alias.
         alias: AliasName,
-        /// All of it as it was at this revision; `None`: the split that it had before its last change, callers and all.
+        /// All of it as it was at this revision. `None`: the end of the rollout that moves it; if there is none, the split before
+        /// its last episode that was not undone, callers and all. What one rollout did is one episode, from its first step to its
+        /// end.
         to: Option<Revision>,
     },
     /// Everything but version numbers. Versions that were made since are retired, not lost.
@@ -61,15 +65,23 @@ impl Past<'_> {
         let there = self.config.functions.get(function).and_then(|function| function.aliases.get(alias));
         let now = there.ok_or_else(|| Refused::Problems(vec![missing(function, alias)]))?;
         let name = text_name(function, alias);
-        let mut earlier = None;
+        let mut episodes = Episodes::default();
         self.back_to(0, |entry| {
-            let was = entry.changes.into_iter().find(|change| change.name == name).and_then(|change| change.before);
-            let was = was.and_then(|text| self.alias(&name, &text));
-            earlier = was.filter(|was| was.split != now.split);
-            if earlier.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            let Some(change) = entry.changes.iter().find(|change| change.name == name) else {
+                return ControlFlow::Continue(());
+            };
+            let read = |text: &Option<String>| text.as_deref().and_then(|text| self.alias(&name, text));
+            let (Some(before), after) = (read(&change.before), read(&change.after)) else {
+                // It was made then, or is of another version of Weir: nothing earlier is known.
+                return ControlFlow::Break(());
+            };
+            if after.is_some_and(|after| after.split == before.split) {
+                return ControlFlow::Continue(());
+            }
+            episodes.take(&entry, before)
         })
         .await?;
-        let Some(earlier) = earlier else {
+        let Some(earlier) = episodes.found.map(|(_, before)| before) else {
             return Err(Refused::NothingEarlier(format!("the journal knows no other split of `{function}:{alias}`")));
         };
         let Alias { split, buckets, joined, stable, .. } = earlier;
@@ -140,6 +152,51 @@ impl Past<'_> {
     /// `None` when this version cannot read what was stored then.
     fn alias(&self, name: &str, text: &str) -> Option<Alias> {
         parse_alias(name, text, &**self.environment).ok().map(|(alias, _)| alias)
+    }
+}
+
+impl RollBack {
+    /// The running rollout that it ends, if so.
+    pub(super) fn rollout_in(&self, rollouts: &Rollouts) -> Option<RolloutId> {
+        match self {
+            Self::Alias { function, alias, to: None } => Some(rollouts.on(function, alias)?.id),
+            Self::Alias { .. } | Self::Config { .. } => None,
+        }
+    }
+}
+
+/// The changes of an alias's split, newest first, as they are walked over.
+#[derive(Default)]
+struct Episodes {
+    /// Rollbacks whose episode was not seen yet.
+    undone: usize,
+    /// The rollout of the episode that is passed over.
+    passed: Option<String>,
+    /// The last episode that was not undone: its rollout, if it is one's, and the alias before it.
+    found: Option<(Option<String>, Alias)>,
+}
+
+impl Episodes {
+    /// Takes the change of a split from what it was `before`.
+    fn take(&mut self, entry: &Entry, before: Alias) -> ControlFlow<()> {
+        let rollout = entry.rollout();
+        if let Some((found, earlier)) = &mut self.found {
+            if rollout.is_none() || rollout != found.as_deref() {
+                return ControlFlow::Break(());
+            }
+            // An earlier step of the same rollout.
+            *earlier = before;
+        } else if rollout.is_some() && rollout == self.passed.as_deref() {
+            // Belongs to an episode that was undone.
+        } else if entry.rollback {
+            self.undone += 1;
+        } else if self.undone > 0 {
+            self.undone -= 1;
+            self.passed = rollout.map(str::to_owned);
+        } else {
+            self.found = Some((rollout.map(str::to_owned), before));
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use config::edit::{self, Edit};
 use config::model::Config;
 use config::problem::Problem;
-use config::rollout::RolloutId;
+use config::rollout::{Event, RolloutId, Speaker, Word};
 use config::texts;
 use imbl::OrdMap;
 use tokio::sync::{mpsc, watch};
@@ -20,7 +20,7 @@ use super::journal::{self, Hash, Start, Told};
 use super::named::{below, changes};
 use super::named_files::FileKeepers;
 use super::publish::Ahead;
-use super::rollback::Past;
+use super::rollback::{Past, RollBack};
 use super::rollouts::{Freeze, Moves, ROLLOUT, Rollouts};
 use super::tokens::Tokens;
 use super::{AllowEmpty, Author, CONFIG, Done, Expected, FILE, Ground, Guard, Outcome, Refused, TOKEN};
@@ -83,6 +83,8 @@ struct Unsaved {
     author: Option<Author>,
     edits: Vec<Edit>,
     moves: Moves,
+    /// True if it is a rollback by an operator, and no rollout's.
+    rollback: bool,
 }
 
 impl Writer {
@@ -176,7 +178,7 @@ impl Writer {
                 }
                 return Ok(self.done(self.known.config.clone(), draft.config));
             }
-            let back = draft.back.clone().map(|edits| (edits, draft.moves.clone()));
+            let back = draft.back.clone().map(|edits| (edits, draft.moves.clone(), draft.rollback));
             if is_unsaved && back.is_none() {
                 let why =
                     "a rollback is live that the store could not take yet; nothing else changes before it is stored";
@@ -190,7 +192,7 @@ impl Writer {
                 Err(Failed::Store(error)) => {
                     self.stale = matches!(error, PutError::Unknown(_));
                     return match back {
-                        Some((edits, moves)) => Ok(self.show_unsaved(author, edits, moves, error).await?),
+                        Some(back) => Ok(self.show_unsaved(author, back, error).await?),
                         None => Err(Refused::from(error).into()),
                     };
                 }
@@ -222,8 +224,14 @@ impl Writer {
         match what {
             What::Edits(edits) => self.of_edits(author, edits.clone()).map(|(draft, _)| draft),
             What::RollBack(what) => {
+                if let Some(rollout) = what.rollout_in(&known.rollouts) {
+                    let speaker = Speaker { who: author.who.clone(), why: author.why.clone() };
+                    let event = Event::Said { word: Word::Abort, speaker, step: None };
+                    return self.of_moves(known.rollouts.event(rollout, &event, time)?);
+                }
                 let (draft, edits) = self.of_edits(author, self.past().edits(what).await?)?;
-                Ok(Draft { back: Some(edits), ..draft })
+                let rollback = matches!(what, RollBack::Alias { to: None, .. });
+                Ok(Draft { back: Some(edits), rollback, ..draft })
             }
             What::File(file, _) | What::Start(file) => {
                 if !matches!(what, What::File(_, AllowEmpty(true))) {
@@ -290,7 +298,7 @@ impl Writer {
         let known = &self.known;
         let revision = known.revision + 1;
         let sides = (&known.config, &draft.config);
-        let told = Told { what: draft.told(), news: draft.moves.news() };
+        let told = Told { what: draft.told(), news: draft.moves.news(), rollback: draft.rollback };
         let line = journal::line(revision, clock::unix(), author, sides, told, &known.head);
         let head = Hash::of(&line);
         let touched: Vec<(Arc<str>, bool)> = draft
@@ -377,12 +385,18 @@ impl Writer {
     }
 
     /// Makes a rollback live that the store could not take.
-    async fn show_unsaved(&mut self, author: &Author, back: Vec<Edit>, moves: Moves, error: PutError) -> Outcome {
+    async fn show_unsaved(
+        &mut self,
+        author: &Author,
+        (back, moves, rollback): (Vec<Edit>, Moves, bool),
+        error: PutError,
+    ) -> Outcome {
         let before = self.known.config.clone();
         let mut unsaved = self.unsaved.take().unwrap_or_default();
         unsaved.author = Some(author.clone());
         unsaved.edits.extend(back);
         unsaved.moves.extend(&moves);
+        unsaved.rollback |= rollback;
         let edits = unsaved.edits.clone();
         let unsaved_rollouts: Vec<RolloutId> = unsaved.moves.transitions.iter().map(|moved| moved.rollout.id).collect();
         self.unsaved = Some(unsaved);
@@ -426,8 +440,8 @@ impl Writer {
         if self.stale {
             self.refresh().await.map_err(Failed::Refused)?;
         }
-        let Some(Unsaved { author: Some(author), edits, moves }) = &self.unsaved else { return Ok(()) };
-        let author = author.clone();
+        let Some(Unsaved { author: Some(author), edits, moves, rollback }) = &self.unsaved else { return Ok(()) };
+        let (author, rollback) = (author.clone(), *rollback);
         let config = edit::apply(&self.known.config, edits).map_err(|p| Failed::Refused(Refused::Problems(p)))?;
         let mut changes = changes(CONFIG, &self.known.config, &config);
         changes.extend(moves.changes());
@@ -437,7 +451,7 @@ impl Writer {
         // Their effects were carried out when it went live.
         let told = moves.told().join("; ");
         let told = Some(told).filter(|told| !told.is_empty());
-        let draft = Draft { config, changes, told, ..Draft::of(&self.known.config) };
+        let draft = Draft { config, changes, told, rollback, ..Draft::of(&self.known.config) };
         self.write(&author, draft).await.inspect_err(|failed| {
             if matches!(failed, Failed::Conflict) {
                 tracing::info!("the store moved on before the rollback that went live was stored; trying again");

@@ -34,6 +34,7 @@ mod storm;
 mod streams;
 mod target;
 mod timeouts;
+mod undo;
 mod unread;
 mod upgrades;
 mod upstream_h2;

@@ -204,8 +204,10 @@ async fn one_rollout_runs_on_an_alias_unless_it_is_superseded() {
     ends(&weir, &["release", "shop:prod", "2", "--plan", "linearStep: {weight: 50, interval: 10m}", "--adopt"], 0)
         .await;
     shares(&weir, [50, 50, 0]).await;
+    // To undo a rollout that runs is to abort it.
     weir.told(&["rollback", "shop:prod"]).await;
-    assert_eq!(newest(&weir).await["outcome"], "superseded");
+    assert_eq!(newest(&weir).await["outcome"], "aborted");
+    shares(&weir, [100, 0, 0]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

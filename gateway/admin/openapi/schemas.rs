@@ -209,6 +209,7 @@ fn journal() -> Schemas {
         "what": { "type": "array", "items": string("What changed, in words.") },
         "changes": { "type": "array", "items": changed },
         "news": { "type": "array", "items": news, "description": "Of rollouts; absent without any." },
+        "rollback": { "type": "boolean", "description": "True of an operator's rollback of an alias; otherwise absent." },
     } });
     let verdict = json!({ "type": "object", "required": ["ok"], "properties": {
         "ok": { "type": "boolean" },

@@ -92,6 +92,29 @@ async fn a_rollback_brings_back_the_split_and_its_callers_and_keeps_the_rest() {
 }
 
 #[tokio::test]
+async fn each_rollback_goes_one_further_back() {
+    let node = Node::with(&file("shop", "{1: 60, 2: 40}", "")).await;
+    for split in ["{1: 50, 2: 50}", "{1: 40, 2: 60}", "{1: 30, 2: 70}"] {
+        node.shift(split).await.unwrap();
+    }
+    let back = async || {
+        node.roll_back(None).await.unwrap();
+        node.split()
+    };
+    assert_eq!([back().await, back().await], ["1: 40, 2: 60", "1: 50, 2: 50"]);
+    // What is done after a rollback is the last thing done, and may be undone itself.
+    node.shift("{1: 10, 2: 90}").await.unwrap();
+    assert_eq!([back().await, back().await], ["1: 50, 2: 50", "1: 60, 2: 40"]);
+    let refused = node.roll_back(None).await.unwrap_err();
+    assert!(refused.to_string().contains("no other split of `shop:prod`"), "{refused}");
+    // A rollback to a revision is a change like any other.
+    node.roll_back(Some(3)).await.unwrap();
+    assert_eq!(node.split(), "1: 40, 2: 60");
+    node.roll_back(None).await.unwrap();
+    assert_eq!(node.split(), "1: 60, 2: 40");
+}
+
+#[tokio::test]
 async fn an_alias_that_never_had_another_split_says_so() {
     let node = Node::with(&file("shop", "{1: 60, 2: 40}", "")).await;
     let refused = node.roll_back(None).await.unwrap_err();

@@ -14,6 +14,8 @@ pub(super) struct Draft {
     /// In words, where the configurations do not say it.
     pub(super) told: Option<String>,
     pub(super) moves: Moves,
+    /// True of a rollback by an operator.
+    pub(super) rollback: bool,
     /// Whether traffic goes back to what it was, which must not wait for the store: by these edits.
     pub(super) back: Option<Vec<Edit>>,
 }
@@ -27,6 +29,7 @@ impl Draft {
             changes: Vec::new(),
             told: None,
             moves: Moves::default(),
+            rollback: false,
             back: None,
         }
     }

@@ -1,0 +1,46 @@
+//! `weir rollback` of an alias: what one rollout did is undone as a whole.
+
+use crate::kit::rollout::{becomes, ends, newest, shares, three};
+
+const FAST: &str = "{steps: [{weight: 20, bake: 1s}, {weight: 60, bake: 1s}], guard: false}";
+const LONG: &str = "linearStep: {weight: 40, interval: 10m}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_after_a_promotion_gives_everything_to_the_version_before() {
+    let (weir, _endpoints) = three().await;
+    ends(&weir, &["release", "shop:prod", "2", "--plan", FAST], 0).await;
+    becomes(&weir, "promoted").await;
+    ends(&weir, &["release", "shop:prod", "3", "--plan", FAST], 0).await;
+    becomes(&weir, "promoted").await;
+    shares(&weir, [0, 0, 100]).await;
+    ends(&weir, &["rollback", "shop:prod"], 0).await;
+    shares(&weir, [0, 100, 0]).await;
+    ends(&weir, &["rollback", "shop:prod"], 0).await;
+    shares(&weir, [100, 0, 0]).await;
+    let told = ends(&weir, &["rollback", "shop:prod"], 1).await;
+    assert!(told.contains("no other split"), "{told}");
+    shares(&weir, [100, 0, 0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_in_the_middle_of_a_release_ends_it() {
+    let (weir, _endpoints) = three().await;
+    ends(&weir, &["release", "shop:prod", "2", "--plan", LONG], 0).await;
+    shares(&weir, [60, 40, 0]).await;
+    ends(&weir, &["rollback", "shop:prod", "--why", "too many complaints"], 0).await;
+    shares(&weir, [100, 0, 0]).await;
+    let rollout = newest(&weir).await;
+    assert_eq!(rollout["state"], "aborted", "{rollout}");
+    assert!(rollout["why"].as_str().is_some_and(|why| why.contains("too many complaints")), "{rollout}");
+    // It is so already.
+    ends(&weir, &["rollback", "shop:prod"], 0).await;
+    shares(&weir, [100, 0, 0]).await;
+    // A split that was set by hand in the middle of a release is an episode of its own.
+    ends(&weir, &["release", "shop:prod", "3", "--plan", LONG], 0).await;
+    ends(&weir, &["shift", "shop:prod", "1=70", "3=30"], 0).await;
+    shares(&weir, [70, 0, 30]).await;
+    ends(&weir, &["rollback", "shop:prod"], 0).await;
+    shares(&weir, [60, 0, 40]).await;
+    ends(&weir, &["rollback", "shop:prod"], 0).await;
+    shares(&weir, [100, 0, 0]).await;
+}
