@@ -3,6 +3,7 @@
 mod command;
 mod draft;
 mod looked;
+mod unsaved;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ use super::publish::Ahead;
 use super::rollback::{Past, RollBack};
 use super::rollouts::{Freeze, Moves, ROLLOUT, Rollouts};
 use super::tokens::Tokens;
-use super::{AllowEmpty, Author, CONFIG, Done, Expected, FILE, Ground, Guard, Outcome, Refused, TOKEN};
+use super::{AllowEmpty, Author, CONFIG, Done, Expected, FILE, Ground, Guard, Refused, TOKEN};
 use super::{programs, retention};
 use crate::clock::{self, Steady};
 use crate::live::Progress;
@@ -32,6 +33,7 @@ use crate::store::{Change, Order, Page, PutError, Revision};
 pub(super) use command::{Command, Wanted, What};
 use draft::Draft;
 use looked::Halt;
+use unsaved::Unsaved;
 
 /// How often an unsaved rollback is tried again.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -75,16 +77,6 @@ struct Known {
     /// Hash of the newest line of the journal.
     head: Hash,
     rollouts: Rollouts,
-}
-
-/// What is live and not stored.
-#[derive(Default)]
-struct Unsaved {
-    author: Option<Author>,
-    edits: Vec<Edit>,
-    moves: Moves,
-    /// True if it is a rollback by an operator, and no rollout's.
-    rollback: bool,
 }
 
 impl Writer {
@@ -382,81 +374,6 @@ impl Writer {
         self.rollouts.send_replace(self.known.rollouts.clone());
         self.stale = false;
         Ok(())
-    }
-
-    /// Makes a rollback live that the store could not take.
-    async fn show_unsaved(
-        &mut self,
-        author: &Author,
-        (back, moves, rollback): (Vec<Edit>, Moves, bool),
-        error: PutError,
-    ) -> Outcome {
-        let before = self.known.config.clone();
-        let mut unsaved = self.unsaved.take().unwrap_or_default();
-        unsaved.author = Some(author.clone());
-        unsaved.edits.extend(back);
-        unsaved.moves.extend(&moves);
-        unsaved.rollback |= rollback;
-        let edits = unsaved.edits.clone();
-        let unsaved_rollouts: Vec<RolloutId> = unsaved.moves.transitions.iter().map(|moved| moved.rollout.id).collect();
-        self.unsaved = Some(unsaved);
-        let after = edit::apply(&before, &edits).map_err(Refused::Problems)?;
-        tracing::error!(
-            "a rollback goes live that is not stored yet, and is lost if this process ends before: {error}"
-        );
-        self.ground.metrics.unsaved_rollback.set(1);
-        let began = clock::now();
-        self.ahead.show(edits).await?;
-        self.known.rollouts.moved(&moves);
-        self.announce(moves, began, Duration::ZERO);
-        self.ground.aside.note(&unsaved_rollouts).await;
-        Ok(Done { unsaved: true, ..self.done(before, after) })
-    }
-
-    /// Tries to store what is live and not stored; answers whether nothing is unsaved any more.
-    async fn save(&mut self) -> bool {
-        match self.store_unsaved().await {
-            Ok(()) => tracing::info!(revision = self.known.revision, "the rollback that went live is stored"),
-            Err(Failed::Refused(refused @ (Refused::Problems(_) | Refused::Stopping))) => {
-                tracing::error!(
-                    "the rollback that went live does not fit what is stored by now, and is given up: {refused}"
-                );
-            }
-            Err(Failed::Refused(_) | Failed::Conflict) => return false,
-            Err(Failed::Store(error)) => {
-                self.stale |= matches!(error, PutError::Unknown(_));
-                return false;
-            }
-        }
-        self.unsaved = None;
-        self.ground.aside.note(&[]).await;
-        self.ground.metrics.unsaved_rollback.set(0);
-        // What is stored is all there is to show; if that fails, the gateway is stopping.
-        let _ = self.ahead.show(Vec::new()).await;
-        true
-    }
-
-    async fn store_unsaved(&mut self) -> Result<(), Failed> {
-        if self.stale {
-            self.refresh().await.map_err(Failed::Refused)?;
-        }
-        let Some(Unsaved { author: Some(author), edits, moves, rollback }) = &self.unsaved else { return Ok(()) };
-        let (author, rollback) = (author.clone(), *rollback);
-        let config = edit::apply(&self.known.config, edits).map_err(|p| Failed::Refused(Refused::Problems(p)))?;
-        let mut changes = changes(CONFIG, &self.known.config, &config);
-        changes.extend(moves.changes());
-        if changes.is_empty() {
-            return Ok(());
-        }
-        // Their effects were carried out when it went live.
-        let told = moves.told().join("; ");
-        let told = Some(told).filter(|told| !told.is_empty());
-        let draft = Draft { config, changes, told, rollback, ..Draft::of(&self.known.config) };
-        self.write(&author, draft).await.inspect_err(|failed| {
-            if matches!(failed, Failed::Conflict) {
-                tracing::info!("the store moved on before the rollback that went live was stored; trying again");
-            }
-        })
     }
 
     /// Forgets what retention no longer keeps of the journal.
