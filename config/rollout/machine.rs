@@ -45,7 +45,8 @@ pub(super) struct Run {
 impl Run {
     fn take(&mut self, event: &Event) {
         match event {
-            Event::Tick | Event::Thawed => self.tick(),
+            Event::Tick => self.tick(),
+            Event::Thawed => self.thawed(),
             Event::Checkpoint => self.rollout.seen = self.now.time,
             Event::Restarted => self.restarted(),
             Event::Observed(observation) => {
@@ -91,6 +92,25 @@ impl Run {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The freeze is over. The end of a bake waits for the next look at what is measured: nothing was while it lasted.
+    fn thawed(&mut self) {
+        match self.rollout.phase {
+            Phase::Baking { .. } | Phase::Deciding { waits: Waits::Gates, .. } => {}
+            Phase::Deciding { waits: Waits::Approval, .. } if self.rollout.approved.is_some() => self.follow_approval(),
+            _ => self.tick(),
+        }
+    }
+
+    /// Goes on from a step that waits for an approval which has been given.
+    fn follow_approval(&mut self) {
+        if let Phase::Deciding { step, waits: Waits::Approval, .. } = self.rollout.phase
+            && self.rollout.approved.is_some()
+            && !self.is_held()
+        {
+            self.leave(step);
         }
     }
 
@@ -376,6 +396,7 @@ impl Run {
             Phase::Baking { until, .. } | Phase::Deciding { until, .. } => *until += lost,
             _ => self.tick(),
         }
+        self.follow_approval();
     }
 
     fn vote(&mut self, word: Word, speaker: &Speaker) {
@@ -395,9 +416,7 @@ impl Run {
         }
         self.tell(Tone::Info, "approved", format!("approved by {by}"));
         self.rollout.approved = Some(speaker.who.clone());
-        if matches!(self.rollout.phase, Phase::Deciding { waits: Waits::Approval, .. }) && !self.is_held() {
-            self.leave(step);
-        }
+        self.follow_approval();
     }
 
     fn advance(&mut self, by: &str) {

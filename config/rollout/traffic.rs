@@ -23,9 +23,15 @@ fn edit(rollout: &Rollout, member: &Member, traffic: Traffic, config: &Config) -
         (Some(alias), Traffic::Theirs) => {
             FunctionEdit::PatchAlias(member.alias.clone(), returned(rollout, member, alias))
         }
-        (Some(_), traffic) => {
+        (Some(alias), traffic) => {
             let (split, stable) = split(member, traffic)?;
-            FunctionEdit::PatchAlias(member.alias.clone(), moved(rollout, member, traffic, split, stable))
+            let lent = if matches!(traffic, Traffic::Share(_)) {
+                lent(rollout, member, alias)
+            } else {
+                returned(rollout, member, alias)
+            };
+            let stable = stable.map_or(Field::Reset, Field::Set);
+            FunctionEdit::PatchAlias(member.alias.clone(), AliasPatch { split: Some(split), stable, ..lent })
         }
         (None, traffic) => {
             let (split, stable) = split(member, traffic)?;
@@ -53,15 +59,14 @@ fn is_as_left(rollout: &Rollout, member: &Member, alias: &Alias) -> bool {
     split(member, Traffic::Share(rollout.weight)).is_some_and(|(split, _)| split == alias.split)
 }
 
-/// While the candidate shares, the alias has the plan's shield, and in a train the cohort's salt; then its own again.
-fn moved(rollout: &Rollout, member: &Member, traffic: Traffic, split: Split, stable: Option<VersionId>) -> AliasPatch {
-    let is_lent = matches!(traffic, Traffic::Share(_));
-    let salt = if is_lent { Some(rollout.cohort()) } else { member.salt.clone() };
+/// The plan's shield, and in a train the cohort's salt, which the alias has while the candidate shares. What an operator has set
+/// otherwise meanwhile stays.
+fn lent(rollout: &Rollout, member: &Member, alias: &Alias) -> AliasPatch {
+    let has_own_shield = alias.shield == member.shield;
+    let has_own_salt = rollout.is_train() && alias.salt == member.salt;
     AliasPatch {
-        split: Some(split),
-        stable: stable.map_or(Field::Reset, Field::Set),
-        salt: if rollout.is_train() { salt.map_or(Field::Reset, Field::Set) } else { Field::Keep },
-        shield: Field::Set(if is_lent { rollout.plan.guard.shield } else { member.shield }),
+        salt: if has_own_salt { Field::Set(rollout.cohort()) } else { Field::Keep },
+        shield: if has_own_shield { Field::Set(rollout.plan.guard.shield) } else { Field::Keep },
         ..AliasPatch::default()
     }
 }

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::edit::{self, Edit, FunctionEdit};
-use config::model::{Bake, Config};
+use config::edit::{self, AliasPatch, Edit, Field, FunctionEdit};
+use config::model::{Bake, Config, Shield};
 use config::name::VersionId;
 use config::parse::{parse, parse_plan};
 use config::rollout::{
     Answer, Ask, Asked, Effect, Event, Now, Observation, Outcome, Phase, Rollout, RolloutId, Speaker, Traffic,
-    Transition, Word, begin, edits, from_text, to_text,
+    Transition, Waits, Word, begin, edits, from_text, to_text,
 };
 use config::weight::Split;
 use serde_json::Value;
@@ -356,8 +356,11 @@ fn a_hundred_thousand_random_steps_break_nothing() {
     assert!(outcomes.iter().all(|count| *count > 20), "every end is reached: {outcomes:?}");
 }
 
-#[test]
-fn a_plan_that_nobody_disturbs_takes_every_step_in_its_time() {
+/// The time at which [`begun`] begins.
+const START: Duration = Duration::from_secs(1_800_000_000);
+
+/// A rollout of version 2 of the shop by this plan.
+fn begun(plan: &str) -> Transition {
     let (config, _) = parse(FILE, &|_| None).unwrap();
     let ask = Ask {
         members: vec![Asked {
@@ -366,15 +369,72 @@ fn a_plan_that_nobody_disturbs_takes_every_step_in_its_time() {
             candidate: 2.try_into().unwrap(),
             base: None,
         }],
-        plan: Arc::new(parse_plan("linearStep: {weight: 40, interval: 10m}", &|_| None).unwrap()),
+        plan: Arc::new(parse_plan(plan, &|_| None).unwrap()),
         plan_name: None,
         speaker: speaker(),
         supersede: false,
         adopt: false,
     };
-    let start = Duration::from_secs(1_800_000_000);
+    begin(RolloutId(1), &ask, &config, &[], Now { time: START, frozen: false }).unwrap().0
+}
+
+/// What the event makes of the rollout so many minutes after its beginning.
+fn after(rollout: &Rollout, event: &Event, minutes: u64, frozen: bool) -> Rollout {
+    let time = START + Duration::from_secs(60 * minutes);
+    let transition = rollout.on(event, Now { time, frozen }).unwrap();
+    transition.map_or_else(|| rollout.clone(), |transition| transition.rollout)
+}
+
+fn said(word: Word) -> Event {
+    Event::Said { word, speaker: speaker(), step: None }
+}
+
+#[test]
+fn the_end_of_a_freeze_decides_nothing_that_was_not_measured() {
+    let rollout =
+        begun("{steps: [{weight: 50, bake: 10m}], gates: [{error_rate: {max: 1%, on_insufficient: fail}}]}").rollout;
+    let thawed = after(&rollout, &Event::Thawed, 20, false);
+    assert_eq!(thawed.phase, rollout.phase, "the next look has the answer");
+    let seen = Observation { answers: vec![Answer::Pass], ..Observation::default() };
+    assert_eq!(after(&thawed, &Event::Observed(seen), 21, false).outcome(), Some(Outcome::Promoted));
+}
+
+#[test]
+fn an_approval_counts_when_the_pause_or_the_freeze_is_over() {
+    let plan = "{steps: [{weight: 50, bake: 10m}], gates: [{approval: {timeout: 24h, default: reject}}]}";
+    let asks = after(&begun(plan).rollout, &Event::Tick, 10, false);
+    assert!(matches!(asks.phase, Phase::Deciding { waits: Waits::Approval, .. }), "{asks:?}");
+    let paused = after(&after(&asks, &said(Word::Pause), 11, false), &said(Word::Approve), 12, false);
+    assert_eq!(paused.outcome(), None);
+    assert_eq!(after(&paused, &said(Word::Resume), 13, false).outcome(), Some(Outcome::Promoted));
+    let frozen = after(&asks, &said(Word::Approve), 12, true);
+    assert_eq!(frozen.outcome(), None);
+    assert_eq!(after(&frozen, &Event::Thawed, 13, false).outcome(), Some(Outcome::Promoted));
+}
+
+#[test]
+fn what_an_operator_sets_during_a_rollout_stays() {
+    let begun = begun("{linearStep: {weight: 25, interval: 1m}, guard: {shield: any-5xx}}");
+    let (mut config, _) = parse(FILE, &|_| None).unwrap();
+    let shield = |config: &Config| config.functions["shop"].aliases["prod"].shield;
+    let share = |rollout: &Rollout| Traffic::Share(rollout.weight);
+    let with = |config: &Config, traffic| edit::apply(config, &edits(&begun.rollout, traffic, config)).unwrap();
+    config = with(&config, share(&begun.rollout));
+    assert_eq!(shield(&config), Shield::AnyServerError);
+    assert_eq!(shield(&with(&config, Traffic::Back)), Shield::Off, "its own again");
+    let patch = AliasPatch { shield: Field::Set(Shield::Gateway), ..AliasPatch::default() };
+    let edit = FunctionEdit::PatchAlias("prod".parse().unwrap(), patch);
+    config = edit::apply(&config, &[Edit::Function("shop".parse().unwrap(), edit)]).unwrap();
+    for traffic in [share(&begun.rollout), Traffic::Promoted, Traffic::Back] {
+        assert_eq!(shield(&with(&config, traffic)), Shield::Gateway, "{traffic:?}");
+    }
+}
+
+#[test]
+fn a_plan_that_nobody_disturbs_takes_every_step_in_its_time() {
+    let start = START;
     let at = |time| Now { time, frozen: false };
-    let (begun, _) = begin(RolloutId(1), &ask, &config, &[], at(start)).unwrap();
+    let begun = begun("linearStep: {weight: 40, interval: 10m}");
     let (mut rollout, mut timeline) = (begun.rollout, vec![(0, 4_000)]);
     while let Some(deadline) = rollout.deadline() {
         let just_before = at(deadline.checked_sub(Duration::from_millis(1)).unwrap());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use config::edit::Edit;
 use config::model::{Bake, Config};
-use config::name::{AliasName, FunctionName};
+use config::name::{AliasName, FunctionName, VersionId};
 use config::problem::{Code, Problem};
 use config::rollout::{
     self, Ask, Effect, Event, Moment, Now, Phase, ReadRollout, Rollout, RolloutId, Speaker, Traffic, Transition, Waits,
@@ -153,6 +153,30 @@ impl Rollouts {
         let moved = self.running().filter(is_moved);
         let transitions = moved.filter_map(|rollout| self.superseded(rollout, &speaker, time)).collect();
         Moves { transitions, ..Moves::default() }
+    }
+
+    /// Versions that went out of use from one configuration to the next while a running rollout moves them: a problem for each.
+    /// `ended` are no longer running.
+    pub(super) fn still_moved(&self, before: &Config, after: &Config, ended: &Moves) -> Vec<Problem> {
+        let is_usable = |config: &Config, function: &FunctionName, version: VersionId| {
+            config.functions.get(function).and_then(|f| f.version(version)).is_some_and(|version| !version.retired)
+        };
+        let is_ended = |id: RolloutId| ended.transitions.iter().any(|moved| moved.rollout.id == id);
+        let running = self.running().filter(|rollout| !is_ended(rollout.id));
+        let members = running.flat_map(|rollout| rollout.members.iter().map(|member| (rollout.id, member)));
+        let versions = members.flat_map(|(id, member)| {
+            let candidate = VersionId::Number(member.candidate);
+            member.stable.into_iter().chain([candidate]).map(move |version| (id, &member.function, version))
+        });
+        let gone = versions.filter(|(_, function, version)| {
+            is_usable(before, function, *version) && !is_usable(after, function, *version)
+        });
+        gone.map(|(id, function, version)| {
+            let path = format!("functions.{function}.versions.{version}");
+            let message = format!("version {version} of `{function}` is still in use by rollout {id}");
+            Problem::error(path, message).help(format!("abort it first: `weir abort {id}`")).code(Code::Referenced)
+        })
+        .collect()
     }
 
     fn superseded(&self, rollout: &Rollout, speaker: &Speaker, time: Moment) -> Option<Transition> {

@@ -260,6 +260,10 @@ impl Writer {
         let moves = self.known.rollouts.overruled(before, &config, author, self.clock.time());
         let ends = moves.edits(&config);
         let config = edit::apply(&config, &ends).map_err(Refused::Problems)?;
+        let moved = self.known.rollouts.still_moved(before, &config, &moves);
+        if !moved.is_empty() {
+            return Err(Refused::Problems(moved));
+        }
         edits.extend(ends);
         let mut changes = changes(CONFIG, before, &config);
         changes.extend(moves.changes());

@@ -1,5 +1,6 @@
 //! `weir rollback` of an alias: what one rollout did is undone as a whole.
 
+use crate::kit::endpoint::Answer;
 use crate::kit::rollout::{becomes, ends, newest, shares, three};
 
 const FAST: &str = "{steps: [{weight: 20, bake: 1s}, {weight: 60, bake: 1s}], guard: false}";
@@ -43,4 +44,19 @@ async fn a_rollback_in_the_middle_of_a_release_ends_it() {
     shares(&weir, [60, 0, 40]).await;
     ends(&weir, &["rollback", "shop:prod"], 0).await;
     shares(&weir, [100, 0, 0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_versions_of_a_running_rollout_stay() {
+    let (weir, endpoints) = three().await;
+    // No alias names version 2 before the hook has answered.
+    endpoints[0].on("/hook", Answer::Hang);
+    let plan = format!("{{{LONG}, hooks: {{before: ['http://{}/hook']}}}}", endpoints[0].address);
+    ends(&weir, &["release", "shop:prod", "2", "--plan", &plan], 0).await;
+    for word in ["retire", "delete"] {
+        let told = ends(&weir, &["version", word, "shop:2"], 5).await;
+        assert!(told.contains("version 2 of `shop` is still in use by rollout r"), "{told}");
+    }
+    ends(&weir, &["abort", "shop:prod"], 0).await;
+    ends(&weir, &["version", "delete", "shop:2"], 0).await;
 }
