@@ -9,12 +9,14 @@ mod news;
 mod servers;
 mod sight;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::model::{Bake, OnRestart};
-use config::rollout::{Answer, Effect, Event, Moment, Observation, Outcome, Phase, Point, Rollout, RolloutId, Traffic};
+use config::rollout::{
+    Answer, Effect, Event, Moment, Observation, Outcome, Phase, Point, Rollout, RolloutId, Speaker, Traffic, Word,
+};
 use serde_json::Value;
 use tokio::sync::{SetOnce, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -83,6 +85,17 @@ pub(super) struct Conductor {
     sent: BTreeMap<RolloutId, (Instant, Instant)>,
     /// Before this moment no event is sent: the writer could not take the last one.
     not_before: Option<Moment>,
+    /// Events that nothing tells again, such as the answer of a hook, which the writer could not take.
+    undelivered: VecDeque<(RolloutId, Event)>,
+}
+
+/// The outcome of an event at the writer.
+enum Delivery {
+    Taken,
+    /// The store could not take it now.
+    Later,
+    /// What follows from it is not valid, for this reason.
+    Never(String),
 }
 
 struct HookEnded {
@@ -112,6 +125,7 @@ impl Conductor {
             asked: BTreeMap::new(),
             sent: BTreeMap::new(),
             not_before: None,
+            undelivered: VecDeque::new(),
         }
     }
 
@@ -157,6 +171,9 @@ impl Conductor {
         if let Some(freeze) = &rollouts.freeze {
             by(freeze.until.saturating_sub(now));
         }
+        if !self.undelivered.is_empty() {
+            by(AGAIN);
+        }
         for rollout in rollouts.running() {
             if watches(rollout) {
                 by(LOOK_EVERY);
@@ -174,6 +191,12 @@ impl Conductor {
             return;
         }
         self.not_before = None;
+        while let Some((id, event)) = self.undelivered.pop_front() {
+            self.send(id, event).await;
+            if self.not_before.is_some() {
+                return;
+            }
+        }
         let rollouts = self.rollouts.borrow().clone();
         if rollouts.freeze.as_ref().is_some_and(|freeze| now >= freeze.until) {
             self.ask_writer(Author::of("freeze"), What::Freeze(None)).await;
@@ -231,22 +254,39 @@ impl Conductor {
     }
 
     async fn send(&mut self, id: RolloutId, event: Event) {
-        self.ask_writer(Author::of(&format!("rollout {id}")), What::Event(id, Box::new(event))).await;
+        let author = Author::of(&format!("rollout {id}"));
+        let is_told_once = matches!(event, Event::HookEnded { .. } | Event::Restarted);
+        match self.ask_writer(author.clone(), What::Event(id, Box::new(event.clone()))).await {
+            Delivery::Taken => {}
+            Delivery::Later if is_told_once => self.undelivered.push_back((id, event)),
+            Delivery::Later => {}
+            Delivery::Never(why) => {
+                tracing::error!("the rollout {id} ends, because its next step is not valid any more: {why}");
+                let speaker = Speaker { who: author.who.clone(), why: Some(why) };
+                let event = Event::Said { word: Word::Abort, speaker, step: None };
+                self.ask_writer(author, What::Event(id, Box::new(event))).await;
+            }
+        }
     }
 
-    async fn ask_writer(&mut self, author: Author, what: What) {
-        let Some(commands) = self.commands.upgrade() else { return };
+    async fn ask_writer(&mut self, author: Author, what: What) -> Delivery {
+        let Some(commands) = self.commands.upgrade() else { return Delivery::Taken };
         let (reply, answer) = oneshot::channel();
         let command = Command::Change(Wanted::new(author, what, None, false), reply);
         if commands.send(command).await.is_err() {
-            return;
+            return Delivery::Taken;
         }
         drop(commands);
         match answer.await {
-            Ok(Ok(_)) | Err(_) | Ok(Err(Refused::Stopping)) => {}
+            // Nobody takes anything when the gateway stops.
+            Ok(Ok(_)) | Err(_) | Ok(Err(Refused::Stopping)) => Delivery::Taken,
             Ok(Err(refused)) => {
-                tracing::warn!("a rollout waits, because its next step cannot be stored: {refused}");
                 self.not_before = Some(self.clock.time() + AGAIN);
+                if matches!(refused, Refused::Problems(_)) {
+                    return Delivery::Never(refused.to_string());
+                }
+                tracing::warn!("a rollout waits, because its next step cannot be stored: {refused}");
+                Delivery::Later
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -10,11 +11,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use crate::kit::api::Api;
 use crate::kit::client::Client;
-use crate::kit::endpoint::Endpoint;
+use crate::kit::endpoint::{Answer, Endpoint};
 use crate::kit::load::Load;
 use crate::kit::weir::{Weir, folder};
 use crate::kit::{eventually, within};
@@ -301,4 +303,28 @@ async fn an_abort_that_no_disk_could_take_outlives_a_kill() {
     let weir = disk.start(weir.killed().await, &live).await;
     let seconds = ten(&weir).await.iter().filter(|version| *version == "v2").count();
     assert_eq!(seconds, 5, "what is noted is forgotten once it is stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_of_a_hook_outlives_a_full_disk() {
+    let (disk, weir, _live, endpoints) = on_a_disk().await;
+    let token = disk.token();
+    let answers = Arc::new(Semaphore::new(0));
+    let yes = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_vec();
+    endpoints[0].on("/hook", Answer::Parts(vec![yes], Arc::clone(&answers)));
+    let hook = format!("hooks: {{before: ['http://{}/hook']}}", endpoints[0].address);
+    let plan = format!("{{canaryStep: {{weight: 50, interval: 10m}}, {hook}}}");
+    let release = ["release", "shop:prod", "2", "--plan", &plan];
+    let (code, _, stderr) = weir.cli_with(&release, &[("WEIR_TOKEN", &token)]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    eventually("the hook is asked", async || {
+        endpoints[0].seen().iter().any(|seen| seen.head.start.contains("/hook")).then_some(())
+    })
+    .await;
+    disk.fill(&weir).await;
+    answers.add_permits(1);
+    weir.logged("its next step cannot be stored").await;
+    disk.free();
+    let shared = async || ten(&weir).await.contains(&"v2".to_owned()).then_some(());
+    eventually("the rollout goes on", shared).await;
 }
