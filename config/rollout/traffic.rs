@@ -59,11 +59,13 @@ fn is_as_left(rollout: &Rollout, member: &Member, alias: &Alias) -> bool {
     split(member, Traffic::Share(rollout.weight)).is_some_and(|(split, _)| split == alias.split)
 }
 
-/// The plan's shield, and in a train the cohort's salt, which the alias has while the candidate shares. What an operator has set
-/// otherwise meanwhile stays.
+/// The plan's shield, and in a train the cohort's salt, which the alias has while the candidate shares. What an operator sets
+/// otherwise after the first step stays.
 fn lent(rollout: &Rollout, member: &Member, alias: &Alias) -> AliasPatch {
-    let has_own_shield = alias.shield == member.shield;
-    let has_own_salt = rollout.is_train() && alias.salt == member.salt;
+    // At the first step the alias may still have what a rollout that it supersedes has lent.
+    let is_first = rollout.step() == Some(0);
+    let has_own_shield = is_first || alias.shield == member.shield;
+    let has_own_salt = rollout.is_train() && (is_first || alias.salt == member.salt);
     AliasPatch {
         salt: if has_own_salt { Field::Set(rollout.cohort()) } else { Field::Keep },
         shield: if has_own_shield { Field::Set(rollout.plan.guard.shield) } else { Field::Keep },

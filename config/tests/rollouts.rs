@@ -414,19 +414,21 @@ fn an_approval_counts_when_the_pause_or_the_freeze_is_over() {
 
 #[test]
 fn what_an_operator_sets_during_a_rollout_stays() {
-    let begun = begun("{linearStep: {weight: 25, interval: 1m}, guard: {shield: any-5xx}}");
+    let first = begun("{linearStep: {weight: 25, interval: 1m}, guard: {shield: any-5xx}}").rollout;
+    let second = after(&first, &Event::Tick, 1, false);
     let (mut config, _) = parse(FILE, &|_| None).unwrap();
     let shield = |config: &Config| config.functions["shop"].aliases["prod"].shield;
-    let share = |rollout: &Rollout| Traffic::Share(rollout.weight);
-    let with = |config: &Config, traffic| edit::apply(config, &edits(&begun.rollout, traffic, config)).unwrap();
-    config = with(&config, share(&begun.rollout));
+    let with =
+        |config: &Config, rollout: &Rollout, traffic| edit::apply(config, &edits(rollout, traffic, config)).unwrap();
+    config = with(&config, &first, Traffic::Share(first.weight));
     assert_eq!(shield(&config), Shield::AnyServerError);
-    assert_eq!(shield(&with(&config, Traffic::Back)), Shield::Off, "its own again");
+    assert_eq!(shield(&with(&config, &second, Traffic::Share(second.weight))), Shield::AnyServerError);
+    assert_eq!(shield(&with(&config, &second, Traffic::Back)), Shield::Off, "its own again");
     let patch = AliasPatch { shield: Field::Set(Shield::Gateway), ..AliasPatch::default() };
     let edit = FunctionEdit::PatchAlias("prod".parse().unwrap(), patch);
     config = edit::apply(&config, &[Edit::Function("shop".parse().unwrap(), edit)]).unwrap();
-    for traffic in [share(&begun.rollout), Traffic::Promoted, Traffic::Back] {
-        assert_eq!(shield(&with(&config, traffic)), Shield::Gateway, "{traffic:?}");
+    for traffic in [Traffic::Share(second.weight), Traffic::Promoted, Traffic::Back] {
+        assert_eq!(shield(&with(&config, &second, traffic)), Shield::Gateway, "{traffic:?}");
     }
 }
 
