@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use config::model::Config;
@@ -99,20 +99,23 @@ impl Fmt {
     }
 }
 
-/// Replaces a file. A link stays one, and the mode stays what it was.
+/// Replaces a file. A link stays one; owner, group and mode stay what they were.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
     let file = fs::canonicalize(file)?;
-    let mode = fs::metadata(&file)?.permissions().mode();
-    write_whole(&file, mode, |to| to.write_all(text.as_bytes()))
+    let was = fs::metadata(&file)?;
+    write_whole(&file, was.permissions().mode(), |to| {
+        fchown(&*to, Some(was.uid()), Some(was.gid()))?;
+        to.write_all(text.as_bytes())
+    })
 }
 
 /// Writes beside the file and renames, so that nobody reads a part, and what breaks off leaves nothing that looks whole.
 pub(super) fn write_whole(file: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut part = file.as_os_str().to_owned();
-    part.push(".part");
+    part.push(format!(".{}.part", std::process::id()));
     let part = PathBuf::from(part);
     let put = || {
-        let mut to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+        let mut to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
         write(&mut to)?;
         to.set_permissions(Permissions::from_mode(mode))?;
         to.sync_all()?;
