@@ -273,7 +273,7 @@ impl ConfigFile {
             Err(error) => return self.unreadable(&error, false),
         };
         watch.follow(&self.path, &stamp.target);
-        if self.stamp.as_ref().is_some_and(|read| stamp.is_still(read)) && !self.read.1 {
+        if self.stamp.as_ref().is_some_and(|read| stamp.is_untouched(read)) && !self.read.1 {
             self.pending = None;
             return Reload::Unchanged;
         }
@@ -284,6 +284,7 @@ impl ConfigFile {
             self.tell_restless();
             return Reload::Unchanged;
         }
+        watch.take_rename();
         self.read_if_finished().await
     }
 

@@ -195,3 +195,15 @@ async fn a_start_with_a_file_that_cannot_be_used_serves_the_store() {
         folder = weir.stopped().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_keeps_length_and_time_is_read() {
+    let (weir, _endpoint) = crate::one().await;
+    let live = weir.config().await;
+    let old = std::time::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
+    for mark in ["mark-1-", "mark-2-"] {
+        weir.overwrite(&marked(&live, mark));
+        File::options().write(true).open(weir.file()).unwrap().set_modified(old).unwrap();
+        weir.lives(mark).await;
+    }
+}

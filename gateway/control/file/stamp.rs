@@ -47,6 +47,11 @@ impl Stamp {
         self.target == earlier.target && content(self) == content(earlier)
     }
 
+    /// True if nobody did anything to the file between the two. A copy may keep length and time of the content that it replaces.
+    pub(super) fn is_untouched(&self, earlier: &Self) -> bool {
+        self.is_still(earlier) && self.changed == earlier.changed
+    }
+
     /// True if it is another file than the earlier one, written before it came to its place: a link that points elsewhere, or a
     /// rename, which changes an inode after its last write.
     pub(super) fn replaces(&self, earlier: &Self) -> bool {

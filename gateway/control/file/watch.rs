@@ -3,6 +3,8 @@
 //! Folders are watched and not files, so that an editor's rename and a swapped symbolic link (as mounted config maps do) are
 //! seen. The other files of a folder, such as the store, may change all the time and wake nobody.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,8 +24,8 @@ pub(super) struct Watch {
     seen: Arc<Seen>,
     /// `None` where the system gives no watch; then the file is looked at again and again.
     watcher: Option<RecommendedWatcher>,
-    /// The folders that are watched.
-    folders: Vec<PathBuf>,
+    /// The folders that are watched, with device and inode: another one may have taken the name.
+    folders: Vec<(PathBuf, Option<(u64, u64)>)>,
 }
 
 #[derive(Default)]
@@ -56,22 +58,24 @@ impl Watch {
     /// Watches the folder of the file, and that of the file that it links to.
     pub(super) fn follow(&mut self, path: &Path, target: &Path) {
         let paths = vec![path.to_owned(), target.to_owned()];
-        if self.seen.file().paths == paths {
-            return;
-        }
-        let Some(watcher) = &mut self.watcher else { return };
-        let mut folders: Vec<PathBuf> = paths.iter().map(|path| folder_of(path)).collect();
+        let mut folders: Vec<_> = paths.iter().map(|path| folder_of(path)).collect();
         folders.dedup();
-        for gone in self.folders.iter().filter(|folder| !folders.contains(folder)) {
-            // It fails for a folder that is gone, whose watch went with it.
-            let _ = watcher.unwatch(gone);
-        }
-        for new in folders.iter().filter(|folder| !self.folders.contains(folder)) {
-            if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
-                warn(new, &error);
+        if folders != self.folders
+            && let Some(watcher) = &mut self.watcher
+        {
+            for (gone, _) in self.folders.iter().filter(|folder| !folders.contains(folder)) {
+                // It fails for a folder that is gone, whose watch went with it.
+                let _ = watcher.unwatch(gone);
             }
+            for (new, _) in folders.iter().filter(|folder| !self.folders.contains(folder)) {
+                if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
+                    warn(new, &error);
+                }
+            }
+            self.folders = folders;
+            // What came to an earlier folder says nothing of this one.
+            self.seen.file().renamed = false;
         }
-        self.folders = folders;
         self.seen.file().paths = paths;
     }
 
@@ -83,6 +87,11 @@ impl Watch {
     /// True if the file came by a rename and was not written since.
     pub(super) fn was_renamed(&self) -> bool {
         self.seen.file().renamed
+    }
+
+    /// Forgets the rename of a file that is about to be read.
+    pub(super) fn take_rename(&self) {
+        self.seen.file().renamed = false;
     }
 
     /// True if a program that wrote to the file has it open.
@@ -121,15 +130,16 @@ impl SeenOfFile {
             EventKind::Access(_) => return false,
             // Another name may be a link on the way to the file.
             EventKind::Modify(ModifyKind::Name(_)) | EventKind::Create(_) | EventKind::Remove(_) => {}
-            _ if event.need_rescan() => self.writing = None,
+            _ if event.need_rescan() => (self.renamed, self.writing) = (false, None),
             _ => return is_ours,
         }
         true
     }
 }
 
-fn folder_of(path: &Path) -> PathBuf {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+fn folder_of(path: &Path) -> (PathBuf, Option<(u64, u64)>) {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    (folder.to_owned(), fs::metadata(folder).ok().map(|found| (found.dev(), found.ino())))
 }
 
 fn warn(path: &Path, error: &notify::Error) {
