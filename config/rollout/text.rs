@@ -113,13 +113,12 @@ fn read_stored(stored: Stored, env: Env<'_>) -> Result<ReadRollout, String> {
     let (plan, phase, unusable) = match parse_plan(&stored.plan, env) {
         Ok(plan) => (plan, stored.phase, None),
         // Its steps are read for people; what its hooks and notifiers name is not asked any more.
-        Err(_) if is_over => {
-            (parse_plan(&stored.plan, &|_| Some(String::new())).unwrap_or_else(|_| no_plan()), stored.phase, None)
-        }
+        Err(_) if is_over => (without_variables(&stored.plan), stored.phase, None),
         Err(problems) => {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             let why = format!("its stored plan cannot be read: {}", problems.join("; "));
-            (no_plan(), nowhere(stored.seen), Some(why))
+            // What it has lent to its aliases is still known.
+            (without_variables(&stored.plan), nowhere(stored.seen), Some(why))
         }
     };
     let rollout = Rollout {
@@ -170,6 +169,11 @@ fn read_rest(value: &serde_json::Value) -> Option<Rollout> {
         seen: Moment::ZERO,
         evidence: serde_json::Value::Null,
     })
+}
+
+/// The plan without the values of its variables.
+fn without_variables(plan: &str) -> Plan {
+    parse_plan(plan, &|_| Some(String::new())).unwrap_or_else(|_| no_plan())
 }
 
 /// The plan of a rollout whose own cannot be read, which goes nowhere but back.

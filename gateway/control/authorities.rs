@@ -7,12 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::readers::{self, Answer, Readers};
 use crate::clock;
 use crate::files::Stamp;
 use crate::upstreams::{Authorities, read_authorities};
+
+/// Time for which a file is kept that nothing names.
+const FRESH: Duration = Duration::from_secs(60);
 
 /// The authorities of a running gateway, by file.
 #[derive(Debug, Default)]
@@ -29,6 +32,8 @@ struct AuthorityFile {
     /// The file that was read last; `None` if it could not be looked at.
     stamp: Option<Stamp>,
     wrong: Option<Wrong>,
+    /// The time of the last look.
+    looked: Option<Instant>,
 }
 
 /// The reason why the present content of a file cannot be used.
@@ -80,9 +85,10 @@ impl AuthorityKeeper {
         changed
     }
 
-    /// Forgets all files but these.
+    /// Forgets all files but these, and those that were looked at a while ago: a change that names them may be on its way.
     pub(super) fn retain(&self, named: &BTreeSet<PathBuf>) {
-        self.files().retain(|path, _| named.contains(path));
+        let is_fresh = |file: &AuthorityFile| file.looked.is_some_and(|looked| looked.elapsed() < FRESH);
+        self.files().retain(|path, file| named.contains(path) || is_fresh(file));
     }
 
     fn files(&self) -> MutexGuard<'_, BTreeMap<PathBuf, AuthorityFile>> {
@@ -93,7 +99,7 @@ impl AuthorityKeeper {
 impl AuthorityFile {
     /// Takes what was read; answers whether the authorities are others now.
     fn take(&mut self, stamp: Option<Stamp>, read: Result<Arc<Authorities>, String>) -> bool {
-        self.stamp = stamp;
+        (self.stamp, self.looked) = (stamp, Some(clock::now()));
         match read {
             Ok(authorities) => {
                 self.wrong = None;
@@ -151,6 +157,6 @@ mod tests {
         fs::write(&path, authority()).unwrap();
         assert!(look().await && keeper.authorities(&path) != Some(first));
         keeper.retain(&BTreeSet::new());
-        assert!(keeper.authorities(&path).is_none());
+        assert!(keeper.authorities(&path).is_some(), "a change that names it may be on its way");
     }
 }
