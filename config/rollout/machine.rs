@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::told::{days, gate_name, hook_name, said_by};
 use super::{
     Answer, Effect, Event, Goal, HOOK_GRACE, Held, MAX_EXPOSURE, MAX_PAUSE, Moment, Now, Observation, Outcome, Phase,
     Point, REMIND_EVERY, Refusal, Rollout, Speaker, Tone, Traffic, Transition, Waits, Word,
@@ -483,29 +484,4 @@ impl Run {
 /// Whether whoever watches the traffic answers for it.
 fn measures(gate: &Gate) -> bool {
     !matches!(gate.check, Check::Approval { .. } | Check::Window(_))
-}
-
-fn gate_name(gate: &Gate) -> String {
-    format!("the gate `{}`", gate.check.name())
-}
-
-/// As the clouds call it.
-fn hook_name(point: Point, index: usize) -> String {
-    let chain = match point {
-        Point::Before => "BeforeAllowTraffic",
-        Point::Step => "step",
-        Point::After => "AfterAllowTraffic",
-    };
-    format!("hook {} of `{chain}`", index + 1)
-}
-
-fn said_by(speaker: &Speaker) -> String {
-    match &speaker.why {
-        Some(why) => format!("{} ({why})", speaker.who),
-        None => speaker.who.clone(),
-    }
-}
-
-fn days(time: Duration) -> String {
-    format!("{} days", time.as_secs() / 86_400)
 }

@@ -1,7 +1,10 @@
 //! What a rollout tells: log, journal, events and notifications are all made from this.
 
-use super::Effect;
+use std::time::Duration;
+
 use super::machine::Run;
+use super::{Effect, Point, Speaker};
+use crate::model::Gate;
 
 /// News of a rollout, in a word and in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,4 +35,29 @@ impl Run {
     pub(super) fn tell(&mut self, tone: Tone, kind: &'static str, text: String) {
         self.effects.push(Effect::Tell(Milestone { tone, kind, text }));
     }
+}
+
+pub(super) fn gate_name(gate: &Gate) -> String {
+    format!("the gate `{}`", gate.check.name())
+}
+
+/// As the clouds call it.
+pub(super) fn hook_name(point: Point, index: usize) -> String {
+    let chain = match point {
+        Point::Before => "BeforeAllowTraffic",
+        Point::Step => "step",
+        Point::After => "AfterAllowTraffic",
+    };
+    format!("hook {} of `{chain}`", index + 1)
+}
+
+pub(super) fn said_by(speaker: &Speaker) -> String {
+    match &speaker.why {
+        Some(why) => format!("{} ({why})", speaker.who),
+        None => speaker.who.clone(),
+    }
+}
+
+pub(super) fn days(time: Duration) -> String {
+    format!("{} days", time.as_secs() / 86_400)
 }

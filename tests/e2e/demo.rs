@@ -48,12 +48,11 @@ async fn the_demo_does_what_it_prints() {
     assert_eq!(hundred(&mut client, "").await, counts(95, 5), "the exact split");
     assert_eq!(hundred(&mut client, "x-user-id: alice\r\n").await.len(), 1, "a caller with a routing key stays");
     assert_eq!(hundred(&mut client, "User: Bob\r\n").await, counts(0, 100), "Bob's rule");
-    let page = client.get_with("127.0.0.1", "/", "accept: text/html\r\n").await;
-    assert!(page.text().contains("<b>"), "a browser sees a page: {}", page.text());
-
     std::fs::write(&path, text.replace("split: {1: 95, 2: 5}", "split: {1: 50, 2: 50}")).unwrap();
     weir.lives("split: {1: 50, 2: 50}").await;
     assert_eq!(hundred(&mut client, "").await, counts(50, 50), "an edit of the file");
+    let page = client.get_with("127.0.0.1", "/", "accept: text/html\r\n").await;
+    assert!(page.text().contains("<b>"), "a browser sees a page: {}", page.text());
 
     let load = Load::start(weir.http, HOST, 1, 200_000);
     weir.told(&["shift", "shop:prod", "1"]).await;
