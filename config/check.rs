@@ -62,6 +62,19 @@ pub fn check_domain(config: &Config, host: &HostPattern) -> Vec<Problem> {
     check.found.into_iter().map(|found| found.problem).collect()
 }
 
+/// Checks that a file is not without functions after one that had some, which is a mistake more often than meant.
+///
+/// # Errors
+/// The problem with how to mean it.
+pub fn check_emptied(last: &Config, file: &Config) -> Result<(), Problem> {
+    let (had, has) = (last.functions.len(), file.functions.len());
+    if had == 0 || has > 0 {
+        return Ok(());
+    }
+    let message = format!("the file has no functions, and had {had} when it was applied last");
+    Err(Problem::error("functions", message).help("to remove all of them, run `weir apply --allow-empty FILE`"))
+}
+
 /// Every problem of one plan at `path`, such as one that no configuration has and a release brings.
 #[must_use]
 pub fn check_plan(config: &Config, path: &str, plan: &Plan) -> Vec<Problem> {

@@ -27,6 +27,8 @@ const TOLD: usize = 20;
 /// RFC 3339 with milliseconds, always: so that times compare as texts.
 const TIME: &[FormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+/// An operator's rollback of an alias, among those who move splits.
+pub(super) const ROLLBACK: &str = "rollback";
 /// The text that says what was forgotten.
 pub(super) const START: &str = "journal/start";
 
@@ -48,9 +50,10 @@ pub struct Entry {
     /// What rollouts tell of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub news: Vec<News>,
-    /// True if it brings back what was, by an operator's `rollback`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub rollback: bool,
+    /// The rollout that moved an alias's split, or [`ROLLBACK`], by the name of the alias's text. What is not named here, an
+    /// operator has set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub moved_by: BTreeMap<String, String>,
     /// Hash of the line before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Hash>,
@@ -90,8 +93,8 @@ pub(super) struct Told {
     pub(super) what: Vec<String>,
     /// What rollouts tell.
     pub(super) news: Vec<News>,
-    /// True of a rollback by an operator.
-    pub(super) rollback: bool,
+    /// See [`Entry::moved_by`].
+    pub(super) moved_by: BTreeMap<String, String>,
 }
 
 /// Hash of a line.
@@ -195,7 +198,7 @@ pub(super) fn line(
         what: if told.what.is_empty() { words(before, after) } else { told.what },
         changes: changed(before, after),
         news: told.news,
-        rollback: told.rollback,
+        moved_by: told.moved_by,
         previous: Some(previous.clone()),
     };
     serde_json::to_string(&entry).expect("texts and numbers are JSON").into()
@@ -251,10 +254,12 @@ pub(super) async fn walk(
 }
 
 impl Entry {
-    /// The rollout that made the change; `None` for anybody else's, one that ends a rollout included.
-    pub(super) fn rollout(&self) -> Option<&str> {
+    /// Who moved the split of the alias with this text, if not an operator who set it. Lines of release 0.1.0 tell it by their
+    /// news alone.
+    pub(super) fn moved_by(&self, name: &str) -> Option<&str> {
         let own = |news: &&News| news.kind != "superseded";
-        self.news.iter().find(own).map(|news| &*news.rollout)
+        let told = || self.news.iter().find(own).map(|news| &*news.rollout);
+        if self.moved_by.is_empty() { told() } else { self.moved_by.get(name).map(|by| &**by) }
     }
 
     pub(super) fn parse(revision: Revision, line: &str) -> Result<Self, StoreError> {

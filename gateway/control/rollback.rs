@@ -64,7 +64,7 @@ impl Past<'_> {
     async fn earlier_split(&self, function: &FunctionName, alias: &AliasName) -> Result<Vec<Edit>, Refused> {
         let there = self.config.functions.get(function).and_then(|function| function.aliases.get(alias));
         let now = there.ok_or_else(|| Refused::Problems(vec![missing(function, alias)]))?;
-        let name = text_name(function, alias);
+        let name = alias_text(function, alias);
         let mut episodes = Episodes::default();
         self.back_to(0, |entry| {
             let Some(change) = entry.changes.iter().find(|change| change.name == name) else {
@@ -73,15 +73,17 @@ impl Past<'_> {
             let read = |text: &Option<String>| text.as_deref().and_then(|text| self.alias(&name, text));
             let (Some(before), after) = (read(&change.before), read(&change.after)) else {
                 // It was made then, or is of another version of Weir: nothing earlier is known.
+                episodes.is_whole = true;
                 return ControlFlow::Break(());
             };
             if after.is_some_and(|after| after.split == before.split) {
                 return ControlFlow::Continue(());
             }
-            episodes.take(&entry, before)
+            episodes.take(entry.moved_by(&name), before)
         })
         .await?;
-        let Some(earlier) = episodes.found.map(|(_, before)| before) else {
+        let is_whole = episodes.is_whole || Start::read(self.store).await?.revision == 0;
+        let Some(earlier) = episodes.found.filter(|(by, _)| by.is_none() || is_whole).map(|(_, before)| before) else {
             return Err(Refused::NothingEarlier(format!("the journal knows no other split of `{function}:{alias}`")));
         };
         let Alias { split, buckets, joined, stable, .. } = earlier;
@@ -90,7 +92,7 @@ impl Past<'_> {
     }
 
     async fn alias_at(&self, function: &FunctionName, alias: &AliasName, to: Revision) -> Result<Vec<Edit>, Refused> {
-        let name = text_name(function, alias);
+        let name = alias_text(function, alias);
         let mut before = self.since(to, |changed| changed == name).await?;
         match before.remove(&name) {
             None => Ok(Vec::new()),
@@ -174,33 +176,36 @@ struct Episodes {
     passed: Option<String>,
     /// The last episode that was not undone: its rollout, if it is one's, and the alias before it.
     found: Option<(Option<String>, Alias)>,
+    /// True if the beginning of that episode was seen, and not forgotten with the journal.
+    is_whole: bool,
 }
 
 impl Episodes {
-    /// Takes the change of a split from what it was `before`.
-    fn take(&mut self, entry: &Entry, before: Alias) -> ControlFlow<()> {
-        let rollout = entry.rollout();
+    /// Takes the change of a split from what it was `before`, `by` a rollout or a rollback.
+    fn take(&mut self, by: Option<&str>, before: Alias) -> ControlFlow<()> {
         if let Some((found, earlier)) = &mut self.found {
-            if rollout.is_none() || rollout != found.as_deref() {
+            if by.is_none() || by != found.as_deref() {
+                self.is_whole = true;
                 return ControlFlow::Break(());
             }
             // An earlier step of the same rollout.
             *earlier = before;
-        } else if rollout.is_some() && rollout == self.passed.as_deref() {
-            // Belongs to an episode that was undone.
-        } else if entry.rollback {
+        } else if by == Some(journal::ROLLBACK) {
             self.undone += 1;
+        } else if by.is_some() && by == self.passed.as_deref() {
+            // Belongs to an episode that was undone.
         } else if self.undone > 0 {
             self.undone -= 1;
-            self.passed = rollout.map(str::to_owned);
+            self.passed = by.map(str::to_owned);
         } else {
-            self.found = Some((rollout.map(str::to_owned), before));
+            self.found = Some((by.map(str::to_owned), before));
         }
         ControlFlow::Continue(())
     }
 }
 
-fn text_name(function: &FunctionName, alias: &AliasName) -> String {
+/// The name of the text of an alias.
+pub(super) fn alias_text(function: &FunctionName, alias: &AliasName) -> String {
     format!("alias/{function}/{alias}")
 }
 

@@ -1,5 +1,6 @@
 //! Rollouts as the writer keeps them: loaded from the store, moved by events, stored with the weights they move.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use config::model::{Bake, Config};
 use config::name::{AliasName, FunctionName, VersionId};
 use config::problem::{Code, Problem};
 use config::rollout::{
-    self, Ask, Effect, Event, Moment, Now, Phase, ReadRollout, Rollout, RolloutId, Speaker, Traffic, Transition, Waits,
-    from_text, to_text,
+    self, Ask, Effect, Event, Member, Moment, Now, Phase, ReadRollout, Rollout, RolloutId, Speaker, Traffic,
+    Transition, Waits, from_text, to_text,
 };
 use config::weight::Weight;
 use imbl::OrdMap;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::journal::{News, rfc3339};
+use super::rollback::alias_text;
 use super::{Author, Environment, Refused};
 use crate::store::{Change, Image};
 
@@ -212,6 +214,13 @@ impl Moves {
     /// Whether stable gets everything, which must not wait for a store.
     pub(super) fn goes_back(&self) -> bool {
         self.traffic().any(|(_, traffic)| traffic == Traffic::Back)
+    }
+
+    /// The aliases whose traffic they move, by the names of their texts, each with its rollout. The last one counts.
+    pub(super) fn moved_by(&self, is_moved: impl Fn(&Member) -> bool) -> BTreeMap<String, String> {
+        let moved = self.traffic().flat_map(|(rollout, _)| rollout.members.iter().map(|member| (rollout.id, member)));
+        let moved = moved.filter(|(_, member)| is_moved(member));
+        moved.map(|(id, member)| (alias_text(&member.function, &member.alias), id.to_string())).collect()
     }
 
     /// The edits of the traffic that they move.

@@ -8,10 +8,10 @@ mod unsaved;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use config::check;
 use config::edit::{self, Edit};
 use config::model::Config;
-use config::problem::Problem;
-use config::rollout::{Event, RolloutId, Speaker, Word};
+use config::rollout::{Event, Member, RolloutId, Speaker, Word};
 use config::texts;
 use imbl::OrdMap;
 use tokio::sync::{mpsc, watch};
@@ -21,7 +21,7 @@ use super::journal::{self, Hash, Start, Told};
 use super::named::{below, changes};
 use super::named_files::FileKeepers;
 use super::publish::Ahead;
-use super::rollback::{Past, RollBack};
+use super::rollback::{Past, RollBack, alias_text};
 use super::rollouts::{Freeze, Moves, ROLLOUT, Rollouts};
 use super::tokens::Tokens;
 use super::{AllowEmpty, Author, CONFIG, Done, Expected, FILE, Ground, Guard, Refused, TOKEN};
@@ -154,9 +154,23 @@ impl Writer {
     async fn carry_out(&mut self, wanted: &Wanted) -> Result<Done, Halt> {
         let Wanted { author, what, guard, dry_run, looked } = wanted;
         let is_unsaved = self.unsaved.is_some() && !self.save().await;
+        if let (What::RollBack(RollBack::Alias { function, alias, to: None }), Some(unsaved)) = (what, &self.unsaved)
+            && unsaved.moved_by.contains_key(&alias_text(function, alias))
+        {
+            let why = format!(
+                "`{function}:{alias}` went back already, and the store could not take it yet; wait until it has"
+            );
+            return Err(Refused::Unavailable(why).into());
+        }
         loop {
-            if self.stale {
-                self.refresh().await?;
+            if self.stale
+                && let Err(refused) = self.refresh().await
+            {
+                // Going back waits for no store: it stands on what was known last.
+                if !matches!(what, What::RollBack(_) | What::Event(..)) || !matches!(refused, Refused::Unavailable(_)) {
+                    return Err(refused.into());
+                }
+                self.stale = false;
             }
             self.check(guard.as_ref())?;
             let draft = self.draft(author, what).await?;
@@ -170,7 +184,7 @@ impl Writer {
                 }
                 return Ok(self.done(self.known.config.clone(), draft.config));
             }
-            let back = draft.back.clone().map(|edits| (edits, draft.moves.clone(), draft.rollback));
+            let back = draft.back.clone().map(|edits| (edits, draft.moves.clone(), draft.moved_by.clone()));
             if is_unsaved && back.is_none() {
                 let why =
                     "a rollback is live that the store could not take yet; nothing else changes before it is stored";
@@ -221,13 +235,15 @@ impl Writer {
                     let event = Event::Said { word: Word::Abort, speaker, step: None };
                     return self.of_moves(known.rollouts.event(rollout, &event, time)?);
                 }
-                let (draft, edits) = self.of_edits(author, self.past().edits(what).await?)?;
-                let rollback = matches!(what, RollBack::Alias { to: None, .. });
-                Ok(Draft { back: Some(edits), rollback, ..draft })
+                let (mut draft, edits) = self.of_edits(author, self.past().edits(what).await?)?;
+                if let RollBack::Alias { function, alias, to: None } = what {
+                    draft.moved_by.insert(alias_text(function, alias), journal::ROLLBACK.to_owned());
+                }
+                Ok(Draft { back: Some(edits), ..draft })
             }
             What::File(file, _) | What::Start(file) => {
                 if !matches!(what, What::File(_, AllowEmpty(true))) {
-                    refuse_empty(&known.file, file)?;
+                    check::check_emptied(&known.file, file).map_err(|problem| Refused::Problems(vec![problem]))?;
                 }
                 let (mut draft, _) = self.of_edits(author, edit::edits_between(&known.file, file))?;
                 draft.changes.extend(changes(FILE, &known.file, file));
@@ -256,10 +272,10 @@ impl Writer {
     /// Edits that no rollout wants: a split that they set ends the rollout that moves it, whose own edits are added.
     fn of_edits(&self, author: &Author, mut edits: Vec<Edit>) -> Result<(Draft, Vec<Edit>), Refused> {
         let before = &self.known.config;
-        let config = edit::apply(before, &edits).map_err(Refused::Problems)?;
-        let moves = self.known.rollouts.overruled(before, &config, author, self.clock.time());
-        let ends = moves.edits(&config);
-        let config = edit::apply(&config, &ends).map_err(Refused::Problems)?;
+        let set = edit::apply(before, &edits).map_err(Refused::Problems)?;
+        let moves = self.known.rollouts.overruled(before, &set, author, self.clock.time());
+        let ends = moves.edits(&set);
+        let config = edit::apply(&set, &ends).map_err(Refused::Problems)?;
         let moved = self.known.rollouts.still_moved(before, &config, &moves);
         if !moved.is_empty() {
             return Err(Refused::Problems(moved));
@@ -267,7 +283,12 @@ impl Writer {
         edits.extend(ends);
         let mut changes = changes(CONFIG, before, &config);
         changes.extend(moves.changes());
-        Ok((Draft { config, changes, moves, ..Draft::of(before) }, edits))
+        // Other members of a train go back to stable, which is the train's doing.
+        let split = |config: &Config, member: &Member| {
+            Some(config.functions.get(&member.function)?.aliases.get(&member.alias)?.split.clone())
+        };
+        let moved_by = moves.moved_by(|member| split(before, member) == split(&set, member));
+        Ok((Draft { config, changes, moves, moved_by, ..Draft::of(before) }, edits))
     }
 
     fn of_moves(&self, moves: Moves) -> Result<Draft, Refused> {
@@ -277,7 +298,8 @@ impl Writer {
         let mut changes = changes(CONFIG, before, &config);
         changes.extend(moves.changes());
         let back = moves.goes_back().then_some(edits);
-        Ok(Draft { config, changes, moves, back, ..Draft::of(before) })
+        let moved_by = moves.moved_by(|_| true);
+        Ok(Draft { config, changes, moves, back, moved_by, ..Draft::of(before) })
     }
 
     fn past(&self) -> Past<'_> {
@@ -294,7 +316,7 @@ impl Writer {
         let known = &self.known;
         let revision = known.revision + 1;
         let sides = (&known.config, &draft.config);
-        let told = Told { what: draft.told(), news: draft.moves.news(), rollback: draft.rollback };
+        let told = Told { what: draft.told(), news: draft.moves.news(), moved_by: draft.moved_by.clone() };
         let line = journal::line(revision, clock::unix(), author, sides, told, &known.head);
         let head = Hash::of(&line);
         let touched: Vec<(Arc<str>, bool)> = draft
@@ -324,7 +346,9 @@ impl Writer {
         let stored = began.elapsed();
         self.tokens.reached(revision).await;
         let live = self.live(revision).await;
-        self.announce(draft.moves, began, stored);
+        if !draft.is_shown {
+            self.announce(draft.moves, began, stored);
+        }
         live.map_err(Failed::Refused)
     }
 
@@ -406,17 +430,6 @@ impl Writer {
             Err(error) => tracing::warn!("the journal keeps more than it should: {error}"),
         }
     }
-}
-
-/// Refuses a file without functions after one that had some.
-fn refuse_empty(last: &Config, file: &Config) -> Result<(), Refused> {
-    let (had, has) = (last.functions.len(), file.functions.len());
-    if had == 0 || has > 0 {
-        return Ok(());
-    }
-    let message = format!("the file has no functions, and had {had} when it was applied last");
-    let help = "to remove all of them, run `weir apply --allow-empty FILE`";
-    Err(Refused::Problems(vec![Problem::error("functions", message).help(help)]))
 }
 
 /// Why a transaction did not become live.

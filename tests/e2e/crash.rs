@@ -328,3 +328,24 @@ async fn the_answer_of_a_hook_outlives_a_full_disk() {
     let shared = async || ten(&weir).await.contains(&"v2".to_owned()).then_some(());
     eventually("the rollout goes on", shared).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_that_was_stored_late_is_the_rollouts() {
+    let (disk, weir, _live, _endpoints) = on_a_disk().await;
+    let token = disk.token();
+    let command = async |arguments: &[&str]| {
+        let (code, _, stderr) = weir.cli_with(arguments, &[("WEIR_TOKEN", &token)]).await;
+        assert_eq!(code, Some(0), "{stderr}");
+    };
+    command(&["release", "shop:prod", "2", "--plan", "canaryStep: {weight: 50, interval: 10m}"]).await;
+    assert!(ten(&weir).await.contains(&"v2".to_owned()));
+    disk.fill(&weir).await;
+    command(&["abort", "shop:prod"]).await;
+    assert_eq!(ten(&weir).await, ["v1"; 10]);
+    disk.free();
+    let saved = async || weir.metric("weir_unsaved_rollback", &[]).await.filter(|value| *value == 0.0);
+    eventually("the abort is written", saved).await;
+    // It is so already.
+    command(&["rollback", "shop:prod"]).await;
+    assert_eq!(ten(&weir).await, ["v1"; 10]);
+}

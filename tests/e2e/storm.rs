@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use config::check::check_emptied;
 use config::diff::{Change, diff};
 use config::edit;
 use config::host::HostPattern;
@@ -239,7 +240,9 @@ impl Known {
     /// What becomes of this text, by the pure core alone.
     fn judge(&self, text: &str) -> Result<Self, Vec<Problem>> {
         let (file, _) = config::parse::parse(text, &|name| std::env::var(name).ok())?;
-        let live = edit::apply(&self.live, &edit::edits_between(&self.file, &file))?;
+        let located = |problems| config::parse::locate(text, problems);
+        check_emptied(&self.file, &file).map_err(|problem| located(vec![problem]))?;
+        let live = edit::apply(&self.live, &edit::edits_between(&self.file, &file)).map_err(located)?;
         Ok(Self { file, live })
     }
 

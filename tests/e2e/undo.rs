@@ -1,7 +1,11 @@
 //! `weir rollback` of an alias: what one rollout did is undone as a whole.
 
-use crate::kit::endpoint::Answer;
+use serde_json::json;
+
+use crate::kit::endpoint::{Answer, Endpoint};
 use crate::kit::rollout::{becomes, ends, newest, shares, three};
+use crate::kit::weir::Weir;
+use crate::shop;
 
 const FAST: &str = "{steps: [{weight: 20, bake: 1s}, {weight: 60, bake: 1s}], guard: false}";
 const LONG: &str = "linearStep: {weight: 40, interval: 10m}";
@@ -59,4 +63,20 @@ async fn the_versions_of_a_running_rollout_stay() {
     }
     ends(&weir, &["abort", "shop:prod"], 0).await;
     ends(&weir, &["version", "delete", "shop:2"], 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_train_did_is_one_episode_of_each_alias() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let weir = Weir::start(&shop(&[&one, &two], "1, beta: 1")).await;
+    let split = async |alias: &str| weir.json(&["alias", "get", alias]).await["split"].clone();
+    ends(&weir, &["release", "shop:prod=2", "shop:beta=2", "--plan", LONG], 0).await;
+    assert_eq!(split("shop:beta").await, json!({"1": 60, "2": 40}));
+    // It takes one member, and the other one goes back with the train.
+    ends(&weir, &["shift", "shop:prod", "1=50", "2=50"], 0).await;
+    assert_eq!(split("shop:beta").await, json!({"1": 100}));
+    ends(&weir, &["rollback", "shop:beta"], 0).await;
+    assert_eq!(split("shop:beta").await, json!({"1": 100}), "it is so already");
+    ends(&weir, &["rollback", "shop:prod"], 0).await;
+    assert_eq!(split("shop:prod").await, json!({"1": 60, "2": 40}), "the shift is undone");
 }

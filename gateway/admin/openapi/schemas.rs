@@ -209,7 +209,8 @@ fn journal() -> Schemas {
         "what": { "type": "array", "items": string("What changed, in words.") },
         "changes": { "type": "array", "items": changed },
         "news": { "type": "array", "items": news, "description": "Of rollouts; absent without any." },
-        "rollback": { "type": "boolean", "description": "True of an operator's rollback of an alias; otherwise absent." },
+        "moved_by": { "type": "object", "additionalProperties": { "type": "string" },
+            "description": "By the text of an alias the rollout that moved its split, or `rollback`; absent without any." },
     } });
     let verdict = json!({ "type": "object", "required": ["ok"], "properties": {
         "ok": { "type": "boolean" },

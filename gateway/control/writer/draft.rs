@@ -1,5 +1,7 @@
 //! A transaction before it is one.
 
+use std::collections::BTreeMap;
+
 use config::edit::Edit;
 use config::model::Config;
 
@@ -14,8 +16,10 @@ pub(super) struct Draft {
     /// In words, where the configurations do not say it.
     pub(super) told: Option<String>,
     pub(super) moves: Moves,
-    /// True of a rollback by an operator.
-    pub(super) rollback: bool,
+    /// Who moves splits, where it is not an operator who sets them (see [`Entry::moved_by`](crate::control::journal::Entry::moved_by)).
+    pub(super) moved_by: BTreeMap<String, String>,
+    /// True if its moves are live already, and their effects are carried out.
+    pub(super) is_shown: bool,
     /// Whether traffic goes back to what it was, which must not wait for the store: by these edits.
     pub(super) back: Option<Vec<Edit>>,
 }
@@ -29,7 +33,8 @@ impl Draft {
             changes: Vec::new(),
             told: None,
             moves: Moves::default(),
-            rollback: false,
+            moved_by: BTreeMap::new(),
+            is_shown: false,
             back: None,
         }
     }

@@ -1,5 +1,6 @@
 //! Rollbacks that are live and not stored.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use config::edit::{self, Edit};
@@ -19,8 +20,8 @@ pub(super) struct Unsaved {
     author: Option<Author>,
     edits: Vec<Edit>,
     pub(super) moves: Moves,
-    /// True if it is a rollback by an operator, and no rollout's.
-    rollback: bool,
+    /// Who moved which split (see [`Entry::moved_by`](crate::control::journal::Entry::moved_by)).
+    pub(super) moved_by: BTreeMap<String, String>,
 }
 
 impl Writer {
@@ -28,7 +29,7 @@ impl Writer {
     pub(super) async fn show_unsaved(
         &mut self,
         author: &Author,
-        (back, moves, rollback): (Vec<Edit>, Moves, bool),
+        (back, moves, moved_by): (Vec<Edit>, Moves, BTreeMap<String, String>),
         error: PutError,
     ) -> Outcome {
         let before = self.known.config.clone();
@@ -36,7 +37,7 @@ impl Writer {
         unsaved.author = Some(author.clone());
         unsaved.edits.extend(back);
         unsaved.moves.extend(&moves);
-        unsaved.rollback |= rollback;
+        unsaved.moved_by.extend(moved_by);
         let edits = unsaved.edits.clone();
         let unsaved_rollouts: Vec<RolloutId> = unsaved.moves.transitions.iter().map(|moved| moved.rollout.id).collect();
         self.unsaved = Some(unsaved);
@@ -80,8 +81,8 @@ impl Writer {
         if self.stale {
             self.refresh().await.map_err(Failed::Refused)?;
         }
-        let Some(Unsaved { author: Some(author), edits, moves, rollback }) = &self.unsaved else { return Ok(()) };
-        let (author, rollback) = (author.clone(), *rollback);
+        let Some(Unsaved { author: Some(author), edits, moves, moved_by }) = &self.unsaved else { return Ok(()) };
+        let (author, moves, moved_by) = (author.clone(), moves.clone(), moved_by.clone());
         let config = edit::apply(&self.known.config, edits).map_err(|p| Failed::Refused(Refused::Problems(p)))?;
         let mut changes = changes(CONFIG, &self.known.config, &config);
         changes.extend(moves.changes());
@@ -91,7 +92,7 @@ impl Writer {
         // Their effects were carried out when it went live.
         let told = moves.told().join("; ");
         let told = Some(told).filter(|told| !told.is_empty());
-        let draft = Draft { config, changes, told, rollback, ..Draft::of(&self.known.config) };
+        let draft = Draft { config, changes, told, moves, moved_by, is_shown: true, ..Draft::of(&self.known.config) };
         self.write(&author, draft).await.inspect_err(|failed| {
             if matches!(failed, Failed::Conflict) {
                 tracing::info!("the store moved on before the rollback that went live was stored; trying again");
