@@ -58,7 +58,7 @@ pub struct Routed {
 /// Where a request goes, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resolution {
-    /// How it came in, and what it asked for.
+    /// The way in, and the function and qualifier that were asked for.
     pub routed: Routed,
     /// The alias, unless a version was named.
     pub alias: Option<AliasIndex>,

@@ -144,7 +144,7 @@ pub struct Done {
 /// What came of a command.
 pub type Outcome = Result<Done, Refused>;
 
-/// Whether a file may leave no function where the file before had some, which is more often a mistake than meant.
+/// The permission for a file to leave no function where the file before had some, which is more often a mistake than meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AllowEmpty(pub bool);
 

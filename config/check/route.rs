@@ -57,7 +57,7 @@ impl Check<'_> {
                 for stage in self.config.stages.keys() {
                     self.destination(path, route, Some(stage), Severity::Warning);
                 }
-                // What is missing whatever the stage is told once.
+                // A problem that is the same in every stage is told once.
                 let mut found = self.found.split_off(before);
                 found.dedup_by(|found, before| found.problem == before.problem);
                 self.found.append(&mut found);

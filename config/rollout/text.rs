@@ -112,12 +112,12 @@ fn read_stored(stored: Stored, env: Env<'_>) -> Result<ReadRollout, String> {
     let is_over = matches!(stored.phase, Phase::Over { .. });
     let (plan, phase, unusable) = match parse_plan(&stored.plan, env) {
         Ok(plan) => (plan, stored.phase, None),
-        // Its steps are read for people; what its hooks and notifiers name is not asked any more.
+        // People read its steps; nobody asks its hooks and notifiers any more.
         Err(_) if is_over => (without_variables(&stored.plan), stored.phase, None),
         Err(problems) => {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             let why = format!("its stored plan cannot be read: {}", problems.join("; "));
-            // What it has lent to its aliases is still known.
+            // The plan still tells what was lent to the aliases, for the way back.
             (without_variables(&stored.plan), nowhere(stored.seen), Some(why))
         }
     };
@@ -141,7 +141,7 @@ fn read_stored(stored: Stored, env: Env<'_>) -> Result<ReadRollout, String> {
     Ok(ReadRollout { rollout, unusable })
 }
 
-/// What is left of a running rollout whose text another version of Weir wrote.
+/// Reads the members of a running rollout whose text another version of Weir wrote.
 fn read_rest(value: &serde_json::Value) -> Option<Rollout> {
     if value["phase"]["is"] == "over" {
         return None;

@@ -41,7 +41,7 @@ pub(super) fn gate_name(gate: &Gate) -> String {
     format!("the gate `{}`", gate.check.name())
 }
 
-/// As the clouds call it.
+/// The name of a hook, with its chain as the clouds call it.
 pub(super) fn hook_name(point: Point, index: usize) -> String {
     let chain = match point {
         Point::Before => "BeforeAllowTraffic",

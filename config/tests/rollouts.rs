@@ -378,7 +378,7 @@ fn begun(plan: &str) -> Transition {
     begin(RolloutId(1), &ask, &config, &[], Now { time: START, frozen: false }).unwrap().0
 }
 
-/// What the event makes of the rollout so many minutes after its beginning.
+/// The rollout after this event, so many minutes after its beginning.
 fn after(rollout: &Rollout, event: &Event, minutes: u64, frozen: bool) -> Rollout {
     let time = START + Duration::from_secs(60 * minutes);
     let transition = rollout.on(event, Now { time, frozen }).unwrap();

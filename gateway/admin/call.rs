@@ -124,7 +124,7 @@ impl Call {
         Ok(self.parameter("dry_run")?.unwrap_or(false))
     }
 
-    /// Whether a file may leave no function.
+    /// The permission for a file to leave no function.
     ///
     /// # Errors
     /// 400 when it is neither `true` nor `false`.
