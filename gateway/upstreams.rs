@@ -27,10 +27,10 @@ mod probe;
 mod state;
 mod trust;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -96,6 +96,8 @@ pub fn authority_file(spec: &Rendered) -> Option<&Path> {
 pub struct Upstreams {
     shared: Arc<Shared>,
     states: HashMap<UpstreamKey, Arc<UpstreamState>>,
+    /// The files of certificate authorities, by the upstreams that name one: few of all.
+    authority_files: BTreeMap<UpstreamKey, PathBuf>,
 }
 
 /// Services and settings that all upstreams share.
@@ -124,7 +126,7 @@ impl Upstreams {
             resolver: Arc::new(Resolver::new(lookup)),
             checker,
         };
-        Self { shared: Arc::new(shared), states: HashMap::new() }
+        Self { shared: Arc::new(shared), states: HashMap::new(), authority_files: BTreeMap::new() }
     }
 
     /// The states for the upstreams of a revision, in the same order: the present one when nothing changed that its
@@ -136,6 +138,10 @@ impl Upstreams {
     }
 
     fn start(&mut self, Wanted { key, mut spec, authorities }: Wanted) -> Arc<UpstreamState> {
+        match authority_file(&spec) {
+            Some(path) => self.authority_files.insert(key.clone(), path.to_owned()),
+            None => self.authority_files.remove(&key),
+        };
         if authorities.is_none() && authority_file(&spec).is_some() {
             spec = Arc::new(Rendered { endpoints: Vec::new(), ..Rendered::clone(&spec) });
         }
@@ -153,7 +159,7 @@ impl Upstreams {
 
     /// The upstreams that name a file of authorities, with it.
     pub fn with_authorities(&self) -> impl Iterator<Item = (&UpstreamKey, &Path)> {
-        self.states.iter().filter_map(|(key, state)| Some((key, authority_file(state.spec())?)))
+        self.authority_files.iter().map(|(key, path)| (key, &**path))
     }
 
     /// The state for `key`.
@@ -164,6 +170,7 @@ impl Upstreams {
 
     /// Forgets one: its checks and lookups stop; requests that hold a pick go on.
     pub fn forget(&mut self, key: &UpstreamKey) {
+        self.authority_files.remove(key);
         if let Some(state) = self.states.remove(key) {
             state.end();
         }
@@ -171,6 +178,7 @@ impl Upstreams {
 
     /// Forgets all but these.
     pub fn retain(&mut self, keep: impl Fn(&UpstreamKey) -> bool) {
+        self.authority_files.retain(|key, _| keep(key));
         for (_, state) in self.states.extract_if(|key, _| !keep(key)) {
             state.end();
         }

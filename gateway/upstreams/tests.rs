@@ -420,4 +420,6 @@ async fn an_upstream_whose_authorities_are_not_known_has_no_endpoint() {
     let wanted = Wanted { key: key(1), spec: Arc::new(spec), authorities: Some([der].into()) };
     let known = upstreams.reconcile(vec![wanted]).remove(0);
     assert!(known.endpoints().len() == 1 && known.healthy());
+    upstreams.forget(&key(1));
+    assert_eq!(upstreams.with_authorities().count(), 0);
 }
