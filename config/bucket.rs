@@ -261,6 +261,36 @@ fn runs_of(holders: impl IntoIterator<Item = Holder>) -> Arc<[Run]> {
     runs.into()
 }
 
+/// The runs that a stored line such as `0-499 2@1, 500-9999 1` tells of; `None` for any other text.
+pub(crate) fn parse_runs(text: &str) -> Option<Vec<Run>> {
+    let mut runs = Vec::new();
+    let mut next = 0u16;
+    for part in text.split(',') {
+        let (range, holder) = part.trim().split_once(' ')?;
+        let (first, last) = range.split_once('-')?;
+        let (version, arrived) = holder.split_once('@').unwrap_or((holder, "0"));
+        let last: u16 = last.parse().ok()?;
+        if first.parse() != Ok(next) || last >= Weight::WHOLE || last < next {
+            return None;
+        }
+        next = last + 1;
+        runs.push(Run { end: next, arrived: arrived.parse().ok()?, version: version.parse().ok()? });
+    }
+    Some(runs)
+}
+
+/// The text that [`parse_runs`] reads.
+pub(crate) fn show_runs(buckets: &Buckets) -> String {
+    let mut first = 0;
+    let runs = buckets.runs().iter().map(|run| {
+        let arrived = if run.arrived == 0 { String::new() } else { format!("@{}", run.arrived) };
+        let text = format!("{first}-{} {}{arrived}", run.end - 1, run.version);
+        first = run.end;
+        text
+    });
+    runs.collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;

@@ -9,8 +9,7 @@ use crate::check::locate::Locator;
 use crate::host::HostPattern;
 use crate::model::{Config, Function, Https, Plan, Target, Version};
 use crate::name::{AliasName, FunctionName, Qualifier, StageName, VersionId};
-use crate::parse::Broken;
-use crate::problem::Problem;
+use crate::problem::{Broken, Problem};
 use crate::yaml::{Node, join};
 
 mod function;

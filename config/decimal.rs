@@ -66,6 +66,11 @@ impl fmt::Display for Decimal {
     }
 }
 
+/// True if a text is a whole number without a sign and without leading zeros.
+pub(crate) fn plain_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

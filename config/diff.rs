@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::format::tree::{self, Tree};
 use crate::format::version::{self, ShowDigest};
 use crate::format::{domain_tree, stage_tree};
-use crate::model::{Config, Function};
+use crate::model::{Config, Function, Version};
 use crate::yaml::join;
 
 /// One field that differs. A thing that is only on one side is one change, not one for each of its fields.
@@ -83,8 +83,14 @@ impl fmt::Display for Change {
     }
 }
 
+/// The fields that no version may change and that differ, as paths within the version.
+pub(crate) fn frozen_differences(now: &Version, to: &Version) -> impl Iterator<Item = String> {
+    let frozen = |v: &Version| version::frozen(&v.target, v.artifact.as_deref(), false);
+    paths(&frozen(now), &frozen(to)).into_iter()
+}
+
 /// The paths that differ, the root being empty.
-pub(crate) fn paths(before: &Tree, after: &Tree) -> Vec<String> {
+fn paths(before: &Tree, after: &Tree) -> Vec<String> {
     let mut changes = Vec::new();
     compare(&mut changes, "", Some(before), Some(after));
     changes.into_iter().map(|change| change.path).collect()

@@ -20,7 +20,6 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use ipnet::IpNet;
 
-pub use alias::{AliasPatch, Field};
 pub use merge::{Merge, edits_between};
 pub use stored::Stored;
 
@@ -28,8 +27,8 @@ use crate::check;
 use crate::digest::Digest;
 use crate::host::HostPattern;
 use crate::model::{
-    Alias, BaseDomain, Config, DefaultCertificate, Dialect, Domain, Endpoint, Function, Notifier, Overrides, Plan,
-    Route, Stage, Version,
+    Alias, AliasPatch, BaseDomain, Config, DefaultCertificate, Dialect, Domain, Endpoint, Function, Notifier,
+    Overrides, Plan, Route, Stage, Version,
 };
 use crate::name::{AliasName, FunctionName, NotifierName, PlanName, StageName};
 use crate::problem::{Code, Problem, Severity};

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::head::{Headers, RequestHead};
 use crate::host::normalize;
 use crate::model::{KeySource, Route, Shield};
-use crate::resolve::{Draw, Reason, Resolution, Routed, Unresolved, Via, allowed, resolve};
-use crate::table::{AliasIndex, Answers, DomainIndex, FunctionIndex, StageIndex, Table, UpstreamIndex};
+use crate::resolve::{Draw, Reason, Resolution, Routed, Unresolved, allowed, resolve};
+use crate::table::{AliasIndex, Answers, DomainIndex, FunctionIndex, StageIndex, Table, UpstreamIndex, Via};
 
 /// What happened to a request on its way, and where that ended.
 #[derive(Debug, Clone, PartialEq)]

@@ -117,12 +117,6 @@ pub(crate) fn frozen_text(target: &Target, artifact: Option<&str>) -> String {
     text
 }
 
-/// The fields that no version may change and that differ, as paths within the version.
-pub(crate) fn frozen_differences(now: &Version, to: &Version) -> impl Iterator<Item = String> {
-    let frozen = |v: &Version| version::frozen(&v.target, v.artifact.as_deref(), false);
-    crate::diff::paths(&frozen(now), &frozen(to)).into_iter()
-}
-
 /// Entries of a mapping in canonical order, without those that equal their default.
 #[derive(Default)]
 struct Entries(Vec<(String, Tree)>);

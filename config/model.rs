@@ -6,6 +6,7 @@
 //! and a diff costs what changed.
 
 mod function;
+mod patch;
 mod process;
 mod release;
 mod steps;
@@ -24,6 +25,7 @@ use ipnet::IpNet;
 pub use function::{
     Alias, Dialect, FixedResponse, Function, KeySource, OnMissingKey, OnUnhealthy, Rule, Selection, Target, Version,
 };
+pub use patch::{AliasPatch, Field};
 pub use process::{AccessLog, AccessTarget, AdminListener, Drain, Limits, Listener, MinRate, Process, Retention};
 pub(crate) use release::QUANTILES;
 pub use release::{

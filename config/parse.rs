@@ -7,15 +7,15 @@
 //! [`parse_alias`], [`parse_version`] and their like read one thing alone, from a store or from a caller (JSON is YAML).
 //! They know nothing of other things: whoever puts the result into a `Config` checks it there.
 
-use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::check;
-use crate::edit::AliasPatch;
 use crate::host::HostPattern;
-use crate::model::{Alias, Config, Dialect, Domain, Endpoint, Function, Notifier, Plan, Process, Stage, Version};
+use crate::model::{
+    Alias, AliasPatch, Config, Dialect, Domain, Endpoint, Function, Notifier, Plan, Process, Stage, Version,
+};
 use crate::name::{FunctionName, StageName};
 use crate::parse::place::{Fields, Place, Reading};
 use crate::problem::{Problem, Severity};
@@ -38,11 +38,8 @@ mod scalar;
 mod upstream;
 mod value;
 
-pub(crate) use alias::show_runs;
 pub use asked::{Named, asked_plan};
-pub(crate) use function::is_label;
 pub(crate) use plan::CONSTRUCTORS;
-pub(crate) use scalar::{is_line, show_duration, show_size};
 pub use value::parse_value;
 
 /// Answers for the environment: the value of a variable, if it is set.
@@ -276,6 +273,3 @@ fn settings(config: &mut Config, fields: &mut Fields<'_>, r: &mut Reading<'_>) {
     config.trusted_proxies = fields.read(r, "trusted_proxies", scalar::networks).unwrap_or_default().into();
     config.default_certificate = fields.read(r, "default_certificate", domain::default_certificate).map(Arc::new);
 }
-
-/// Paths of things that could not be read, so that references to them are not reported as well.
-pub(crate) type Broken = HashSet<String>;

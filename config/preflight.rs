@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::duration::show_duration;
 use crate::model::{Bake, Check, Gate, OnInsufficient, Plan, Step};
-use crate::parse::show_duration;
 use crate::problem::{Problem, Severity};
 use crate::rollout::MAX_EXPOSURE;
 use crate::verdict::Watch;

@@ -3,6 +3,7 @@
 //! The printed form is the one of rustc: a headline, the place as `file:line:column`, the source line with carets under
 //! the part that is wrong, the path inside the document, and help.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
 
@@ -304,6 +305,9 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     });
     scored.min().map(|(_, candidate)| candidate)
 }
+
+/// Paths of things that could not be read, so that references to them are not reported as well.
+pub(crate) type Broken = HashSet<String>;
 
 #[cfg(test)]
 mod tests {

@@ -21,10 +21,9 @@
 use std::fmt;
 
 pub use crate::head::{Headers, RequestHead};
-use crate::host;
 use crate::name::VersionId;
-use crate::path;
-use crate::table::{AliasIndex, DomainIndex, FunctionIndex, Pointed, StageIndex, Table, UpstreamIndex};
+use crate::table::{AliasIndex, DomainIndex, FunctionIndex, Pointed, StageIndex, Table, UpstreamIndex, Via};
+use crate::{host, path};
 
 mod choice;
 mod way;
@@ -76,17 +75,6 @@ pub struct Resolution {
     pub overridden: bool,
     /// The routing key that the answer must set as a cookie.
     pub issued: Option<IssuedKey>,
-}
-
-/// How a request came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    /// Domain, and its route by number in the order of the file, from 0.
-    Domain(DomainIndex, u32),
-    /// Trigger by number in the order of the file, from 0.
-    Trigger(u32),
-    /// `<qualifier>--<function>.<base_domain>`.
-    DirectHost,
 }
 
 /// Why a version was chosen.

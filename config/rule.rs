@@ -8,8 +8,6 @@ use regex::{Regex, RegexBuilder};
 
 use crate::weight::Weight;
 
-mod matching;
-
 /// The longest regular expression, in bytes.
 pub const MAX_PATTERN: usize = 1024;
 

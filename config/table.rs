@@ -22,7 +22,6 @@ pub use upstream::{Answers, Rendered, RenderedEdits, RenderedHost, Upstream, Ups
 use crate::host::HostPattern;
 use crate::model::{self, Config};
 use crate::name::{FunctionName, StageName};
-use crate::resolve::Via;
 pub(crate) use entry::DomainStage;
 use hosts::Hosts;
 pub(crate) use routes::{Found, Pointed, RouteTarget, Routes};
@@ -77,6 +76,17 @@ indices! {
     StageIndex;
     /// A domain of a table.
     DomainIndex;
+}
+
+/// How a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// Domain, and its route by number in the order of the file, from 0.
+    Domain(DomainIndex, u32),
+    /// Trigger by number in the order of the file, from 0.
+    Trigger(u32),
+    /// `<qualifier>--<function>.<base_domain>`.
+    DirectHost,
 }
 
 /// A compiled configuration.

@@ -18,13 +18,11 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
-use crate::check;
 use crate::edit::{self, Edit, Merge, Stored};
-use crate::format;
 use crate::model::{Config, Function};
-use crate::parse;
 use crate::problem::Problem;
 use crate::yaml::join;
+use crate::{check, format, parse};
 
 const SETTINGS: &str = "settings";
 /// Texts that say that a function exists.

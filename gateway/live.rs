@@ -14,8 +14,8 @@ use config::model::{self, Shield};
 use config::name::{AliasName, FunctionName, VersionId};
 use config::path::PathPattern;
 use config::problem::Problem;
-use config::resolve::{self, Draw, Reason, Resolution, Routed, Unresolved, Via};
-use config::table::{AliasIndex, Chunks, Stage, Table, Upstream, UpstreamIndex};
+use config::resolve::{self, Draw, Reason, Resolution, Routed, Unresolved};
+use config::table::{AliasIndex, Chunks, Stage, Table, Upstream, UpstreamIndex, Via};
 use imbl::OrdMap;
 use tokio::sync::watch;
 

@@ -5,15 +5,14 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::check;
 use crate::digest::Digest;
 use crate::edit::not_found;
-use crate::format;
+use crate::line::{is_label, is_line};
 use crate::model::{Config, Endpoint, Function, Target, Version};
 use crate::name::{AliasName, FunctionName, VersionId};
-use crate::parse::{is_label, is_line};
 use crate::problem::{Code, Problem};
 use crate::yaml::join;
+use crate::{check, diff};
 
 type Edited = Result<(), Vec<Problem>>;
 
@@ -176,7 +175,7 @@ impl Versions<'_> {
 
 /// `now` with what `to` says about it, if that may change.
 fn successor(path: &str, now: &Version, to: &Version) -> Result<Version, Vec<Problem>> {
-    let mut problems: Vec<Problem> = format::frozen_differences(now, to)
+    let mut problems: Vec<Problem> = diff::frozen_differences(now, to)
         .map(|field| {
             let problem = Problem::error(format!("{path}.{field}"), "a version never changes");
             problem.code(Code::Immutable).help(

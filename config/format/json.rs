@@ -4,10 +4,8 @@ use std::num::NonZeroU32;
 
 use serde_json::Value;
 
-use crate::format::plan;
-use crate::format::tree;
 use crate::format::version::{self, ShowDigest};
-use crate::format::ways;
+use crate::format::{plan, tree, ways};
 use crate::model::{Alias, Config, Domain, Function, Notifier, Plan, Stage, Version};
 
 /// `{"split": {"1": 90, "2": 10}, …}`, weights in percent.

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::decimal::show_parts;
+use crate::duration::show_duration;
 use crate::format::Entries;
 use crate::format::tree::Tree;
 use crate::model::{
     Bake, Check, Decision, Gate, Guard, Hook, HookCall, Hooks, Limit, OnRestart, Plan, PlanForm, PrometheusCheck,
     QUANTILES, Step,
 };
-use crate::parse::show_duration;
 use crate::weight::Weight;
 
 /// One plan as it was spelled; a text where it is a predefined name and nothing else.

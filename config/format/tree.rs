@@ -2,12 +2,13 @@
 
 use std::num::NonZeroU32;
 
+use crate::bucket::show_runs;
+use crate::duration::show_duration;
 use crate::format::version::ShowDigest;
 use crate::format::{Entries, plan, process, rule, version, ways};
 use crate::model::{
     Alias, Config, Dialect, Function, KeySource, Notifier, OnMissingKey, OnUnhealthy, Selection, Shield,
 };
-use crate::parse::{show_duration, show_runs};
 use crate::template::Template;
 use crate::weight::Split;
 

@@ -1,13 +1,13 @@
 //! Versions and their upstreams.
 
 use crate::digest::Digest;
+use crate::duration::show_duration;
 use crate::format::Entries;
 use crate::format::tree::Tree;
 use crate::model::{
     Endpoint, FixedResponse, HeaderEdits, HealthCheck, Protocol, Retries, Target, Timeouts, Upstream, UpstreamHost,
     UpstreamTls, Version,
 };
-use crate::parse::show_duration;
 
 /// Whether a version shows its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

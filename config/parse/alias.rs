@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::bucket::{Buckets, Run};
-use crate::edit::AliasPatch;
-use crate::model::{Alias, KeySource, OnMissingKey, OnUnhealthy, Selection, Shield, predefined_name};
+use crate::bucket::{Buckets, parse_runs};
+use crate::model::{Alias, AliasPatch, KeySource, OnMissingKey, OnUnhealthy, Selection, Shield, predefined_name};
 use crate::name::{AliasName, PlanName, VersionId};
 use crate::parse::place::{Place, Reading, quoted};
 use crate::parse::rule::rules;
 use crate::parse::scalar::{duration, header_name, is_token};
 use crate::problem::Problem;
-use crate::weight::{Share, Split, SplitError, Weight};
+use crate::weight::{Share, Split, SplitError};
 use crate::yaml::Value;
 
 /// `aliases:`
@@ -295,33 +294,4 @@ fn buckets(place: &Place<'_>, r: &mut Reading<'_>, split: &Split) -> Option<Buck
             None
         }
     }
-}
-
-fn parse_runs(text: &str) -> Option<Vec<Run>> {
-    let mut runs = Vec::new();
-    let mut next = 0u16;
-    for part in text.split(',') {
-        let (range, holder) = part.trim().split_once(' ')?;
-        let (first, last) = range.split_once('-')?;
-        let (version, arrived) = holder.split_once('@').unwrap_or((holder, "0"));
-        let last: u16 = last.parse().ok()?;
-        if first.parse() != Ok(next) || last >= Weight::WHOLE || last < next {
-            return None;
-        }
-        next = last + 1;
-        runs.push(Run { end: next, arrived: arrived.parse().ok()?, version: version.parse().ok()? });
-    }
-    Some(runs)
-}
-
-/// The text that [`parse_runs`] reads.
-pub(crate) fn show_runs(buckets: &Buckets) -> String {
-    let mut first = 0;
-    let runs = buckets.runs().iter().map(|run| {
-        let arrived = if run.arrived == 0 { String::new() } else { format!("@{}", run.arrived) };
-        let text = format!("{first}-{} {}{arrived}", run.end - 1, run.version);
-        first = run.end;
-        text
-    });
-    runs.collect::<Vec<_>>().join(", ")
 }

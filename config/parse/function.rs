@@ -7,11 +7,12 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use crate::digest::Digest;
+use crate::line::is_label;
 use crate::model::{Dialect, FixedResponse, Function, Target, Version};
 use crate::name::{FunctionName, VersionId};
 use crate::parse::alias::aliases;
 use crate::parse::place::{Fields, Place, Reading};
-use crate::parse::scalar::{header_name, integer, is_header_value, is_line, line, switch};
+use crate::parse::scalar::{header_name, integer, is_header_value, line, switch};
 use crate::parse::{header, upstream};
 use crate::problem::{Code, Position, Problem};
 use crate::yaml::join;
@@ -226,11 +227,6 @@ fn form(place: &Place<'_>, r: &mut Reading<'_>, numbered: bool) -> Option<Form> 
 
 fn digest(place: &Place<'_>, r: &mut Reading<'_>) -> Option<(Digest, Position)> {
     Some((place.parse(r, "a digest")?, place.node.at))
-}
-
-/// Whether a text can be a label: a line that is no version.
-pub(crate) fn is_label(text: &str) -> bool {
-    is_line(text) && !text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('$') && !text.contains([':', ' '])
 }
 
 fn label(place: &Place<'_>, r: &mut Reading<'_>) -> Option<String> {

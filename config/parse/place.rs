@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use crate::edit::Field;
+use crate::model::Field;
 use crate::problem::{Position, Problem, nearest};
 use crate::template::Template;
 use crate::yaml::{Key, Node, Value, join};

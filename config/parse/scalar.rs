@@ -7,8 +7,11 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::decimal::{parse_parts, show_parts};
+use crate::decimal::{parse_parts, plain_digits, show_parts};
+use crate::duration::{parse_duration, show_duration};
+use crate::line::is_line;
 use crate::parse::place::{Place, Reading, quoted};
+use crate::size::{parse_size, show_size};
 use crate::template::Template;
 
 /// The longest duration in a file: a year.
@@ -104,38 +107,6 @@ fn bounded_duration(
     }
 }
 
-/// Units from long to short, each at most once; `None` for anything else.
-fn parse_duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-    let mut rest = text;
-    let mut next = 0;
-    let mut milliseconds = 0u64;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        let after = &rest[digits..];
-        let unit = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
-        let index = UNITS.iter().position(|(name, _)| *name == &after[..unit]).filter(|index| *index >= next)?;
-        milliseconds = milliseconds.checked_add(number.checked_mul(UNITS[index].1)?)?;
-        next = index + 1;
-        rest = &after[unit..];
-    }
-    (!text.is_empty()).then(|| Duration::from_millis(milliseconds))
-}
-
-/// The shortest text that [`parse_duration`] reads back: `1h30m`, `500ms`, `0s`.
-pub(crate) fn show_duration(duration: Duration) -> String {
-    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let mut text = String::new();
-    for (unit, milliseconds) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
-        if rest >= milliseconds {
-            text.push_str(&format!("{}{unit}", rest / milliseconds));
-            rest %= milliseconds;
-        }
-    }
-    if text.is_empty() { "0s".to_owned() } else { text }
-}
-
 /// `4096`, `32KiB`, `1GiB`, in bytes.
 pub(crate) fn size(place: &Place<'_>, r: &mut Reading<'_>, range: RangeInclusive<u64>) -> Option<u64> {
     let text = place.text(r, "a size such as `32KiB`, `1GiB` or `4096`")?;
@@ -151,25 +122,6 @@ pub(crate) fn size(place: &Place<'_>, r: &mut Reading<'_>, range: RangeInclusive
         return None;
     }
     Some(bytes)
-}
-
-const SIZES: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-
-fn parse_size(text: &str) -> Option<u64> {
-    let unit = SIZES.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
-    let (digits, shift) = unit.unwrap_or((text.strip_suffix('B').unwrap_or(text), 0));
-    let number: u64 = plain_digits(digits).then(|| digits.parse().ok()).flatten()?;
-    number.checked_mul(1 << shift)
-}
-
-/// The largest unit that leaves a whole number.
-pub(crate) fn show_size(bytes: u64) -> String {
-    let unit = SIZES.iter().find(|(_, shift)| bytes > 0 && bytes.trailing_zeros() >= *shift);
-    unit.map_or_else(|| bytes.to_string(), |(unit, shift)| format!("{}{unit}", bytes >> shift))
-}
-
-fn plain_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'))
 }
 
 /// Text with `${NAME}` in it.
@@ -219,11 +171,6 @@ pub(crate) fn url(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Template> {
         r.problems.push(problem.help("it starts with `https://` or `http://` and names a host"));
     }
     fits.then_some(template)
-}
-
-/// Whether a text is one line of 1 to 1024 characters.
-pub(crate) fn is_line(text: &str) -> bool {
-    !text.is_empty() && text.chars().count() <= 1024 && !text.contains(char::is_control)
 }
 
 /// One line of text for people, at most 1024 characters.

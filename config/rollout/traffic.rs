@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Member, Rollout, Traffic};
-use crate::edit::{AliasPatch, Edit, Field, FunctionEdit};
-use crate::model::{Alias, Config};
+use crate::edit::{Edit, FunctionEdit};
+use crate::model::{Alias, AliasPatch, Config, Field};
 use crate::name::VersionId;
 use crate::weight::{Split, Weight};
 

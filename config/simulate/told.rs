@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Due, Forecast, Report, Spread};
-use crate::parse::show_duration;
+use crate::duration::show_duration;
 use crate::preflight::rate_text;
 use crate::problem::visible;
 

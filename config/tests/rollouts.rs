@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::edit::{self, AliasPatch, Edit, Field, FunctionEdit};
-use config::model::{Bake, Config, Shield};
+use config::edit::{self, Edit, FunctionEdit};
+use config::model::{AliasPatch, Bake, Config, Field, Shield};
 use config::name::VersionId;
 use config::parse::{parse, parse_plan};
 use config::rollout::{

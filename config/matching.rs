@@ -1,8 +1,8 @@
 //! Whether a request is one of a rule's. Nothing is allocated, but for a query value over 512 bytes that is encoded.
 
-use super::{Condition, Subject, Test, When};
 use crate::bucket;
 use crate::head::{Headers, RequestHead, Scratch};
+use crate::rule::{Condition, Subject, Test, When};
 
 impl When {
     /// Whether all conditions hold. `salt` is the alias's, for a percentage that names no cohort of its own.
@@ -59,7 +59,7 @@ impl Test {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Interval, Pattern};
+    use crate::rule::{Interval, Pattern};
     use super::*;
     use crate::weight::Weight;
 
