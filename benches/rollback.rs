@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::model::{Alias, Config};
-use config::name::{FunctionName, VersionId};
 use config::outcome::Class;
 use config::parse::parse_plan;
 use config::rollout::{Ask, Asked, RolloutId, Speaker};
+use config::value::name::{FunctionName, VersionId};
 use criterion::measurement::{Measurement, WallTime};
 use gateway::clock;
 use gateway::control::{AllowEmpty, Author, Control};

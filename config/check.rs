@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::check::locate::Locator;
-use crate::host::HostPattern;
 use crate::model::{Config, Function, Https, Plan, Target, Version};
-use crate::name::{AliasName, FunctionName, Qualifier, StageName, VersionId};
 use crate::problem::{Broken, Problem};
+use crate::value::host::HostPattern;
+use crate::value::name::{AliasName, FunctionName, Qualifier, StageName, VersionId};
 use crate::yaml::{Node, join};
 
 mod function;

@@ -24,15 +24,15 @@ pub use merge::{Merge, edits_between};
 pub use stored::Stored;
 
 use crate::check;
-use crate::digest::Digest;
-use crate::host::HostPattern;
 use crate::model::{
     Alias, AliasPatch, BaseDomain, Config, DefaultCertificate, Dialect, Domain, Endpoint, Function, Notifier,
     Overrides, Plan, Route, Stage, Version,
 };
-use crate::name::{AliasName, FunctionName, NotifierName, PlanName, StageName};
 use crate::problem::{Code, Problem, Severity};
-use crate::weight::Split;
+use crate::value::digest::Digest;
+use crate::value::host::HostPattern;
+use crate::value::name::{AliasName, FunctionName, NotifierName, PlanName, StageName};
+use crate::value::weight::Split;
 use crate::yaml::join;
 
 /// So many functions and domains touched at once, and checking everything once is cheaper.

@@ -7,10 +7,10 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::head::{Headers, RequestHead};
-use crate::host::normalize;
 use crate::model::{KeySource, Route, Shield};
 use crate::resolve::{Draw, Reason, Resolution, Routed, Unresolved, allowed, resolve};
 use crate::table::{AliasIndex, Answers, DomainIndex, FunctionIndex, StageIndex, Table, UpstreamIndex, Via};
+use crate::value::host::normalize;
 
 /// What happened to a request on its way, and where that ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -265,14 +265,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::bucket::Buckets;
     use crate::model::{
         self, Config, Domain, DomainStage, FixedResponse, Function, Https, OnMissingKey, OnUnhealthy, Selection,
     };
     use crate::model::{Target, Version};
-    use crate::name::VersionId;
-    use crate::path::Rewrite;
-    use crate::weight::{Split, Weight};
+    use crate::value::bucket::Buckets;
+    use crate::value::name::VersionId;
+    use crate::value::path::Rewrite;
+    use crate::value::weight::{Split, Weight};
 
     struct At(u64, bool);
 

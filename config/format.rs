@@ -110,7 +110,7 @@ fn settings(config: &Config) -> Config {
     }
 }
 
-/// What [`Digest`](crate::digest::Digest) hashes.
+/// What [`Digest`](crate::value::digest::Digest) hashes.
 pub(crate) fn frozen_text(target: &Target, artifact: Option<&str>) -> String {
     let mut text = String::new();
     version::frozen(target, artifact, artifact.is_none()).write_sorted_json(&mut text);

@@ -2,9 +2,9 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::digest::Digest;
 use crate::format;
 use crate::model::{Target, Version};
+use crate::value::digest::Digest;
 
 impl Digest {
     /// Of a version as it stands, whatever digest it carries.

@@ -16,39 +16,27 @@
 //! - [`rollout`], [`simulate`], [`preflight`]: one run of a plan; what it would do; whether it can reach an answer at all
 //! - [`table`], [`head`], [`resolve`], [`explain`]: the hot path
 
-pub mod bucket;
 pub mod check;
-pub mod decimal;
 pub mod diff;
-pub mod digest;
-mod duration;
 pub mod edit;
 pub mod explain;
 pub mod format;
 mod frozen;
 pub mod head;
-pub mod host;
-mod line;
 mod matching;
 pub mod model;
-pub mod name;
 pub mod outcome;
 pub mod parse;
-pub mod path;
 pub mod preflight;
 pub mod problem;
 pub mod resolve;
 pub mod rollout;
-pub mod rule;
 pub mod schema;
 pub mod simulate;
-mod size;
 pub mod slot;
 pub mod table;
-pub mod target;
-pub mod template;
 pub mod texts;
 pub mod unfinished;
+pub mod value;
 pub mod verdict;
-pub mod weight;
 mod yaml;

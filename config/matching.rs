@@ -1,8 +1,8 @@
 //! Whether a request is one of a rule's. Nothing is allocated, but for a query value over 512 bytes that is encoded.
 
-use crate::bucket;
 use crate::head::{Headers, RequestHead, Scratch};
-use crate::rule::{Condition, Subject, Test, When};
+use crate::value::bucket;
+use crate::value::rule::{Condition, Subject, Test, When};
 
 impl When {
     /// Whether all conditions hold. `salt` is the alias's, for a percentage that names no cohort of its own.
@@ -59,9 +59,9 @@ impl Test {
 
 #[cfg(test)]
 mod tests {
-    use crate::rule::{Interval, Pattern};
     use super::*;
-    use crate::weight::Weight;
+    use crate::value::rule::{Interval, Pattern};
+    use crate::value::weight::Weight;
 
     const HEADERS: &[(&str, &[u8])] =
         &[("user", b"Bob"), ("user", b"30"), ("x-raw", b"\xff"), ("cookie", b"uid=7; t=\"a\""), ("empty", b"")];

@@ -37,10 +37,10 @@ pub use upstream::{
     Endpoint, HeaderEdits, HealthCheck, Protocol, Retries, Timeouts, Upgrades, Upstream, UpstreamHost, UpstreamTls,
 };
 
-use crate::host::{Host, HostPattern};
-use crate::name::{FunctionName, NotifierName, PlanName, Qualifier, StageName};
-use crate::path::{PathPattern, Rewrite};
-use crate::template::Template;
+use crate::value::host::{Host, HostPattern};
+use crate::value::name::{FunctionName, NotifierName, PlanName, Qualifier, StageName};
+use crate::value::path::{PathPattern, Rewrite};
+use crate::value::template::Template;
 
 /// A whole valid configuration. `Default` is the empty file.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::check;
-use crate::host::HostPattern;
 use crate::model::{
     Alias, AliasPatch, Config, Dialect, Domain, Endpoint, Function, Notifier, Plan, Process, Stage, Version,
 };
-use crate::name::{FunctionName, StageName};
 use crate::parse::place::{Fields, Place, Reading};
 use crate::problem::{Problem, Severity};
+use crate::value::host::HostPattern;
+use crate::value::name::{FunctionName, StageName};
 use crate::yaml::{self, Node, Value};
 
 mod alias;

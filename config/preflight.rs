@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::duration::show_duration;
 use crate::model::{Bake, Check, Gate, OnInsufficient, Plan, Step};
 use crate::problem::{Problem, Severity};
 use crate::rollout::MAX_EXPOSURE;
+use crate::value::duration::show_duration;
+use crate::value::weight::Weight;
 use crate::verdict::Watch;
-use crate::weight::Weight;
 
 /// An alias must be looked at for so long before anything is said of its rate.
 const LEAST_TIME: Duration = Duration::from_secs(5);

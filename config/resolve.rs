@@ -21,9 +21,9 @@
 use std::fmt;
 
 pub use crate::head::{Headers, RequestHead};
-use crate::name::VersionId;
 use crate::table::{AliasIndex, DomainIndex, FunctionIndex, Pointed, StageIndex, Table, UpstreamIndex, Via};
-use crate::{host, path};
+use crate::value::name::VersionId;
+use crate::value::{host, path};
 
 mod choice;
 mod way;

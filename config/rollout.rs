@@ -34,8 +34,8 @@ pub use told::{Milestone, Tone};
 pub use traffic::edits;
 
 use crate::model::{Gate, Plan, Shield};
-use crate::name::{AliasName, FunctionName, NameError, VersionId};
-use crate::weight::Weight;
+use crate::value::name::{AliasName, FunctionName, NameError, VersionId};
+use crate::value::weight::Weight;
 
 /// Time since 1970-01-01 UTC.
 pub type Moment = Duration;

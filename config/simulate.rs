@@ -17,7 +17,7 @@ use crate::model::{Bake, Check, Gate, Hooks, OnInsufficient, Plan};
 use crate::preflight::{Shortfall, shortfalls};
 use crate::problem::Problem;
 use crate::rollout::{MAX_EXPOSURE, Outcome};
-use crate::weight::Weight;
+use crate::value::weight::Weight;
 
 pub use self::assumed::{Assumed, AssumedError, Defect, Percentage, Rate};
 use self::random::Random;

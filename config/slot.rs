@@ -13,8 +13,8 @@ mod build;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::name::VersionId;
-use crate::weight::{Split, Weight};
+use crate::value::name::VersionId;
+use crate::value::weight::{Split, Weight};
 
 /// One request, in the unit of what is owed.
 const REQUEST: i32 = Weight::WHOLE as i32;
@@ -532,7 +532,7 @@ mod tests {
         let weight = prop_oneof![1..=4u64, 1..=100u64, 1..=9000u64];
         vec(weight, n).prop_filter_map("a split", |weights| {
             let shares: Vec<_> =
-                (1..).zip(weights).map(|(n, w)| (v(n), crate::weight::Share::new(w).unwrap())).collect();
+                (1..).zip(weights).map(|(n, w)| (v(n), crate::value::weight::Share::new(w).unwrap())).collect();
             Split::from_shares(&shares).ok()
         })
     }
@@ -604,7 +604,7 @@ mod tests {
             let mut alias = Life::begin(&Split::whole(v(1)), seed);
             for (i, (weights, named, requests)) in (0..).zip(changes) {
                 let parts = (1..).zip(weights).zip(named).filter(|(_, named)| *named);
-                let shares: Vec<_> = parts.map(|((n, w), _)| (v(n), crate::weight::Share::new(w).unwrap())).collect();
+                let shares: Vec<_> = parts.map(|((n, w), _)| (v(n), crate::value::weight::Share::new(w).unwrap())).collect();
                 let Ok(split) = Split::from_shares(&shares) else { continue };
                 let before = alias.slots.owed(alias.cursor);
                 let start = before.at_start_of(&split);

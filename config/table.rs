@@ -19,9 +19,9 @@ pub use chunks::Chunks;
 pub use entry::{Domain, DomainHost, Function, Stage};
 pub use upstream::{Answers, Rendered, RenderedEdits, RenderedHost, Upstream, UpstreamKey};
 
-use crate::host::HostPattern;
 use crate::model::{self, Config};
-use crate::name::{FunctionName, StageName};
+use crate::value::host::HostPattern;
+use crate::value::name::{FunctionName, StageName};
 pub(crate) use entry::DomainStage;
 use hosts::Hosts;
 pub(crate) use routes::{Found, Pointed, RouteTarget, Routes};
@@ -224,7 +224,7 @@ impl Table {
         }
     }
 
-    /// The domain that claims a host, which is [normalised](crate::host::normalize): its own, else that of the longest
+    /// The domain that claims a host, which is [normalised](crate::value::host::normalize): its own, else that of the longest
     /// wildcard.
     #[must_use]
     pub fn domain_of(&self, host: &str) -> Option<DomainIndex> {

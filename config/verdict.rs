@@ -51,7 +51,7 @@ pub use self::told::{Cause, Evidence, Measure, Needed, SampleRatio, Slowness, Ve
 use self::wealth::{Wealth, ln_add};
 use crate::model::Margin;
 use crate::outcome::Counts;
-use crate::weight::Weight;
+use crate::value::weight::Weight;
 
 /// How many times the margin's odds a worse candidate may have: each is bet on.
 const LIFTS: [f64; 7] = [1.25, 1.6, 2.5, 5.0, 12.0, 80.0, 2000.0];

@@ -11,11 +11,11 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use config::head::{Headers, RequestHead};
 use config::model::{self, Shield};
-use config::name::{AliasName, FunctionName, VersionId};
-use config::path::PathPattern;
 use config::problem::Problem;
 use config::resolve::{self, Draw, Reason, Resolution, Routed, Unresolved};
 use config::table::{AliasIndex, Chunks, Stage, Table, Upstream, UpstreamIndex, Via};
+use config::value::name::{AliasName, FunctionName, VersionId};
+use config::value::path::PathPattern;
 use imbl::OrdMap;
 use tokio::sync::watch;
 

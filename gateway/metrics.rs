@@ -18,7 +18,7 @@ mod series;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::name::{AliasName, FunctionName, VersionId};
+use config::value::name::{AliasName, FunctionName, VersionId};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use config::model::Notifier;
-use config::name::NotifierName;
+use config::value::name::NotifierName;
 use prometheus::IntCounter;
 use serde::Serialize;
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use config::model::Margin;
 use config::outcome::Counts;
+use config::value::weight::Weight;
 use config::verdict::{Batch, Side, Verdict, Watch};
-use config::weight::Weight;
 use criterion::Criterion;
 
 #[expect(dead_code, reason = "the tests use the rest")]

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use config::head::RequestHead;
 use config::model::{Alias, KeySource, Rule};
-use config::name::VersionId;
 use config::resolve::{Draw, Reason, resolve};
-use config::rule::{Condition, Subject, Test, When};
 use config::table::{AliasIndex, Table, UpstreamIndex};
+use config::value::name::VersionId;
+use config::value::rule::{Condition, Subject, Test, When};
 use criterion::measurement::{Measurement, WallTime};
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use http::HeaderMap;

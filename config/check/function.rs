@@ -5,9 +5,9 @@ use std::num::NonZeroU32;
 
 use crate::check::{Check, suggestion};
 use crate::model::{Alias, Function, Plan, Stage};
-use crate::name::{AliasName, FunctionName, StageName, VersionId};
 use crate::problem::Problem;
-use crate::template::Template;
+use crate::value::name::{AliasName, FunctionName, StageName, VersionId};
+use crate::value::template::Template;
 use crate::yaml::join;
 
 impl<'a> Check<'a> {

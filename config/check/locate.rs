@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::host::HostPattern;
 use crate::problem::{Position, Problem};
+use crate::value::host::HostPattern;
 use crate::yaml::{Node, Value};
 
 /// Finds the places of paths. Large mappings are indexed once.

@@ -1,7 +1,7 @@
 //! Who names a version, an alias or a function.
 
 use crate::model::{Config, DomainStage, Route, Stage};
-use crate::name::{AliasName, FunctionName, Qualifier, StageName, VersionId};
+use crate::value::name::{AliasName, FunctionName, Qualifier, StageName, VersionId};
 use crate::yaml::join;
 
 /// Every place that names this version: aliases of its function (also at weight 0), routes and triggers. Costs what

@@ -1,10 +1,10 @@
 //! References from domains, routes and triggers.
 
 use crate::check::{Check, suggestion, variables, versions_of};
-use crate::host::HostPattern;
 use crate::model::{Domain, DomainStage, Function, Route, Stage};
-use crate::name::{AliasName, FunctionName, Qualifier, StageName};
 use crate::problem::{Problem, Severity};
+use crate::value::host::HostPattern;
+use crate::value::name::{AliasName, FunctionName, Qualifier, StageName};
 use crate::yaml::join;
 
 /// Methods that make a route without methods unreachable when others take all of them.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::bucket::Buckets;
 use crate::edit::not_found;
 use crate::model::{Alias, AliasPatch, OnMissingKey, OnUnhealthy, Selection, Shield};
-use crate::name::{AliasName, VersionId};
 use crate::problem::{Code, Problem};
-use crate::weight::Split;
+use crate::value::bucket::Buckets;
+use crate::value::name::{AliasName, VersionId};
+use crate::value::weight::Split;
 use crate::yaml::join;
 
 type Aliases = BTreeMap<AliasName, Arc<Alias>>;

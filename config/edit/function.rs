@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::edit::{FunctionEdit, alias, not_found, version};
 use crate::model::Config;
-use crate::name::FunctionName;
 use crate::problem::Problem;
+use crate::value::name::FunctionName;
 use crate::yaml::join;
 
 pub(super) fn apply(config: &mut Config, name: &FunctionName, edit: &FunctionEdit) -> Result<(), Vec<Problem>> {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
-use crate::digest::Digest;
 use crate::edit::version::Versions;
 use crate::edit::{Edit, FunctionEdit};
 use crate::model::{Alias, Config, Domain, Function, Notifier, Plan, Stage, Target, Upstream, Version};
-use crate::name::{AliasName, FunctionName};
 use crate::problem::Problem;
+use crate::value::digest::Digest;
+use crate::value::name::{AliasName, FunctionName};
 use crate::yaml::join;
 
 /// What one text says about a thing, and what the next one says. Only the fields in which they differ are changed; a thing

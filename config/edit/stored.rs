@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::edit::version::raise;
 use crate::model::{Alias, Config, Dialect, Function, Version};
-use crate::name::{AliasName, FunctionName};
 use crate::problem::Problem;
+use crate::value::name::{AliasName, FunctionName};
 use crate::yaml::join;
 
 /// A part of a function as a store has it; `None` where it has it no more.

@@ -1,8 +1,8 @@
 //! What edits do, and what they refuse.
 
 use super::*;
-use crate::name::VersionId;
 use crate::parse::{parse, parse_alias, parse_alias_patch, parse_draft, parse_version};
+use crate::value::name::VersionId;
 
 const SHOP: &str = "
 functions:

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::digest::Digest;
 use crate::edit::not_found;
-use crate::line::{is_label, is_line};
 use crate::model::{Config, Endpoint, Function, Target, Version};
-use crate::name::{AliasName, FunctionName, VersionId};
 use crate::problem::{Code, Problem};
+use crate::value::digest::Digest;
+use crate::value::line::{is_label, is_line};
+use crate::value::name::{AliasName, FunctionName, VersionId};
 use crate::yaml::join;
 use crate::{check, diff};
 

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use crate::decimal::show_parts;
-use crate::duration::show_duration;
 use crate::format::Entries;
 use crate::format::tree::Tree;
 use crate::model::{
     Bake, Check, Decision, Gate, Guard, Hook, HookCall, Hooks, Limit, OnRestart, Plan, PlanForm, PrometheusCheck,
     QUANTILES, Step,
 };
-use crate::weight::Weight;
+use crate::value::decimal::show_parts;
+use crate::value::duration::show_duration;
+use crate::value::weight::Weight;
 
 /// One plan as it was spelled; a text where it is a predefined name and nothing else.
 pub(crate) fn plan(plan: &Plan) -> Tree {

@@ -1,11 +1,11 @@
 //! Process settings.
 
-use crate::duration::show_duration;
 use crate::format::Entries;
 use crate::format::tree::Tree;
 use crate::format::ways::certificate;
 use crate::model::{AccessTarget, AdminListener, Listener, MinRate, Process};
-use crate::size::show_size;
+use crate::value::duration::show_duration;
+use crate::value::size::show_size;
 
 /// The settings that differ from their defaults.
 pub(super) fn process(entries: &mut Entries, process: &Process) {

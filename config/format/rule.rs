@@ -3,7 +3,7 @@
 use crate::format::Entries;
 use crate::format::tree::{Tree, version_id};
 use crate::model::Rule;
-use crate::rule::{Condition, Subject, Test, When};
+use crate::value::rule::{Condition, Subject, Test, When};
 
 /// One rule.
 pub(crate) fn rule(rule: &Rule) -> Tree {

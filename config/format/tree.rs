@@ -2,15 +2,15 @@
 
 use std::num::NonZeroU32;
 
-use crate::bucket::show_runs;
-use crate::duration::show_duration;
 use crate::format::version::ShowDigest;
 use crate::format::{Entries, plan, process, rule, version, ways};
 use crate::model::{
     Alias, Config, Dialect, Function, KeySource, Notifier, OnMissingKey, OnUnhealthy, Selection, Shield,
 };
-use crate::template::Template;
-use crate::weight::Split;
+use crate::value::bucket::show_runs;
+use crate::value::duration::show_duration;
+use crate::value::template::Template;
+use crate::value::weight::Split;
 
 /// One value.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,10 +157,10 @@ pub(crate) fn alias(alias: &Alias) -> Tree {
 }
 
 /// A version number, or `$LATEST`.
-pub(super) fn version_id(id: &crate::name::VersionId) -> Tree {
+pub(super) fn version_id(id: &crate::value::name::VersionId) -> Tree {
     match id {
-        crate::name::VersionId::Number(number) => Tree::raw(number),
-        crate::name::VersionId::Latest => Tree::text(id),
+        crate::value::name::VersionId::Number(number) => Tree::raw(number),
+        crate::value::name::VersionId::Latest => Tree::text(id),
     }
 }
 

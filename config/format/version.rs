@@ -1,13 +1,13 @@
 //! Versions and their upstreams.
 
-use crate::digest::Digest;
-use crate::duration::show_duration;
 use crate::format::Entries;
 use crate::format::tree::Tree;
 use crate::model::{
     Endpoint, FixedResponse, HeaderEdits, HealthCheck, Protocol, Retries, Target, Timeouts, Upstream, UpstreamHost,
     UpstreamTls, Version,
 };
+use crate::value::digest::Digest;
+use crate::value::duration::show_duration;
 
 /// Whether a version shows its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ fn tls(tls: &UpstreamTls) -> Tree {
 }
 
 fn headers(edits: &HeaderEdits) -> Tree {
-    let values = |values: &std::collections::BTreeMap<String, crate::template::Template>| {
+    let values = |values: &std::collections::BTreeMap<String, crate::value::template::Template>| {
         let entries = values.iter().map(|(name, value)| (name.clone(), Tree::from(value)));
         Tree::Map { entries: entries.collect(), block: false }
     };

@@ -3,7 +3,7 @@
 use crate::format::Entries;
 use crate::format::tree::Tree;
 use crate::model::{Certificate, DefaultCertificate, Domain, DomainStage, Https, Route, Stage};
-use crate::path::RewriteForm;
+use crate::value::path::RewriteForm;
 
 /// One stage.
 pub(crate) fn stage(stage: &Stage) -> Tree {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Shield, Upstream};
-use crate::bucket::Buckets;
-use crate::digest::Digest;
-use crate::name::{AliasName, PlanName, VersionId};
-use crate::rule::When;
-use crate::weight::Split;
+use crate::value::bucket::Buckets;
+use crate::value::digest::Digest;
+use crate::value::name::{AliasName, PlanName, VersionId};
+use crate::value::rule::When;
+use crate::value::weight::Split;
 
 /// The deployable unit: a draft, frozen versions, and aliases over them. Any HTTP backend.
 #[derive(Debug, Clone, PartialEq, Default)]

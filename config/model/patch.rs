@@ -1,8 +1,8 @@
 //! Changes of some fields of a resource.
 
 use crate::model::{KeySource, OnMissingKey, OnUnhealthy, Rule, Selection, Shield};
-use crate::name::{PlanName, VersionId};
-use crate::weight::Split;
+use crate::value::name::{PlanName, VersionId};
+use crate::value::weight::Split;
 
 /// Some fields of an alias. `Default` changes nothing.
 #[derive(Debug, Clone, Default, PartialEq)]

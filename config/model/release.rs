@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decimal::Decimal;
-use crate::name::NotifierName;
-use crate::template::Template;
-use crate::weight::Weight;
+use crate::value::decimal::Decimal;
+use crate::value::name::NotifierName;
+use crate::value::template::Template;
+use crate::value::weight::Weight;
 
 /// The recipe of a rollout: weights that rise, each held for a bake.
 #[derive(Debug, Clone, PartialEq, Eq)]

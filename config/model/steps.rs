@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::model::{Bake, Check, Gate, Guard, HookCall, Hooks, Limit, Margin, OnRestart, Plan, PlanForm, Shield, Step};
-use crate::weight::Weight;
+use crate::value::weight::Weight;
 
 /// CodeDeploy's names for Lambda without their prefixes; canary: first weight, then the minutes until everything.
 const CANARIES: [(&str, u64); 4] = [

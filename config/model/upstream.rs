@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::host::Host;
-use crate::template::Template;
+use crate::value::host::Host;
+use crate::value::template::Template;
 
 /// Endpoints with one policy.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::bucket::{Buckets, parse_runs};
 use crate::model::{Alias, AliasPatch, KeySource, OnMissingKey, OnUnhealthy, Selection, Shield, predefined_name};
-use crate::name::{AliasName, PlanName, VersionId};
 use crate::parse::place::{Place, Reading, quoted};
 use crate::parse::rule::rules;
 use crate::parse::scalar::{duration, header_name, is_token};
 use crate::problem::Problem;
-use crate::weight::{Share, Split, SplitError};
+use crate::value::bucket::{Buckets, parse_runs};
+use crate::value::name::{AliasName, PlanName, VersionId};
+use crate::value::weight::{Share, Split, SplitError};
 use crate::yaml::Value;
 
 /// `aliases:`

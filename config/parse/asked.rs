@@ -5,9 +5,9 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use crate::model::Plan;
-use crate::name::PlanName;
 use crate::parse::{Env, parse_plan};
 use crate::problem::{Problem, nearest};
+use crate::value::name::PlanName;
 
 /// The plan that gives everything at once.
 const FULL: &str = "full";

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::host::{Host, HostPattern};
 use crate::model::{BaseDomain, Certificate, DefaultCertificate, Domain, DomainStage, Https, Overrides, Route, Stage};
-use crate::name::{FunctionName, Qualifier, StageName};
 use crate::parse::place::{Fields, Place, Reading, quoted};
 use crate::parse::scalar::{env_template, integer, is_header_value, networks, switch, template};
 use crate::parse::upstream::file;
-use crate::path::{PathPattern, Rewrite};
-use crate::template::is_variable;
+use crate::value::host::{Host, HostPattern};
+use crate::value::name::{FunctionName, Qualifier, StageName};
+use crate::value::path::{PathPattern, Rewrite};
+use crate::value::template::is_variable;
 
 /// `domains:`
 pub(super) fn domains(place: &Place<'_>, r: &mut Reading<'_>) -> Option<OrdMap<HostPattern, Arc<Domain>>> {

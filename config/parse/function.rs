@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::digest::Digest;
-use crate::line::is_label;
 use crate::model::{Dialect, FixedResponse, Function, Target, Version};
-use crate::name::{FunctionName, VersionId};
 use crate::parse::alias::aliases;
 use crate::parse::place::{Fields, Place, Reading};
 use crate::parse::scalar::{header_name, integer, is_header_value, line, switch};
 use crate::parse::{header, upstream};
 use crate::problem::{Code, Position, Problem};
+use crate::value::digest::Digest;
+use crate::value::line::is_label;
+use crate::value::name::{FunctionName, VersionId};
 use crate::yaml::join;
 
 /// Functions, and the highest number that each ever used.

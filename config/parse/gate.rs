@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::decimal::{Decimal, PERCENTAGE, parse_percentage};
 use crate::model::{
     Bake, Check, Decision, Gate, Limit, OnInsufficient, Plan, PrometheusCheck, QUANTILES, Step, Window,
 };
 use crate::parse::place::{Fields, Place, Reading, one_of, quoted};
 use crate::parse::scalar::{decimal, duration_within, integer, url};
 use crate::problem::{Problem, Severity, nearest};
+use crate::value::decimal::{Decimal, PERCENTAGE, parse_percentage};
 
 const MAX_GATES: usize = 32;
 const MAX_WINDOWS: usize = 32;

@@ -7,7 +7,7 @@ use crate::parse::place::{Place, Reading};
 use crate::parse::scalar::{header_name, is_header_value, template};
 use crate::parse::upstream::with_variables;
 use crate::problem::Problem;
-use crate::template::Template;
+use crate::value::template::Template;
 
 /// `headers: {set: {…}, add: {…}, remove: […]}`
 pub(super) fn headers(place: &Place<'_>, r: &mut Reading<'_>) -> Option<HeaderEdits> {

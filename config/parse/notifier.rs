@@ -5,10 +5,10 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use crate::model::Notifier;
-use crate::name::NotifierName;
 use crate::parse::place::{Fields, Place, Reading, one_of};
 use crate::parse::scalar::{self, full_template, line};
-use crate::template::Template;
+use crate::value::name::NotifierName;
+use crate::value::template::Template;
 
 const KINDS: [&str; 6] = ["dingtalk", "feishu", "wecom", "slack", "webhook", "log"];
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::model::Field;
 use crate::problem::{Position, Problem, nearest};
-use crate::template::Template;
+use crate::value::template::Template;
 use crate::yaml::{Key, Node, Value, join};
 
 /// What reading a document gathers.

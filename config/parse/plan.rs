@@ -6,12 +6,12 @@ use std::time::Duration;
 use imbl::OrdMap;
 
 use crate::model::{Bake, OnRestart, Plan, PlanForm, Step, percent, predefined_name, predefined_names};
-use crate::name::{NotifierName, PlanName};
 use crate::parse::place::{Fields, Place, Reading, one_of, quoted};
 use crate::parse::scalar::{integer, interval, switch};
 use crate::parse::{gate, guard, hook};
 use crate::problem::nearest;
-use crate::weight::Weight;
+use crate::value::name::{NotifierName, PlanName};
+use crate::value::weight::Weight;
 
 /// The most steps of a plan.
 const MAX_STEPS: usize = 1000;

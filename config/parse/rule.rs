@@ -1,12 +1,12 @@
 //! Match rules of an alias: the text form of Tencent SCF and the structured form.
 
 use crate::model::Rule;
-use crate::name::VersionId;
 use crate::parse::alias::salt;
 use crate::parse::place::{Place, Reading, quoted};
 use crate::parse::scalar::{header_name, is_token, network, switch};
-use crate::rule::{Condition, Interval, Pattern, Subject, Test, When};
-use crate::weight::{Share, Weight};
+use crate::value::name::VersionId;
+use crate::value::rule::{Condition, Interval, Pattern, Subject, Test, When};
+use crate::value::weight::{Share, Weight};
 use crate::yaml::Value;
 
 /// `rules: [{when: …, version: 2}]`

@@ -7,12 +7,12 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::decimal::{parse_parts, plain_digits, show_parts};
-use crate::duration::{parse_duration, show_duration};
-use crate::line::is_line;
 use crate::parse::place::{Place, Reading, quoted};
-use crate::size::{parse_size, show_size};
-use crate::template::Template;
+use crate::value::decimal::{parse_parts, plain_digits, show_parts};
+use crate::value::duration::{parse_duration, show_duration};
+use crate::value::line::is_line;
+use crate::value::size::{parse_size, show_size};
+use crate::value::template::Template;
 
 /// The longest duration in a file: a year.
 pub(crate) const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::host::Host;
 use crate::model::{
     Endpoint, HeaderEdits, HealthCheck, Protocol, Retries, Timeouts, Upgrades, Upstream, UpstreamHost, UpstreamTls,
 };
@@ -12,7 +11,8 @@ use crate::parse::header::headers;
 use crate::parse::place::{Fields, Place, Reading, clip, quoted};
 use crate::parse::scalar::{duration, integer, is_token, switch, template_text};
 use crate::problem::Problem;
-use crate::template::Template;
+use crate::value::host::Host;
+use crate::value::template::Template;
 
 impl Default for UpstreamTls {
     fn default() -> Self {

@@ -2,11 +2,11 @@
 
 use super::way;
 use super::{Draw, Headers, IssuedKey, Reason, RequestHead, Resolution, Routed, Unresolved};
-use crate::bucket;
 use crate::head::Scratch;
 use crate::model::{KeySource, OnMissingKey};
-use crate::name::VersionId;
 use crate::table::{Alias, AliasIndex, Function, Pointed, Preferred, Table, UpstreamIndex};
+use crate::value::bucket;
+use crate::value::name::VersionId;
 
 pub(super) fn choose<H: Headers + ?Sized, D: Draw>(
     table: &Table,

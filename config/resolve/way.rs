@@ -1,10 +1,10 @@
 //! Step 1: from host and path to what is asked of which function.
 
 use super::{Headers, RequestHead, Routed, Unresolved};
-use crate::name::VersionId;
 use crate::table::{
     Domain, DomainIndex, DomainStage, Found, FunctionIndex, Pointed, RouteTarget, StageIndex, Table, Via,
 };
+use crate::value::name::VersionId;
 
 /// The header that names a qualifier.
 const QUALIFIER: &str = "x-weir-qualifier";

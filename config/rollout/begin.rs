@@ -9,9 +9,9 @@ use super::{
     Effect, Goal, Member, Milestone, Now, Phase, Point, Rollout, RolloutId, Speaker, Tone, Traffic, Transition,
 };
 use crate::model::{Alias, Bake, Config, Guard, Plan, PlanForm, Shield, Step};
-use crate::name::{AliasName, FunctionName, VersionId};
 use crate::problem::{Code, Problem};
-use crate::weight::{Split, Weight};
+use crate::value::name::{AliasName, FunctionName, VersionId};
+use crate::value::weight::{Split, Weight};
 use crate::yaml::join;
 
 /// A release that somebody asks for.

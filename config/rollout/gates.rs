@@ -67,7 +67,8 @@ impl PrometheusCheck {
     /// What a number from the server means.
     #[must_use]
     pub fn answer(&self, value: f64) -> Answer {
-        let beyond = |bound: &crate::decimal::Decimal, word| format!("`{}` is {value}, {word} {bound}", self.query);
+        let beyond =
+            |bound: &crate::value::decimal::Decimal, word| format!("`{}` is {value}, {word} {bound}", self.query);
         match (&self.min, &self.max) {
             (Some(min), _) if value < min.value() => Answer::Fail(beyond(min, "below")),
             (_, Some(max)) if value > max.value() => Answer::Fail(beyond(max, "above")),

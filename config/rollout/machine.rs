@@ -8,7 +8,7 @@ use super::{
     Point, REMIND_EVERY, Refusal, Rollout, Speaker, Tone, Traffic, Transition, Waits, Word,
 };
 use crate::model::{Bake, Check, Decision, Gate, Hook, OnInsufficient, OnRestart};
-use crate::weight::Weight;
+use crate::value::weight::Weight;
 
 impl Rollout {
     /// What the event makes of the rollout; `None` when it changes nothing.

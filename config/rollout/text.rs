@@ -10,7 +10,7 @@ use super::{Goal, Held, Member, Moment, Phase, Rollout, RolloutId};
 use crate::format::format_plan;
 use crate::model::{Plan, Shield};
 use crate::parse::{Env, parse_plan};
-use crate::weight::Weight;
+use crate::value::weight::Weight;
 
 const SHIELDS: [(Shield, &str); 3] =
     [(Shield::Off, "off"), (Shield::Gateway, "gateway"), (Shield::AnyServerError, "any-5xx")];

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Member, Rollout, Traffic};
 use crate::edit::{Edit, FunctionEdit};
 use crate::model::{Alias, AliasPatch, Config, Field};
-use crate::name::VersionId;
-use crate::weight::{Split, Weight};
+use crate::value::name::VersionId;
+use crate::value::weight::{Split, Weight};
 
 /// The edits that give every member's alias this traffic; an alias that is not there yet is made.
 #[must_use]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decimal::{PERCENTAGE, parse_parts, parse_percentage, show_parts};
+use crate::value::decimal::{PERCENTAGE, parse_parts, parse_percentage, show_parts};
 
 /// What a simulation stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

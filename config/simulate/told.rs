@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Due, Forecast, Report, Spread};
-use crate::duration::show_duration;
 use crate::preflight::rate_text;
 use crate::problem::visible;
+use crate::value::duration::show_duration;
 
 /// Weights of a timeline that are told; of a longer one the first and the last of them.
 const WEIGHTS: usize = 12;

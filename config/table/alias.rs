@@ -8,11 +8,11 @@ use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{FunctionIndex, UpstreamIndex};
-use crate::bucket;
 use crate::model::{self, OnUnhealthy, Selection, Shield};
-use crate::name::{AliasName, FunctionName, VersionId};
 use crate::slot::{SlotSequence, Slots};
-use crate::weight::{Split, Weight};
+use crate::value::bucket;
+use crate::value::name::{AliasName, FunctionName, VersionId};
+use crate::value::weight::{Split, Weight};
 
 /// An alias, ready for drawing.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::routes::Routes;
 use super::{AliasIndex, StageIndex, UpstreamIndex};
-use crate::host::HostPattern;
 use crate::model;
-use crate::name::{AliasName, FunctionName, StageName, VersionId};
+use crate::value::host::HostPattern;
+use crate::value::name::{AliasName, FunctionName, StageName, VersionId};
 
 /// A function with its versions and aliases.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use shard::Shard;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::DomainIndex;
-use crate::host::HostPattern;
+use crate::value::host::HostPattern;
 
 mod shard;
 

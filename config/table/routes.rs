@@ -1,14 +1,14 @@
 //! The routes of a domain, or the triggers, as a trie of path segments.
 //!
-//! The order of specificity is in [`path`](crate::path). A node lies at one depth, so a search visits it at most once:
+//! The order of specificity is in [`path`](crate::value::path). A node lies at one depth, so a search visits it at most once:
 //! a request costs at most as many steps as there are nodes, whatever it asks for.
 
 use std::sync::Arc;
 
 use super::{AliasIndex, FunctionIndex, StageIndex};
 use crate::model::Route;
-use crate::name::VersionId;
-use crate::path::{Segment, compare};
+use crate::value::name::VersionId;
+use crate::value::path::{Segment, compare};
 
 /// Where a route leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,7 +206,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::path::PathPattern;
+    use crate::value::path::PathPattern;
 
     fn route(path: &str, methods: Option<&[&str]>) -> Route {
         Route {

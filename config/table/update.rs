@@ -11,10 +11,10 @@ use super::entry::{Domain, DomainHost, DomainStage, Function, Stage, Upstreams};
 use super::routes::{Pointed, RouteTarget, Routes};
 use super::upstream::{self, Upstream, UpstreamKey};
 use super::{Alias, AliasIndex, Change, Changes, DomainIndex, FunctionIndex, StageIndex, Table, UpstreamIndex};
-use crate::host::HostPattern;
 use crate::model::{self, Config};
-use crate::name::{AliasName, FunctionName, Qualifier, StageName, VersionId};
-use crate::template::Template;
+use crate::value::host::HostPattern;
+use crate::value::name::{AliasName, FunctionName, Qualifier, StageName, VersionId};
+use crate::value::template::Template;
 
 pub(super) fn update(old: &Table, new: &Config, cursor: &dyn Fn(AliasIndex) -> u64) -> (Table, Changes) {
     let before = old.config.clone();

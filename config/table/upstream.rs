@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::model::{
     self, FixedResponse, HealthCheck, Protocol, Retries, Target, Timeouts, Upgrades, UpstreamHost, UpstreamTls,
 };
-use crate::name::{FunctionName, StageName, VersionId};
-use crate::template::Template;
+use crate::value::name::{FunctionName, StageName, VersionId};
+use crate::value::template::Template;
 
 /// Names one upstream. The stage is there when the version's texts use stage variables.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

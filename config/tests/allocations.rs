@@ -6,17 +6,17 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::bucket::Buckets;
 use config::model::{
     Alias, BaseDomain, Config, Domain, DomainStage, FixedResponse, Function, Https, KeySource, OnMissingKey,
     OnUnhealthy, Overrides, Route, Rule, Selection, Shield, Stage, Target, Version,
 };
-use config::name::VersionId;
 use config::resolve::{Draw, Reason, RequestHead, Resolution, Unresolved, resolve};
-use config::rule::{Condition, Pattern, Subject, Test, When};
 use config::table::{AliasIndex, Table, UpstreamIndex};
-use config::template::Template;
-use config::weight::{Split, Weight};
+use config::value::bucket::Buckets;
+use config::value::name::VersionId;
+use config::value::rule::{Condition, Pattern, Subject, Test, When};
+use config::value::template::Template;
+use config::value::weight::{Split, Weight};
 
 struct Counter(u64);
 

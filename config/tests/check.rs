@@ -20,7 +20,7 @@ fn errors(problems: Vec<Problem>) -> Vec<Problem> {
 }
 
 /// The configuration with one function drawn anew, less one of its parts, or without it.
-fn edited(before: &Config, d: &mut Draw) -> (Config, config::name::FunctionName) {
+fn edited(before: &Config, d: &mut Draw) -> (Config, config::value::name::FunctionName) {
     let names: Vec<_> = before.functions.keys().cloned().collect();
     let name = names[d.below(names.len() as u64) as usize].clone();
     let mut after = before.clone();
@@ -98,7 +98,7 @@ proptest! {
 fn who_is_told_has_to_be_there() {
     let text = "{plans: {careful: {full: true, notify: oncall}}, notifiers: {oncall: log}}";
     let config = parse(text, &env).unwrap().0;
-    let oncall: config::name::NotifierName = "oncall".parse().unwrap();
+    let oncall: config::value::name::NotifierName = "oncall".parse().unwrap();
     let refused = apply(&config, &[Edit::Notifier(oncall, None)]).unwrap_err();
     assert_eq!(
         refused[0].to_string(),

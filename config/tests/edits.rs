@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use arbitrary::{Draw, config, env, function};
 use config::diff::diff;
-use config::digest::Digest;
 use config::edit::{Edit, FunctionEdit, Merge, apply, edits_between};
 use config::format::format_draft;
 use config::model::{Config, Function, Target, Version};
-use config::name::FunctionName;
 use config::parse::parse_draft;
+use config::value::digest::Digest;
+use config::value::name::FunctionName;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -63,8 +63,8 @@ fn varied(of: &Function, d: &mut Draw) -> Function {
     let fits = |alias: &config::model::Alias| {
         let ids = alias.split.parts().iter().map(|(id, _)| *id).chain(alias.rules.iter().map(|rule| rule.version));
         ids.chain(alias.stable).all(|id| match id {
-            config::name::VersionId::Number(number) => known.contains(&number.get()),
-            config::name::VersionId::Latest => true,
+            config::value::name::VersionId::Number(number) => known.contains(&number.get()),
+            config::value::name::VersionId::Latest => true,
         })
     };
     new.aliases.retain(|_, alias| fits(alias));

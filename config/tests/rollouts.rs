@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use config::edit::{self, Edit, FunctionEdit};
 use config::model::{AliasPatch, Bake, Config, Field, Shield};
-use config::name::VersionId;
 use config::parse::{parse, parse_plan};
 use config::rollout::{
     Answer, Ask, Asked, Effect, Event, Now, Observation, Outcome, Phase, Rollout, RolloutId, Speaker, Traffic,
     Transition, Waits, Word, begin, edits, from_text, to_text,
 };
-use config::weight::Split;
+use config::value::name::VersionId;
+use config::value::weight::Split;
 use serde_json::Value;
 
 const FILE: &str = "

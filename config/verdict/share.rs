@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::wealth::Wealth;
-use crate::weight::Weight;
+use crate::value::weight::Weight;
 
 /// What is bet on: so many times the odds that the weights ask for.
 const ALTERNATIVES: [f64; 6] = [0.5, 0.8, 0.95, 1.05, 1.25, 2.0];

@@ -7,9 +7,9 @@ use axum::response::IntoResponse;
 use config::edit::{Edit, FunctionEdit};
 use config::format::json;
 use config::model::Alias;
-use config::name::{AliasName, FunctionName, VersionId};
 use config::parse;
-use config::weight::Split;
+use config::value::name::{AliasName, FunctionName, VersionId};
+use config::value::weight::Split;
 use serde::Deserialize;
 
 use super::call::{Call, Shown, after, page, put_status, resource, tried_out};

@@ -4,9 +4,9 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use config::model::Config;
-use config::name::{AliasName, FunctionName, PlanName};
 use config::parse::{self, Env, Named};
 use config::problem::Problem;
+use config::value::name::{AliasName, FunctionName, PlanName};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 

@@ -7,11 +7,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use config::edit::Edit;
 use config::explain::explain;
-use config::format;
 use config::head::RequestHead;
-use config::parse;
 use config::resolve::Draw;
 use config::table::{AliasIndex, Table, UpstreamIndex};
+use config::{format, parse};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -4,8 +4,8 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use config::edit::{Edit, FunctionEdit};
 use config::format::json;
-use config::name::FunctionName;
 use config::parse;
+use config::value::name::FunctionName;
 
 use super::call::{Call, Shown, put_status, resource};
 use super::error::Failure;

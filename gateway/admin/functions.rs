@@ -7,8 +7,8 @@ use axum::response::IntoResponse;
 use config::edit::{Edit, FunctionEdit};
 use config::format::json;
 use config::model::{Config, Function};
-use config::name::FunctionName;
 use config::parse;
+use config::value::name::FunctionName;
 use serde::Deserialize;
 use serde_json::json as object;
 

@@ -8,10 +8,10 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use config::edit::Edit;
 use config::format::json;
-use config::host::HostPattern;
 use config::model::{Config, Domain, Notifier, Plan, Stage};
-use config::name::{NotifierName, PlanName, StageName};
 use config::parse::{self, Env, Parsed};
+use config::value::host::HostPattern;
+use config::value::name::{NotifierName, PlanName, StageName};
 use imbl::OrdMap;
 use serde_json::Value;
 

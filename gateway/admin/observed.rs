@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use config::model::{Alias, Config};
-use config::name::{AliasName, FunctionName, VersionId};
 use config::preflight::Observed;
+use config::value::name::{AliasName, FunctionName, VersionId};
 
 use super::Server;
 

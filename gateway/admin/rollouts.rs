@@ -7,8 +7,8 @@ mod shown;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
-use config::name::{AliasName, FunctionName};
 use config::rollout::{Event, Rollout, RolloutId, Speaker, Word};
+use config::value::name::{AliasName, FunctionName};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

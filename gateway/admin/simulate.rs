@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::response::IntoResponse;
-use config::name::{AliasName, FunctionName};
 use config::preflight::Observed;
 use config::problem::Problem;
 use config::simulate::{self, Assumed, Defect, Percentage, Rate, Seen};
+use config::value::name::{AliasName, FunctionName};
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -9,8 +9,8 @@ use axum::Json;
 use axum::response::IntoResponse;
 use config::format::json::alias;
 use config::model::{Alias, Function};
-use config::name::{AliasName, FunctionName, VersionId};
 use config::table;
+use config::value::name::{AliasName, FunctionName, VersionId};
 use serde_json::{Map, Value, json};
 
 use super::aliases::built_in;

@@ -4,12 +4,12 @@ use std::num::NonZeroU32;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
-use config::digest::Digest;
 use config::edit::{Edit, FunctionEdit};
 use config::format::json;
 use config::model::Version;
-use config::name::FunctionName;
 use config::parse;
+use config::value::digest::Digest;
+use config::value::name::FunctionName;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 

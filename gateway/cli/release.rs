@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
-use config::name::VersionId;
+use config::value::name::VersionId;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use config::host::HostPattern;
-use config::name::{FunctionName, NotifierName, PlanName, StageName};
+use config::value::host::HostPattern;
+use config::value::name::{FunctionName, NotifierName, PlanName, StageName};
 use reqwest::Method;
 use serde_json::{Value, json};
 

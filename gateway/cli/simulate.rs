@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use config::model::{Config, Plan};
-use config::name::PlanName;
 use config::parse;
 use config::simulate::{self, Assumed, Defect, MAX_RUNS, Percentage, Rate, Report};
+use config::value::name::PlanName;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};

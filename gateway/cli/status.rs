@@ -5,8 +5,8 @@ use std::io::{IsTerminal, stdout};
 use std::thread::sleep;
 use std::time::Duration;
 
-use config::name::FunctionName;
 use config::problem::visible;
+use config::value::name::FunctionName;
 use reqwest::Method;
 use serde::Deserialize;
 

@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use config::name::{AliasName, FunctionName, VersionId};
-use config::weight::{Share, Split};
+use config::value::name::{AliasName, FunctionName, VersionId};
+use config::value::weight::{Share, Split};
 use serde_json::{Number, Value};
 
 use super::failure::Failure;
@@ -96,7 +96,7 @@ impl std::fmt::Display for VersionTarget {
     }
 }
 
-fn name<T: FromStr<Err = config::name::NameError>>(text: &str, what: &str) -> Result<T, String> {
+fn name<T: FromStr<Err = config::value::name::NameError>>(text: &str, what: &str) -> Result<T, String> {
     text.parse().map_err(|error| format!("`{text}` is not the name of a {what}: {error}"))
 }
 

@@ -1,6 +1,6 @@
 //! Tokens of the admin API, and the end of the gateway.
 
-use config::name::TokenName;
+use config::value::name::TokenName;
 use reqwest::Method;
 use serde_json::json;
 

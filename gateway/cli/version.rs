@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use config::name::FunctionName;
+use config::value::name::FunctionName;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 

@@ -15,23 +15,22 @@ use std::time::Duration;
 
 use config::edit::{self, Edit};
 use config::model::{self, Config, Shield};
-use config::name::{AliasName, VersionId};
 use config::problem::Problem;
 use config::table::{Alias, AliasIndex, Answers, Change, Changes, Function, UpstreamIndex};
 use config::texts;
-use config::weight::Weight;
+use config::value::name::{AliasName, VersionId};
+use config::value::weight::Weight;
 use imbl::OrdMap;
 use tokio::sync::oneshot;
 
 use super::named::below;
 use super::named_files::FileKeepers;
 use super::{CONFIG, Ground, Refused};
-use crate::clock;
 use crate::live::{AliasState, Cursor, Destination, Snapshot, Unusable};
-use crate::metrics;
 use crate::outcomes::Outcomes;
 use crate::store::{Revision, Transaction, Update};
 use crate::upstreams::{UpstreamKey, Upstreams, Wanted, authority_file};
+use crate::{clock, metrics};
 
 /// How often old snapshots are looked at, to see whether requests still hold them.
 const RETIRE_EVERY: Duration = Duration::from_millis(100);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use config::edit::{Edit, FunctionEdit};
 use config::model::{Alias, Config};
-use config::name::{AliasName, FunctionName};
 use config::parse::parse_alias;
 use config::problem::Problem;
 use config::rollout::RolloutId;
 use config::texts;
+use config::value::name::{AliasName, FunctionName};
 
 use super::journal::{self, Entry, Start};
 use super::rollouts::Rollouts;

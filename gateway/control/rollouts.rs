@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use config::edit::Edit;
 use config::model::{Bake, Config};
-use config::name::{AliasName, FunctionName, VersionId};
 use config::problem::{Code, Problem};
 use config::rollout::{
     self, Ask, Effect, Event, Member, Moment, Now, Phase, ReadRollout, Rollout, RolloutId, Speaker, Traffic,
     Transition, Waits, from_text, to_text,
 };
-use config::weight::Weight;
+use config::value::name::{AliasName, FunctionName, VersionId};
+use config::value::weight::Weight;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use config::edit::Edit;
 use config::model::{Config, Process, Retention};
-use config::name::VersionId;
 use config::table::{Alias, AliasIndex};
+use config::value::name::VersionId;
 use tokio::runtime::Handle;
 
 use super::conduct::Calls;

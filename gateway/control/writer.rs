@@ -8,11 +8,10 @@ mod unsaved;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::check;
 use config::edit::{self, Edit};
 use config::model::Config;
 use config::rollout::{Event, Member, RolloutId, Speaker, Word};
-use config::texts;
+use config::{check, texts};
 use imbl::OrdMap;
 use tokio::sync::{mpsc, watch};
 use tokio::time;

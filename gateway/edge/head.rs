@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use config::model::Limits;
-use config::target::RequestTarget;
+use config::value::target::RequestTarget;
 
 use crate::policy::refusal::Refusal;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use config::template::Template;
+use config::value::template::Template;
 use http::Method;
 
 use super::{Code, MOST, Message, Reason};

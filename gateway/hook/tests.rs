@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use config::template::Template;
+use config::value::template::Template;
 
 use super::*;
 use crate::calls::fake::{Fake, Reply, Request, SOON, until};

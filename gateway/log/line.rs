@@ -88,9 +88,9 @@ pub struct Resolved<'a> {
     /// The alias; `None` for a direct call of a version.
     pub alias: Option<&'a str>,
     /// The version that answered.
-    pub version: config::name::VersionId,
+    pub version: config::value::name::VersionId,
     /// The version that was chosen, where another one answered in its place.
-    pub shielded_from: Option<config::name::VersionId>,
+    pub shielded_from: Option<config::value::name::VersionId>,
     /// Why the version was chosen: `rule`, `bucket`, `slot` …
     pub reason: &'static str,
     /// Which rule, bucket or slot: a key and its number.
@@ -316,7 +316,7 @@ fn redact(out: &mut Vec<u8>, query: &[u8]) {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use config::name::VersionId;
+    use config::value::name::VersionId;
     use proptest::prelude::*;
 
     use super::*;

@@ -1,6 +1,6 @@
 //! What versions have counted, for whoever compares two moments.
 
-use config::name::{AliasName, FunctionName, VersionId};
+use config::value::name::{AliasName, FunctionName, VersionId};
 
 use super::cell::BOUNDS_MICROS;
 use super::series::{CodeClass, Pick, VersionSeries};

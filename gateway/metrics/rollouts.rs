@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use config::name::{AliasName, FunctionName};
+use config::value::name::{AliasName, FunctionName};
 
 use super::cell::Cell;
 use super::series::{MAX_SERIES, Named, labels, lock};

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use config::name::{AliasName, FunctionName, VersionId};
+use config::value::name::{AliasName, FunctionName, VersionId};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use config::model::Notifier;
-use config::name::NotifierName;
+use config::value::name::NotifierName;
 use http::{Method, StatusCode};
 use serde_json::Value;
 

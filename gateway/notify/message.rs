@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use config::model::Notifier;
-use config::template::Template;
+use config::value::template::Template;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 

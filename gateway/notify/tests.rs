@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use config::template::Template;
+use config::value::template::Template;
 use serde_json::{Value, json};
 
 use super::*;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use config::model::Dialect;
-use config::name::VersionId;
+use config::value::name::VersionId;
 
 use super::forwarded::Origin;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use config::model::Dialect;
-use config::name::VersionId;
+use config::value::name::VersionId;
 
 use super::FieldName::{Given, Own};
 use super::context::{RequestContext, ResponseContext};

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use config::model::Limits;
-use config::name::VersionId;
 use config::outcome::Class;
+use config::value::name::VersionId;
 use config::verdict::Side;
 use pingora::proxy::HttpProxy;
 use pingora_core::server::ShutdownWatch;

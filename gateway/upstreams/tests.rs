@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use config::model::{HealthCheck, Protocol, Retries, Timeouts, Upgrades, UpstreamTls};
-use config::name::VersionId;
 use config::table::{RenderedEdits, RenderedHost};
+use config::value::name::VersionId;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};

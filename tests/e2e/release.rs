@@ -10,11 +10,10 @@ use crate::HOST;
 use crate::kit::api::Api;
 use crate::kit::client::get;
 use crate::kit::endpoint::{Answer, Endpoint};
-use crate::kit::eventually;
 use crate::kit::load::Load;
 use crate::kit::rollout::{becomes, ends, link, newest, shares, three, with};
 use crate::kit::weir::Weir;
-use crate::kit::within;
+use crate::kit::{eventually, within};
 
 /// A plan that ends by itself, and not before somebody looked.
 const SHORT: &str = "canaryStep: {weight: 20, interval: 1s}";

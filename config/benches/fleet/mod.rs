@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use config::bucket::Buckets;
 use config::model::{
     Alias, Config, Domain, DomainStage, Endpoint, Function, Https, Protocol, Retries, Route, Target, Timeouts,
     Upgrades, Upstream, UpstreamHost, Version,
 };
-use config::name::{FunctionName, Qualifier, VersionId};
-use config::template::Template;
-use config::weight::{Share, Split};
+use config::value::bucket::Buckets;
+use config::value::name::{FunctionName, Qualifier, VersionId};
+use config::value::template::Template;
+use config::value::weight::{Share, Split};
 
 /// How long [`host`] is, in bytes.
 pub(crate) const HOST: usize = 24;

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::model::*;
-use config::name::{FunctionName, Qualifier, VersionId};
-use config::path::{PathPattern, Rewrite};
-use config::rule::{Condition, Interval, Pattern, Subject, Test, When};
-use config::template::Template;
-use config::weight::{Share, Split, Weight};
+use config::value::name::{FunctionName, Qualifier, VersionId};
+use config::value::path::{PathPattern, Rewrite};
+use config::value::rule::{Condition, Interval, Pattern, Subject, Test, When};
+use config::value::template::Template;
+use config::value::weight::{Share, Split, Weight};
 
 mod plan;
 

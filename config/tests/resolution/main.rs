@@ -90,7 +90,7 @@ fn names(table: &Table, resolution: &Resolution) -> Named {
 /// Compares a table of `config` with the scan for one request.
 fn check(config: &Config, table: &Table, request: &Request) -> Result<&'static str, TestCaseError> {
     let (outcome, slots) = resolved(table, request);
-    let slot = |function: &config::name::FunctionName, alias: &config::name::AliasName| {
+    let slot = |function: &config::value::name::FunctionName, alias: &config::value::name::AliasName| {
         let function = table.function(table.function_named(function.as_str()).unwrap()).unwrap();
         let alias = table.alias(function.alias(alias.as_str()).unwrap()).unwrap();
         alias.model.split.parts()[alias.slots.as_ref().unwrap().at(request.slot)].0

@@ -2,14 +2,14 @@
 
 use std::cmp::Reverse;
 
-use config::bucket::{bucket, key_hash, named_salt, salt};
-use config::host::HostPattern;
 use config::model::{
     Alias, Config, DomainStage, Function, KeySource, OnMissingKey, OnUnhealthy, Overrides, Route, Selection,
 };
-use config::name::{AliasName, FunctionName, Qualifier, StageName, VersionId};
-use config::path::{PathPattern, Segment};
-use config::rule::{Subject, Test};
+use config::value::bucket::{bucket, key_hash, named_salt, salt};
+use config::value::host::HostPattern;
+use config::value::name::{AliasName, FunctionName, Qualifier, StageName, VersionId};
+use config::value::path::{PathPattern, Segment};
+use config::value::rule::{Subject, Test};
 
 use crate::worlds::Request;
 
@@ -336,7 +336,7 @@ pub(crate) fn healthy(request: &Request, version: VersionId) -> bool {
 }
 
 fn alias_of(function: &Function, name: &AliasName) -> Option<Alias> {
-    let untouched = || crate::worlds::alias(config::weight::Split::whole(VersionId::Latest));
+    let untouched = || crate::worlds::alias(config::value::weight::Split::whole(VersionId::Latest));
     match function.aliases.get(name) {
         Some(alias) => Some(Alias::clone(alias)),
         None => (*name == AliasName::default_alias()).then(untouched),

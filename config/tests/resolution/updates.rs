@@ -138,7 +138,7 @@ fn next(choices: &mut Choices<'_>, now: &Config) -> Config {
 
 /// An alias whose versions all have numbers that are there.
 fn world_alias(
-    aliases: &BTreeMap<config::name::AliasName, Arc<config::model::Alias>>,
+    aliases: &BTreeMap<config::value::name::AliasName, Arc<config::model::Alias>>,
     versions: &BTreeMap<std::num::NonZeroU32, Arc<config::model::Version>>,
 ) -> Option<Arc<config::model::Alias>> {
     let there = |alias: &config::model::Alias| {
@@ -149,7 +149,7 @@ fn world_alias(
             .map(|part| part.0)
             .chain(alias.stable)
             .chain(alias.rules.iter().map(|r| r.version))
-            .all(|version| matches!(version, config::name::VersionId::Number(n) if versions.contains_key(&n)))
+            .all(|version| matches!(version, config::value::name::VersionId::Number(n) if versions.contains_key(&n)))
     };
     aliases.values().find(|alias| there(alias)).cloned()
 }

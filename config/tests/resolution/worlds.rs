@@ -5,16 +5,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::bucket::Buckets;
-use config::host::HostPattern;
 use config::model::{
     Alias, BaseDomain, Config, Domain, DomainStage, Endpoint, Function, Https, KeySource, OnMissingKey, OnUnhealthy,
     Overrides, Protocol, Retries, Route, Rule, Selection, Shield, Stage, Target, Timeouts, Upgrades, Upstream,
     UpstreamHost, Version,
 };
-use config::name::{AliasName, FunctionName, Qualifier, VersionId};
-use config::template::Template;
-use config::weight::{Split, Weight};
+use config::value::bucket::Buckets;
+use config::value::host::HostPattern;
+use config::value::name::{AliasName, FunctionName, Qualifier, VersionId};
+use config::value::template::Template;
+use config::value::weight::{Split, Weight};
 
 pub(crate) const FUNCTIONS: [&str; 3] = ["api-2", "assets", "shop"];
 pub(crate) const ALIASES: [&str; 3] = ["$DEFAULT", "prepub", "prod"];

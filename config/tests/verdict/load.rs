@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use config::outcome::{Class, latency_bucket};
+use config::value::weight::Weight;
 use config::verdict::{Batch, Side, Verdict, Watch};
-use config::weight::Weight;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 pub(crate) struct Rng(pub(crate) u64);

@@ -1,9 +1,9 @@
 //! What a release asks for: read from a request, with its plan found or read.
 
 use config::model::{Config, Plan};
-use config::name::{AliasName, FunctionName, VersionId};
 use config::problem::{Problem, nearest};
 use config::rollout::{Ask, Asked, Speaker};
+use config::value::name::{AliasName, FunctionName, VersionId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};

@@ -1,11 +1,11 @@
 //! Before a rollout begins: whether its plan can reach an answer at the rate of every alias.
 
 use config::model::Config;
-use config::name::{AliasName, VersionId};
 use config::preflight::preflight;
 use config::problem::{Problem, Severity};
 use config::rollout::{Ask, Asked};
-use config::weight::Weight;
+use config::value::name::{AliasName, VersionId};
+use config::value::weight::Weight;
 
 use crate::admin::error::Failure;
 use crate::admin::{Server, observed};

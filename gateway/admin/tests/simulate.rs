@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use config::name::VersionId;
+use config::value::name::VersionId;
 use serde_json::{Value, json};
 
 use super::support::Api;

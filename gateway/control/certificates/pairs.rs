@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::host::HostPattern;
 use config::model::{Certificate, Config, DefaultCertificate};
+use config::value::host::HostPattern;
 
 use super::pair::{Found, News, Pair};
 use crate::clock;

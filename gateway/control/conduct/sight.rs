@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::model::{Check, Gate};
-use config::name::VersionId;
 use config::outcome::Counts;
 use config::rollout::{Answer, Member, Moment, Observation, Phase, Rollout, RolloutId, Seen};
+use config::value::name::VersionId;
 use config::verdict::{Batch, Evidence, Side, Verdict, Watch};
 use serde::Serialize;
 use serde_json::{Value, json};

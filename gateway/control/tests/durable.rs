@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use config::edit::FunctionEdit;
-use config::weight::Split;
+use config::value::weight::Split;
 use tokio::sync::mpsc;
 
 use super::*;

@@ -5,10 +5,10 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use config::model::Shield;
-use config::name::VersionId;
 use config::outcome::Class;
 use config::parse::parse_plan;
 use config::rollout::{Ask, Asked, Event, Phase, Rollout, RolloutId, Speaker, Word};
+use config::value::name::VersionId;
 use tokio::time::timeout;
 
 use super::durable::{Fault, on_a_failing_store};

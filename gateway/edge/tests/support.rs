@@ -17,8 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, watch};
 
-use crate::edge::proxied::ProxiedLane;
-use crate::edge::proxied::connection_of;
+use crate::edge::proxied::{ProxiedLane, connection_of};
 use crate::edge::transport::Transport;
 use crate::edge::{
     ClientProtocol, Connection, Edge, EdgeStream, Entrance, Lane, Load, Observer, Refusal, bind, serve_listener,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use config::head::Headers;
 use config::model::KeySource;
-use config::name::AliasName;
+use config::value::name::AliasName;
 use prometheus::IntGauge;
 
 use super::{

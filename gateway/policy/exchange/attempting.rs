@@ -13,8 +13,7 @@ use crate::policy::context::{RequestContext, VersionEdits};
 use crate::policy::headers::request_edits;
 use crate::policy::refusal::Refusal;
 use crate::policy::retry::{self, Failure};
-use crate::policy::target;
-use crate::policy::{Edits, Fields};
+use crate::policy::{Edits, Fields, target};
 use crate::upstreams::{self, Pick};
 
 /// The attempt under way, or the last one.

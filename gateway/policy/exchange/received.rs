@@ -3,11 +3,11 @@
 use std::num::NonZeroU16;
 use std::time::Instant;
 
-use config::host;
 use config::model::{Domain, Https, Protocol};
 use config::resolve::{Unresolved, allowed};
 use config::table::Answers;
-use config::target::{AbsoluteTarget, RequestTarget};
+use config::value::host;
+use config::value::target::{AbsoluteTarget, RequestTarget};
 
 use super::{ClientConnection, ClientTls, HeadView, HttpVersion, RequestFields, Resolved, Worker};
 use crate::clock;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use regex::{Regex, RegexBuilder};
 
-use crate::weight::Weight;
+use crate::value::weight::Weight;
 
 /// The longest regular expression, in bytes.
 pub const MAX_PATTERN: usize = 1024;

@@ -1,6 +1,6 @@
 //! Sizes as operators write them, in bytes: `4096`, `32KiB`, `1GiB`.
 
-use crate::decimal::plain_digits;
+use crate::value::decimal::plain_digits;
 
 const SIZES: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
 

@@ -7,8 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::decimal::show_parts;
-use crate::name::VersionId;
+use crate::value::decimal::show_parts;
+use crate::value::name::VersionId;
 
 /// The part of a split that one version gets, in basis points, 0..=10 000. Shown as percent: `5`, `0.05`, `33.33`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

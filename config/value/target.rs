@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::host;
+use crate::value::host;
 
 /// A request target in one of the forms that are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use regex::Regex;
 
 use super::{MAX_PATTERN, PathError, PathPattern, Segment, is_plain, parameter, spell};
-use crate::rule::Pattern;
+use crate::value::rule::Pattern;
 
 /// How the path changes on its way to the endpoint. Query, scheme and host never change here.
 ///

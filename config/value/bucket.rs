@@ -24,8 +24,8 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::name::{AliasName, FunctionName, VersionId};
-use crate::weight::{Split, Weight};
+use crate::value::name::{AliasName, FunctionName, VersionId};
+use crate::value::weight::{Split, Weight};
 
 /// How many buckets there are: one for each basis point.
 const BUCKETS: u16 = Weight::WHOLE;
@@ -394,7 +394,7 @@ mod tests {
         vec((1..=5u32, weight), 1..=5).prop_filter_map("a split", |parts| {
             let shares: BTreeMap<u32, u64> = parts.into_iter().collect();
             let shares: Vec<_> =
-                shares.into_iter().map(|(n, w)| (v(n), crate::weight::Share::new(w).unwrap())).collect();
+                shares.into_iter().map(|(n, w)| (v(n), crate::value::weight::Share::new(w).unwrap())).collect();
             Split::from_shares(&shares).ok()
         })
     }
