@@ -114,7 +114,7 @@ fn file(folder: &Path, domains: usize) -> Config {
             host(number)
         );
     }
-    config::parse::parse(&text, &|_| None).expect("the file is valid").0
+    config::text::parse::parse(&text, &|_| None).expect("the file is valid").0
 }
 
 /// KiB of this process.

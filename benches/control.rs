@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::edit::{Edit, FunctionEdit, edits_between};
 use config::model::{Alias, Config};
+use config::text::edit::{Edit, FunctionEdit, edits_between};
 use criterion::measurement::{Measurement, WallTime};
 use gateway::control::{Author, Control, Wish};
 use gateway::store::embedded::Embedded;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use config::model::{Alias, Config};
 use config::outcome::Class;
-use config::parse::parse_plan;
 use config::rollout::{Ask, Asked, RolloutId, Speaker};
+use config::text::parse::parse_plan;
 use config::value::name::{FunctionName, VersionId};
 use criterion::measurement::{Measurement, WallTime};
 use gateway::clock;

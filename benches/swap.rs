@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use config::edit::{Edit, FunctionEdit};
 use config::head::RequestHead;
 use config::resolve::Unresolved;
+use config::text::edit::{Edit, FunctionEdit};
 use criterion::measurement::{Measurement, WallTime};
 use criterion::{BenchmarkId, Criterion};
 use gateway::control::{AllowEmpty, Author, Control, Wish};

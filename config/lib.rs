@@ -16,27 +16,17 @@
 //! - [`rollout`], [`simulate`], [`preflight`]: one run of a plan; what it would do; whether it can reach an answer at all
 //! - [`table`], [`head`], [`resolve`], [`explain`]: the hot path
 
-pub mod check;
-pub mod diff;
-pub mod edit;
 pub mod explain;
-pub mod format;
-mod frozen;
 pub mod head;
 mod matching;
 pub mod model;
 pub mod outcome;
-pub mod parse;
 pub mod preflight;
-pub mod problem;
 pub mod resolve;
 pub mod rollout;
-pub mod schema;
 pub mod simulate;
 pub mod slot;
 pub mod table;
-pub mod texts;
-pub mod unfinished;
+pub mod text;
 pub mod value;
 pub mod verdict;
-mod yaml;

@@ -1,8 +1,8 @@
 //! The model: a configuration that cannot be wrong.
 //!
 //! Every value here is checked: names have their shape, splits sum to 10 000, every alias, stage, plan and version that
-//! is named exists. Texts become a [`Config`] in [`parse`](crate::parse), one `Config` becomes the next in
-//! [`edit`](crate::edit), and nothing else makes one. The maps share what an edit did not touch, so a clone costs nothing
+//! is named exists. Texts become a [`Config`] in [`parse`](crate::text::parse), one `Config` becomes the next in
+//! [`edit`](crate::text::edit), and nothing else makes one. The maps share what an edit did not touch, so a clone costs nothing
 //! and a diff costs what changed.
 
 mod function;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Bake, Check, Gate, OnInsufficient, Plan, Step};
-use crate::problem::{Problem, Severity};
 use crate::rollout::MAX_EXPOSURE;
+use crate::text::problem::{Problem, Severity};
 use crate::value::duration::show_duration;
 use crate::value::weight::Weight;
 use crate::verdict::Watch;
@@ -280,7 +280,7 @@ fn how_long(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::parse_plan;
+    use crate::text::parse::parse_plan;
 
     fn plan(text: &str) -> Plan {
         parse_plan(text, &|_| None).unwrap()

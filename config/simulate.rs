@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Bake, Check, Gate, Hooks, OnInsufficient, Plan};
 use crate::preflight::{Shortfall, shortfalls};
-use crate::problem::Problem;
 use crate::rollout::{MAX_EXPOSURE, Outcome};
+use crate::text::problem::Problem;
 use crate::value::weight::Weight;
 
 pub use self::assumed::{Assumed, AssumedError, Defect, Percentage, Rate};
@@ -218,7 +218,7 @@ impl Spread {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::parse_plan;
+    use crate::text::parse::parse_plan;
 
     fn plan(text: &str) -> Plan {
         parse_plan(text, &|_| None).unwrap()

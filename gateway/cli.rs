@@ -260,7 +260,7 @@ pub fn run() -> ExitCode {
         Command::Demo(demo) => with_log(&demo.log, |log| serve::demo::run(&demo.config, log)),
         Command::Validate(validate) => validate.run(),
         Command::Fmt(fmt) => fmt.run(),
-        Command::Schema => local::print(&local::pretty(&config::schema::schema())),
+        Command::Schema => local::print(&local::pretty(&config::text::schema::schema())),
         Command::Diff(diff) => diff.run(),
         Command::Explain(explain) => explain.run(),
         Command::Status(status) => status.run(),

@@ -1,7 +1,7 @@
 //! The control plane: one queue of commands, one writer, one publisher.
 //!
 //! ```text
-//! command ─ Writer ─ config::edit ─ store.put_if ─┐
+//! command ─ Writer ─ config::text::edit ─ store.put_if ─┐
 //!              ▲                                  ▼
 //!              └── revision is live ── Publisher ─ store.watch
 //! ```
@@ -50,10 +50,10 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::edit::Edit;
 use config::model::{Config, Retention};
-use config::problem::Problem;
 use config::rollout::{Ask, Event, RolloutId, Speaker, Word};
+use config::text::edit::Edit;
+use config::text::problem::Problem;
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot, watch};
 

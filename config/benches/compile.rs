@@ -7,12 +7,12 @@ use std::hint::black_box;
 use std::process::Command;
 use std::time::Duration;
 
-use config::edit::{self, Edit, FunctionEdit};
-use config::format::format;
 use config::model::Config;
-use config::parse::parse;
 use config::table::Table;
-use config::texts;
+use config::text::edit::{self, Edit, FunctionEdit};
+use config::text::format::format;
+use config::text::parse::parse;
+use config::text::texts;
 use criterion::measurement::{Measurement, WallTime};
 use criterion::{BenchmarkId, Criterion};
 

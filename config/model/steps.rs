@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn read(text: &str) -> Plan {
-        crate::parse::parse_plan(text, &|_| None).unwrap()
+        crate::text::parse::parse_plan(text, &|_| None).unwrap()
     }
 
     #[test]

@@ -9,10 +9,10 @@ use super::{
     Effect, Goal, Member, Milestone, Now, Phase, Point, Rollout, RolloutId, Speaker, Tone, Traffic, Transition,
 };
 use crate::model::{Alias, Bake, Config, Guard, Plan, PlanForm, Shield, Step};
-use crate::problem::{Code, Problem};
+use crate::text::problem::{Code, Problem};
+use crate::text::yaml::join;
 use crate::value::name::{AliasName, FunctionName, VersionId};
 use crate::value::weight::{Split, Weight};
-use crate::yaml::join;
 
 /// A release that somebody asks for.
 #[derive(Debug, Clone, PartialEq)]

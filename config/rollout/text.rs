@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Goal, Held, Member, Moment, Phase, Rollout, RolloutId};
-use crate::format::format_plan;
 use crate::model::{Plan, Shield};
-use crate::parse::{Env, parse_plan};
+use crate::text::format::format_plan;
+use crate::text::parse::{Env, parse_plan};
 use crate::value::weight::Weight;
 
 const SHIELDS: [(Shield, &str); 3] =

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Member, Rollout, Traffic};
-use crate::edit::{Edit, FunctionEdit};
 use crate::model::{Alias, AliasPatch, Config, Field};
+use crate::text::edit::{Edit, FunctionEdit};
 use crate::value::name::VersionId;
 use crate::value::weight::{Split, Weight};
 

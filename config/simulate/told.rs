@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Due, Forecast, Report, Spread};
 use crate::preflight::rate_text;
-use crate::problem::visible;
+use crate::text::problem::visible;
 use crate::value::duration::show_duration;
 
 /// Weights of a timeline that are told; of a longer one the first and the last of them.

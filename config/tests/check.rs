@@ -5,12 +5,12 @@ mod arbitrary;
 use std::sync::Arc;
 
 use arbitrary::{Draw, config, env, function};
-use config::check::{check, check_domain, check_function, check_plan};
-use config::edit::{Edit, apply};
-use config::format::format;
 use config::model::Config;
-use config::parse::{parse, parse_plan};
-use config::problem::{Problem, Severity, render};
+use config::text::check::{check, check_domain, check_function, check_plan};
+use config::text::edit::{Edit, apply};
+use config::text::format::format;
+use config::text::parse::{parse, parse_plan};
+use config::text::problem::{Problem, Severity, render};
 use proptest::prelude::*;
 
 const GOOD: &str = include_str!("../../tests/fixtures/good/full.yaml");

@@ -9,11 +9,11 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use arbitrary::{Draw, config, env, function};
-use config::diff::diff;
-use config::edit::{Edit, FunctionEdit, Merge, apply, edits_between};
-use config::format::format_draft;
 use config::model::{Config, Function, Target, Version};
-use config::parse::parse_draft;
+use config::text::diff::diff;
+use config::text::edit::{Edit, FunctionEdit, Merge, apply, edits_between};
+use config::text::format::format_draft;
+use config::text::parse::parse_draft;
 use config::value::digest::Digest;
 use config::value::name::FunctionName;
 use proptest::prelude::*;
@@ -22,7 +22,7 @@ use serde_json::Value;
 /// The fields of one function by path, as their canonical JSON. A split and what it remembers is one field.
 fn fields(function: &Function) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
-    let json = config::format::json::function(function);
+    let json = config::text::format::json::function(function);
     let of = |section: &str| json.get(section).and_then(Value::as_object).cloned().unwrap_or_default();
     for (name, alias) in of("aliases") {
         let (mut memory, mut alias) = (String::new(), alias.as_object().cloned().unwrap_or_default());
@@ -49,7 +49,7 @@ fn shop(function: Function) -> Config {
     config.numbers.extend(function.versions.keys().next_back().map(|number| (name.clone(), *number)));
     config.functions.insert(name, Arc::new(function));
     for plan in ["careful", "slow"] {
-        config.plans.insert(plan.parse().unwrap(), Arc::new(config::parse::parse_plan("full", &env).unwrap()));
+        config.plans.insert(plan.parse().unwrap(), Arc::new(config::text::parse::parse_plan("full", &env).unwrap()));
     }
     config
 }
@@ -179,7 +179,7 @@ proptest! {
         prop_assert_eq!(version.digest, Digest::of(&version));
         let text = format_draft(&version);
         let yaml = parse_draft("", &text, &env).unwrap().0;
-        let json = config::format::json::draft(&version);
+        let json = config::text::format::json::draft(&version);
         let json = parse_draft("", &serde_json::to_string_pretty(&json).unwrap(), &env).unwrap().0;
         prop_assert_eq!((yaml.digest, json.digest), (version.digest, version.digest));
         let told = Version { label: Some("other".into()), description: Some("other".into()), retired: true, ..version.clone() };

@@ -7,8 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use config::parse::parse;
-use config::problem::{Severity, render};
+use config::text::parse::parse;
+use config::text::problem::{Severity, render};
 
 /// What the fixtures find in the environment.
 fn env(name: &str) -> Option<String> {

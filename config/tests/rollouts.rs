@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::edit::{self, Edit, FunctionEdit};
 use config::model::{AliasPatch, Bake, Config, Field, Shield};
-use config::parse::{parse, parse_plan};
 use config::rollout::{
     Answer, Ask, Asked, Effect, Event, Now, Observation, Outcome, Phase, Rollout, RolloutId, Speaker, Traffic,
     Transition, Waits, Word, begin, edits, from_text, to_text,
 };
+use config::text::edit::{self, Edit, FunctionEdit};
+use config::text::parse::{parse, parse_plan};
 use config::value::name::VersionId;
 use config::value::weight::Split;
 use serde_json::Value;

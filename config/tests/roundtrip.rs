@@ -3,13 +3,13 @@
 mod arbitrary;
 
 use arbitrary::{Draw, config, env, function};
-use config::diff::diff;
-use config::edit::{apply, edits_between};
-use config::format::{format, format_function};
 use config::model::Config;
-use config::parse::{parse, parse_function};
-use config::problem::render;
-use config::texts;
+use config::text::diff::diff;
+use config::text::edit::{apply, edits_between};
+use config::text::format::{format, format_function};
+use config::text::parse::{parse, parse_function};
+use config::text::problem::render;
+use config::text::texts;
 use proptest::prelude::*;
 
 proptest! {

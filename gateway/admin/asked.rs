@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use config::model::Config;
-use config::parse::{self, Env, Named};
-use config::problem::Problem;
+use config::text::parse::{self, Env, Named};
+use config::text::problem::Problem;
 use config::value::name::{AliasName, FunctionName, PlanName};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;

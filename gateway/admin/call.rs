@@ -8,10 +8,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use config::diff::diff;
-use config::edit::Edit;
 use config::model::Config;
-use config::parse::{self, Parsed};
+use config::text::diff::diff;
+use config::text::edit::Edit;
+use config::text::parse::{self, Parsed};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -306,7 +306,6 @@ pub(super) fn tried_out(done: &Done) -> Response {
 
 /// `[{path, before, after}]`
 pub(super) fn changes(before: &Config, after: &Config) -> Vec<Value> {
-    let change =
-        |change: config::diff::Change| json!({ "path": change.path, "before": change.before, "after": change.after });
+    let change = |change: config::text::diff::Change| json!({ "path": change.path, "before": change.before, "after": change.after });
     diff(before, after).into_iter().map(change).collect()
 }

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
-use config::edit::Edit;
 use config::explain::explain;
 use config::head::RequestHead;
 use config::resolve::Draw;
 use config::table::{AliasIndex, Table, UpstreamIndex};
-use config::{format, parse};
+use config::text::edit::Edit;
+use config::text::{format, parse};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -2,9 +2,9 @@
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use config::edit::{Edit, FunctionEdit};
-use config::format::json;
-use config::parse;
+use config::text::edit::{Edit, FunctionEdit};
+use config::text::format::json;
+use config::text::parse;
 use config::value::name::FunctionName;
 
 use super::call::{Call, Shown, put_status, resource};

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use config::problem::{Code, Problem};
+use config::text::problem::{Code, Problem};
 use serde_json::{Value, json};
 
 use crate::control::Refused;

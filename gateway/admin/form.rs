@@ -1,7 +1,7 @@
 //! Resources as JSON: the full form of the file.
 
-use config::format::json;
 use config::model::Plan;
+use config::text::format::json;
 use serde_json::Value;
 
 /// A plan; `{"plan": NAME}` where it has a predefined name.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use config::parse;
+use config::text::parse;
 use serde::Deserialize;
 
 use super::call::Call;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use config::edit::{Edit, FunctionEdit};
-use config::format::json;
 use config::model::{Config, Function};
-use config::parse;
+use config::text::edit::{Edit, FunctionEdit};
+use config::text::format::json;
+use config::text::parse;
 use config::value::name::FunctionName;
 use serde::Deserialize;
 use serde_json::json as object;

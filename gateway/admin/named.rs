@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use config::edit::Edit;
-use config::format::json;
 use config::model::{Config, Domain, Notifier, Plan, Stage};
-use config::parse::{self, Env, Parsed};
+use config::text::edit::Edit;
+use config::text::format::json;
+use config::text::parse::{self, Env, Parsed};
 use config::value::host::HostPattern;
 use config::value::name::{NotifierName, PlanName, StageName};
 use imbl::OrdMap;

@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn escapes_of_json_become_what_they_stand_for() {
         let text = plain(r#"{"a": "\ud83d\ude00 \u00fc \/ \n"}"#.to_owned()).unwrap();
-        let value = config::parse::parse_value(&text).unwrap();
+        let value = config::text::parse::parse_value(&text).unwrap();
         assert_eq!(value["a"], "\u{1f600} ü / \n");
         assert!(plain("{a: 1}".to_owned()).is_err());
     }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::response::IntoResponse;
-use config::format::json::alias;
 use config::model::{Alias, Function};
 use config::table;
+use config::text::format::json::alias;
 use config::value::name::{AliasName, FunctionName, VersionId};
 use serde_json::{Map, Value, json};
 

@@ -4,10 +4,10 @@ use std::num::NonZeroU32;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
-use config::edit::{Edit, FunctionEdit};
-use config::format::json;
 use config::model::Version;
-use config::parse;
+use config::text::edit::{Edit, FunctionEdit};
+use config::text::format::json;
+use config::text::parse;
 use config::value::digest::Digest;
 use config::value::name::FunctionName;
 use serde::{Deserialize, Deserializer};

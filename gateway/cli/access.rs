@@ -107,7 +107,7 @@ impl Access {
             }
             Err(error) => return Err(Failure::file("read", file, &error)),
         };
-        match config::parse::parse_process(&text, &environment) {
+        match config::text::parse::parse_process(&text, &environment) {
             Ok((process, _)) => Ok((Some(file), process)),
             Err(problems) => {
                 let name = file.display().to_string();

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::io::Read;
 use std::path::Path;
 
-use config::diff::Change as Difference;
-use config::format::format_value;
+use config::text::diff::Change as Difference;
+use config::text::format::format_value;
 use serde_json::Value;
 
 use super::Exit;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use config::explain::explain;
 use config::head::RequestHead;
-use config::problem::visible;
 use config::resolve::Draw;
 use config::table::{AliasIndex, Table, UpstreamIndex};
+use config::text::problem::visible;
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use config::problem::{Position, Problem, Severity, render, visible};
+use config::text::problem::{Position, Problem, Severity, render, visible};
 use reqwest::StatusCode;
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use config::problem::render;
+use config::text::problem::render;
 use reqwest::Method;
 use reqwest::blocking::Response;
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
-use config::problem::visible;
+use config::text::problem::visible;
 use reqwest::Method;
 use reqwest::blocking::Response;
 use serde_json::Value;

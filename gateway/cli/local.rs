@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use config::model::Config;
-use config::problem::{self, Problem, Severity};
+use config::text::problem::{self, Problem, Severity};
 
 use super::Exit;
 use crate::serve::{environment, unusable_files};
@@ -31,9 +31,9 @@ impl Validate {
             Ok(text) => text,
             Err(exit) => return exit,
         };
-        let (config, problems) = match config::parse::parse(&text, &environment) {
+        let (config, problems) = match config::text::parse::parse(&text, &environment) {
             Ok((config, mut problems)) => {
-                problems.extend(config::parse::locate(&text, unusable_files(&config)));
+                problems.extend(config::text::parse::locate(&text, unusable_files(&config)));
                 (Some(config), problems)
             }
             Err(problems) => (None, problems),
@@ -85,7 +85,7 @@ impl Fmt {
             Ok(loaded) => loaded,
             Err(exit) => return exit,
         };
-        let canonical = config::format::format(&config);
+        let canonical = config::text::format::format(&config);
         if self.check {
             return if canonical == text { Exit::Ok } else { Exit::Failed };
         }
@@ -133,9 +133,9 @@ pub(super) fn diff(old: &Path, new: &Path, json: bool) -> Exit {
         (Ok(old), Ok(new)) => (old, new),
         (Err(exit), _) | (_, Err(exit)) => return exit,
     };
-    let changes = config::diff::diff(&old, &new);
+    let changes = config::text::diff::diff(&old, &new);
     if json {
-        return print(&pretty(&changes.iter().map(config::diff::Change::to_json).collect()));
+        return print(&pretty(&changes.iter().map(config::text::diff::Change::to_json).collect()));
     }
     print(&changes.iter().map(|change| format!("{change}\n")).collect::<String>())
 }
@@ -143,7 +143,7 @@ pub(super) fn diff(old: &Path, new: &Path, json: bool) -> Exit {
 /// The file's text and what it means; problems and warnings go to stderr.
 pub(super) fn load(file: &Path) -> Result<(String, Config), Exit> {
     let text = read(file)?;
-    match config::parse::parse(&text, &environment) {
+    match config::text::parse::parse(&text, &environment) {
         Ok((config, warnings)) => {
             report(file, &text, &warnings);
             Ok((text, config))

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use config::problem::visible;
 use config::rollout::RolloutId;
+use config::text::problem::visible;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! What a person says to a rollout, or to all of them at once.
 
-use config::problem::visible;
+use config::text::problem::visible;
 use reqwest::Method;
 use serde_json::{Value, json};
 

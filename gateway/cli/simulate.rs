@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use config::model::{Config, Plan};
-use config::parse;
 use config::simulate::{self, Assumed, Defect, MAX_RUNS, Percentage, Rate, Report};
+use config::text::parse;
 use config::value::name::PlanName;
 use reqwest::Method;
 use serde::Deserialize;

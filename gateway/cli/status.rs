@@ -5,7 +5,7 @@ use std::io::{IsTerminal, stdout};
 use std::thread::sleep;
 use std::time::Duration;
 
-use config::problem::visible;
+use config::text::problem::visible;
 use config::value::name::FunctionName;
 use reqwest::Method;
 use serde::Deserialize;

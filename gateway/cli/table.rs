@@ -1,6 +1,6 @@
 //! Aligned columns of plain text.
 
-use config::problem::visible;
+use config::text::problem::visible;
 
 /// Where the cells of a column stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

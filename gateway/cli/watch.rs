@@ -6,7 +6,7 @@ use std::io::{IsTerminal, stdout};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use config::problem::visible;
+use config::text::problem::visible;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use config::problem::Problem;
-use config::texts;
+use config::text::problem::Problem;
+use config::text::texts;
 use serde::{Deserialize, Serialize};
 
 use super::named::below;

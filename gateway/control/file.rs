@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::format::format;
 use config::model::{Config, Process};
-use config::problem::{self, Problem};
-use config::unfinished::may_be_unfinished;
+use config::text::format::format;
+use config::text::problem::{self, Problem};
+use config::text::unfinished::may_be_unfinished;
 use tokio::sync::Notify;
 
 use super::{AllowEmpty, Author, Control, Environment, Refused};
@@ -158,14 +158,14 @@ impl FileAtStart {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| format!("weir: cannot read {shown}: {error}\n"))?;
         let print = |problems: &[Problem]| problem::render(problems, &shown, &text);
-        let (process, config) = match config::parse::parse(&text, &**environment) {
+        let (process, config) = match config::text::parse::parse(&text, &**environment) {
             Ok((config, warnings)) => {
                 if !warnings.is_empty() {
                     tracing::warn!("{}", print(&warnings));
                 }
                 (Arc::clone(&config.process), Ok(config))
             }
-            Err(problems) => match config::parse::parse_process(&text, &**environment) {
+            Err(problems) => match config::text::parse::parse_process(&text, &**environment) {
                 Ok((process, _)) => (Arc::new(process), Err(print(&problems))),
                 Err(_) => return Err(print(&problems)),
             },
@@ -363,7 +363,7 @@ impl ConfigFile {
         self.read = (text.clone(), false);
         let shown = self.path.display().to_string();
         let print = |problems: &[Problem]| problem::render(problems, &shown, &text);
-        let (config, warnings) = match config::parse::parse(&text, &*self.environment) {
+        let (config, warnings) = match config::text::parse::parse(&text, &*self.environment) {
             Ok(parsed) => parsed,
             Err(problems) => return Reload::Refused { report: print(&problems) },
         };
@@ -402,7 +402,9 @@ impl ConfigFile {
 fn refused_report(path: &Path, text: &str, refused: &Refused) -> String {
     let shown = path.display().to_string();
     match refused {
-        Refused::Problems(problems) => problem::render(&config::parse::locate(text, problems.clone()), &shown, text),
+        Refused::Problems(problems) => {
+            problem::render(&config::text::parse::locate(text, problems.clone()), &shown, text)
+        }
         other => format!("{shown} was not applied: {other}"),
     }
 }

@@ -9,9 +9,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::diff::diff;
 use config::model::Config;
-use config::texts;
+use config::text::diff::diff;
+use config::text::texts;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::FormatItem;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use config::model::Config;
-use config::texts;
+use config::text::texts;
 
 use crate::store::{Change, Image};
 

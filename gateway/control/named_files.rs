@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use config::model::{AdminListener, Certificate, Config, Target, Version};
-use config::problem::Problem;
+use config::text::problem::Problem;
 
 use super::authorities::AuthorityKeeper;
 use super::certificates;

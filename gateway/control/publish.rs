@@ -13,11 +13,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use config::edit::{self, Edit};
 use config::model::{self, Config, Shield};
-use config::problem::Problem;
 use config::table::{Alias, AliasIndex, Answers, Change, Changes, Function, UpstreamIndex};
-use config::texts;
+use config::text::edit::{self, Edit};
+use config::text::problem::Problem;
+use config::text::texts;
 use config::value::name::{AliasName, VersionId};
 use config::value::weight::Weight;
 use imbl::OrdMap;

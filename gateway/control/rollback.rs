@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use config::edit::{Edit, FunctionEdit};
 use config::model::{Alias, Config};
-use config::parse::parse_alias;
-use config::problem::Problem;
 use config::rollout::RolloutId;
-use config::texts;
+use config::text::edit::{Edit, FunctionEdit};
+use config::text::parse::parse_alias;
+use config::text::problem::Problem;
+use config::text::texts;
 use config::value::name::{AliasName, FunctionName};
 
 use super::journal::{self, Entry, Start};

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::edit::Edit;
 use config::model::{Bake, Config};
-use config::problem::{Code, Problem};
 use config::rollout::{
     self, Ask, Effect, Event, Member, Moment, Now, Phase, ReadRollout, Rollout, RolloutId, Speaker, Traffic,
     Transition, Waits, from_text, to_text,
 };
+use config::text::edit::Edit;
+use config::text::problem::{Code, Problem};
 use config::value::name::{AliasName, FunctionName, VersionId};
 use config::value::weight::Weight;
 use imbl::OrdMap;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use config::edit::Edit;
 use config::model::{Config, Process, Retention};
 use config::table::{Alias, AliasIndex};
+use config::text::edit::Edit;
 use config::value::name::VersionId;
 use tokio::runtime::Handle;
 
@@ -86,7 +86,7 @@ impl Node {
     }
 
     pub(crate) async fn file(&self, text: &str) -> Outcome {
-        let file = config::parse::parse(text, &|_| None).unwrap().0;
+        let file = config::text::parse::parse(text, &|_| None).unwrap().0;
         self.control.apply_file(Author::of("file"), file, AllowEmpty(false), false).await
     }
 
@@ -196,7 +196,7 @@ async fn a_start_serves_all_but_a_version_whose_authorities_are_gone() {
     let text = file("shop", "1", "").replace("versions: {", &three);
     let start = async || {
         let node = Node::on(store.clone()).await;
-        let file = config::parse::parse(&text, &|_| None).unwrap().0;
+        let file = config::text::parse::parse(&text, &|_| None).unwrap().0;
         node.control.apply_at_start(file).await.unwrap();
         let unusable = node.live.unusable();
         let names = unusable[AUTHORITY].iter().map(|thing| thing.name.clone()).collect::<Vec<_>>();

@@ -8,10 +8,10 @@ mod unsaved;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::edit::{self, Edit};
 use config::model::Config;
 use config::rollout::{Event, Member, RolloutId, Speaker, Word};
-use config::{check, texts};
+use config::text::edit::{self, Edit};
+use config::text::{check, texts};
 use imbl::OrdMap;
 use tokio::sync::{mpsc, watch};
 use tokio::time;

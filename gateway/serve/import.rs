@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use config::parse::parse_process;
-use config::problem;
+use config::text::parse::parse_process;
+use config::text::problem;
 
 use super::{Failure, environment};
 use crate::cli::Exit;

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use config::check::check_emptied;
-use config::diff::{Change, diff};
-use config::edit;
 use config::model::Config;
-use config::problem::{Problem, render};
+use config::text::check::check_emptied;
+use config::text::diff::{Change, diff};
+use config::text::edit;
+use config::text::problem::{Problem, render};
 use config::value::host::HostPattern;
 use config::value::name::FunctionName;
 use rand::rngs::SmallRng;
@@ -239,8 +239,8 @@ impl Known {
 
     /// What becomes of this text, by the pure core alone.
     fn judge(&self, text: &str) -> Result<Self, Vec<Problem>> {
-        let (file, _) = config::parse::parse(text, &|name| std::env::var(name).ok())?;
-        let located = |problems| config::parse::locate(text, problems);
+        let (file, _) = config::text::parse::parse(text, &|name| std::env::var(name).ok())?;
+        let located = |problems| config::text::parse::locate(text, problems);
         check_emptied(&self.file, &file).map_err(|problem| located(vec![problem]))?;
         let live = edit::apply(&self.live, &edit::edits_between(&self.file, &file)).map_err(located)?;
         Ok(Self { file, live })
@@ -298,7 +298,9 @@ async fn write(weir: &Weir, known: &Known, body: &[u8]) -> Option<Known> {
     let is_judged = async || {
         let reload = weir.ask("/v1/status").await.json()["reload"].clone();
         let is_judged = match &expected {
-            Ok(next) => reload["result"] == "applied" && weir.config().await == config::format::format(&next.live),
+            Ok(next) => {
+                reload["result"] == "applied" && weir.config().await == config::text::format::format(&next.live)
+            }
             Err(report) => reload["result"] == "refused" && reload["message"] == **report,
         };
         is_judged.then_some(())
@@ -347,7 +349,7 @@ async fn ten_thousand_mutations_change_nothing_that_they_should_not() {
         let dry_run = judged(&known, &body).is_some_and(|next| !next.carries_the_load_of(&known));
         if let (Some(next), false) = (send(&mut api, &known, &body, dry_run).await, dry_run) {
             known = next;
-            assert_eq!(weir.config().await, config::format::format(&known.live));
+            assert_eq!(weir.config().await, config::text::format::format(&known.live));
             accepted += 1;
         }
     }
@@ -362,7 +364,7 @@ async fn ten_thousand_mutations_change_nothing_that_they_should_not() {
     // Whatever came before: a good file mends it.
     std::fs::write(&file, &text).expect("the test's folder can be written");
     known = known.judge(&text).expect("the good file is good");
-    let mended = async || (weir.config().await == config::format::format(&known.live)).then_some(());
+    let mended = async || (weir.config().await == config::text::format::format(&known.live)).then_some(());
     eventually("the good file is live", mended).await;
     assert!(accepted > 500, "only {accepted} mutations were good");
     assert!(!weir.log().contains("panicked"), "{}", weir.log());

@@ -119,7 +119,7 @@ const HOMES: &[(&[&str], &[&str], &str)] = &[
     (&["axum"], &["gateway/admin"], "axum is the admin listener's"),
     (&["clap"], &["gateway/cli"], "the command line is parsed in cli"),
     (&["reqwest"], &["gateway/cli", "gateway/calls"], "remote commands and calls to others have one client each"),
-    (&["serde_yaml", "saphyr"], &["config/yaml.rs"], "one file names a YAML crate"),
+    (&["serde_yaml", "saphyr"], &["config/text/yaml.rs"], "one file names a YAML crate"),
     (&["rusqlite", "sqlx", "etcd_client"], &["gateway/store/"], "store clients stay behind the trait Store"),
 ];
 

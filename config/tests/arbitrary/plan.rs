@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use config::model::*;
-use config::parse::parse_plan;
+use config::text::parse::parse_plan;
 
 use super::{Draw, env, template};
 

@@ -23,7 +23,7 @@ type Schemas = Vec<(&'static str, Value)>;
 
 /// What the file's own schema defines, and the file itself as `config`.
 fn of_config() -> Map<String, Value> {
-    let mut all = config::schema::definitions();
+    let mut all = config::text::schema::definitions();
     let settings = ["triggers", "base_domain", "override", "trusted_proxies", "default_certificate"];
     let settings = settings.map(|name| (name.to_owned(), all["config"]["properties"][name].clone()));
     let settings = json!({ "type": "object", "additionalProperties": false, "properties": Map::from_iter(settings) });

@@ -2,8 +2,8 @@
 
 use config::model::Config;
 use config::preflight::preflight;
-use config::problem::{Problem, Severity};
 use config::rollout::{Ask, Asked};
+use config::text::problem::{Problem, Severity};
 use config::value::name::{AliasName, VersionId};
 use config::value::weight::Weight;
 

@@ -51,8 +51,8 @@ async fn the_configuration_reads_back_as_yaml_and_json() {
     let api = Api::start().await;
     let yaml = api.get("/v1/config").await.is(200);
     assert_eq!(yaml.header("content-type"), Some("application/yaml"));
-    let read = config::parse::parse(&yaml.body, &|_| None).unwrap().0;
-    assert!(config::diff::diff(&read, api.node.live.load().table.config()).is_empty());
+    let read = config::text::parse::parse(&yaml.body, &|_| None).unwrap().0;
+    assert!(config::text::diff::diff(&read, api.node.live.load().table.config()).is_empty());
     let json = api.ask("GET", "/v1/config", &[("accept", "application/json")], "").await.is(200).json();
     assert_eq!(json["functions"]["shop"]["aliases"]["prod"]["split"]["1"], 95);
 }

@@ -1,6 +1,6 @@
 //! Bars of a rollout, drawn in place.
 
-use config::problem::visible;
+use config::text::problem::visible;
 
 use crate::cli::rollout::{Rollout, SideSeen};
 use crate::cli::table::or_dash;

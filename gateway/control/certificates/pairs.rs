@@ -267,7 +267,7 @@ mod tests {
             let files = format!("{{cert: {file}.crt, key: {file}.key}}");
             text += &format!("  {host}: {{certificate: {files}, routes: [{{path: /*, to: shop}}]}}\n");
         }
-        config::parse::parse(&text, &|_| None).unwrap().0
+        config::text::parse::parse(&text, &|_| None).unwrap().0
     }
 
     fn write(folder: &Path, name: &str) {

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use config::edit::FunctionEdit;
+use config::text::edit::FunctionEdit;
 use config::value::weight::Split;
 use tokio::sync::mpsc;
 
@@ -94,7 +94,7 @@ impl Node {
 
 fn parsed(split: &str) -> Split {
     let text = file("shop", split, "");
-    config::parse::parse(&text, &|_| None).unwrap().0.functions["shop"].aliases["prod"].split.clone()
+    config::text::parse::parse(&text, &|_| None).unwrap().0.functions["shop"].aliases["prod"].split.clone()
 }
 
 const SHOP: &str = "{1: 95, 2: 5}";

@@ -138,9 +138,10 @@ async fn a_whole_configuration_comes_back_and_no_version_is_lost() {
 #[tokio::test]
 async fn a_dry_run_says_what_would_be_and_changes_nothing() {
     let node = Node::with(&file("shop", "{1: 95, 2: 5}", "")).await;
-    let next = config::parse::parse(&file("shop", "{1: 50, 2: 50}", ""), &|_| None).unwrap().0;
+    let next = config::text::parse::parse(&file("shop", "{1: 50, 2: 50}", ""), &|_| None).unwrap().0;
     let done = node.control.apply_file(Author::of("file"), next, AllowEmpty(false), true).await.unwrap();
-    let told: Vec<String> = config::diff::diff(&done.before, &done.after).iter().map(ToString::to_string).collect();
+    let told: Vec<String> =
+        config::text::diff::diff(&done.before, &done.after).iter().map(ToString::to_string).collect();
     assert_eq!(told, ["functions.shop.aliases.prod.split: 1: 95, 2: 5 -> 1: 50, 2: 50"]);
     assert_eq!((node.split().as_str(), node.live.load().revision), ("1: 95, 2: 5", 1));
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use config::model::Shield;
 use config::outcome::Class;
-use config::parse::parse_plan;
 use config::rollout::{Ask, Asked, Event, Phase, Rollout, RolloutId, Speaker, Word};
+use config::text::parse::parse_plan;
 use config::value::name::VersionId;
 use tokio::time::timeout;
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use config::edit::Edit;
 use config::model::Config;
 use config::rollout::{Ask, Event, RolloutId};
+use config::text::edit::Edit;
 use tokio::sync::oneshot;
 
 use super::looked::Looked;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use config::edit::Edit;
 use config::model::Config;
+use config::text::edit::Edit;
 
 use crate::control::rollouts::Moves;
 use crate::store::Change;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use config::model::{Certificate, Config};
-use config::problem::Problem;
+use config::text::problem::Problem;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, Wanted, What};

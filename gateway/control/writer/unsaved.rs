@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use config::edit::{self, Edit};
 use config::rollout::RolloutId;
+use config::text::edit::{self, Edit};
 
 use super::draft::Draft;
 use super::{Failed, Writer};

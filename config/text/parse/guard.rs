@@ -1,0 +1,50 @@
+//! Guards: what protects a rollout from a candidate that is worse.
+
+use crate::model::{Guard, Margin, Plan, Shield, Step};
+use crate::text::parse::gate::{margin_points, margin_ratio};
+use crate::text::parse::place::{Place, Reading};
+use crate::text::parse::scalar::{decimal, switch};
+
+/// `false`, `true`, or what it is to hold the candidate against.
+pub(super) fn guard(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Guard> {
+    let what = "`true`, `false`, or a mapping such as `{alpha: 0.01, ratio: 1.2, points: 0.1}`";
+    if place.is_scalar() {
+        return switch(place, r).map(Guard::enforced);
+    }
+    let mut fields = place.fields(r, what)?;
+    if fields.is_empty() {
+        r.problems.push(place.expected(what));
+    }
+    let guard = Guard::enforced(fields.read(r, "enforced", switch).unwrap_or(true));
+    let guard = Guard {
+        margin: Margin {
+            alpha: fields.read(r, "alpha", alpha).unwrap_or(guard.margin.alpha),
+            ratio: fields.read(r, "ratio", margin_ratio).unwrap_or(guard.margin.ratio),
+            points: fields.read(r, "points", margin_points).unwrap_or(guard.margin.points),
+        },
+        client_errors: fields.read(r, "client_errors", switch).unwrap_or(guard.client_errors),
+        shield: fields.read(r, "shield", shield).unwrap_or(guard.shield),
+        ..guard
+    };
+    fields.finish(r);
+    Some(guard)
+}
+
+/// A probability in parts per million. Four decimals: a smaller one is `1e-05` to many writers of JSON.
+fn alpha(place: &Place<'_>, r: &mut Reading<'_>) -> Option<u32> {
+    decimal(place, r, 4, 1..=5000).and_then(|parts| u32::try_from(parts * 100).ok())
+}
+
+fn shield(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Shield> {
+    let shields = [Shield::Off, Shield::Gateway, Shield::AnyServerError];
+    place.choice(r, &shields.map(|shield| (shield.as_str(), shield)))
+}
+
+/// A guard that is asked for needs a stable to compare with.
+pub(super) fn comparable(place: &Place<'_>, r: &mut Reading<'_>, plan: &Plan) {
+    if plan.guard.enforced && plan.steps.first().is_some_and(Step::is_whole) {
+        let problem =
+            place.problem("this plan begins with everything: no stable is left to compare the candidate with");
+        r.problems.push(problem.help("leave `guard` out, or begin with a weight below 100"));
+    }
+}

@@ -1,0 +1,255 @@
+//! The configuration as named texts, as a store keeps it: one for each thing that changes by itself.
+//!
+//! | name | text |
+//! |---|---|
+//! | `function/shop` | what belongs to the function itself, at least `{}`: that it exists |
+//! | `number/shop` | the highest version number that it ever used; outlives the function |
+//! | `draft/shop`, `version/shop/3`, `alias/shop/prod` | its parts; versions with their digest |
+//! | `stage/release`, `domain/shop.example.com`, `plan/careful`, `notifier/oncall` | these |
+//! | `settings` | triggers, base domain, overrides, trusted proxies, default certificate |
+//!
+//! Process settings are no part of it: each node has its own. What these texts say is taken as it is: an alias brings its
+//! history, or none.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+
+use crate::model::{Config, Function};
+use crate::text::edit::{self, Edit, Merge, Stored};
+use crate::text::problem::Problem;
+use crate::text::yaml::join;
+use crate::text::{check, format, parse};
+
+const SETTINGS: &str = "settings";
+/// Texts that say that a function exists.
+const FUNCTION: &str = "function/";
+
+type Texts = Vec<(String, Option<String>)>;
+
+/// The texts that differ from one configuration to the next; `None` where one is gone. Costs what changed.
+#[must_use]
+pub fn changes(old: &Config, new: &Config) -> Texts {
+    let mut changes = Vec::new();
+    let nothing = Function::default();
+    for item in old.functions.diff(&new.functions) {
+        let (name, before, after) = match item {
+            DiffItem::Add(name, after) => (name, None, Some(after)),
+            DiffItem::Update { old: (_, before), new: (name, after) } => (name, Some(before), Some(after)),
+            DiffItem::Remove(name, before) => (name, Some(before), None),
+        };
+        let itself = |function: &Arc<Function>| format::format_dialects(&function.dialects);
+        one(&mut changes, || format!("function/{name}"), before.map(itself), after.map(itself));
+        let (before, after) = (before.map_or(&nothing, |f| f), after.map_or(&nothing, |f| f));
+        parts(&mut changes, name.as_str(), before, after);
+    }
+    items(&mut changes, "number", &old.numbers, &new.numbers, |number| format!("{number}\n"));
+    items(&mut changes, "stage", &old.stages, &new.stages, |stage| format::format_stage(stage));
+    items(&mut changes, "domain", &old.domains, &new.domains, |domain| format::format_domain(domain));
+    items(&mut changes, "plan", &old.plans, &new.plans, |plan| format::format_plan(plan));
+    items(&mut changes, "notifier", &old.notifiers, &new.notifiers, |notifier| format::format_notifier(notifier));
+    if settings_differ(old, new) {
+        let text = Some(format::format_settings(new)).filter(|text| !text.is_empty());
+        changes.push((SETTINGS.to_owned(), text));
+    }
+    changes
+}
+
+fn parts(changes: &mut Texts, name: &str, before: &Function, after: &Function) {
+    if !same(before.draft.as_ref(), after.draft.as_ref()) {
+        changes.push((format!("draft/{name}"), after.draft.as_ref().map(|draft| format::format_draft(draft))));
+    }
+    entries(changes, &format!("version/{name}"), &before.versions, &after.versions, format::format_stored_version);
+    entries(changes, &format!("alias/{name}"), &before.aliases, &after.aliases, format::format_alias);
+}
+
+fn entries<K: Ord + ToString, V: PartialEq>(
+    changes: &mut Texts,
+    kind: &str,
+    before: &BTreeMap<K, Arc<V>>,
+    after: &BTreeMap<K, Arc<V>>,
+    text: fn(&V) -> String,
+) {
+    let name = |key: &K| format!("{kind}/{}", key.to_string());
+    let new = after.iter().filter(|(key, value)| !same(before.get(key), Some(value)));
+    changes.extend(new.map(|(key, value)| (name(key), Some(text(value)))));
+    changes.extend(before.keys().filter(|key| !after.contains_key(key)).map(|key| (name(key), None)));
+}
+
+/// Equal, at once where nothing was touched.
+fn same<V: PartialEq>(before: Option<&Arc<V>>, after: Option<&Arc<V>>) -> bool {
+    match (before, after) {
+        (Some(before), Some(after)) => Arc::ptr_eq(before, after) || before == after,
+        (before, after) => before.is_none() && after.is_none(),
+    }
+}
+
+fn items<K: Ord + Clone + ToString, V: PartialEq>(
+    changes: &mut Texts,
+    kind: &str,
+    old: &OrdMap<K, V>,
+    new: &OrdMap<K, V>,
+    text: impl Fn(&V) -> String,
+) {
+    changes.extend(old.diff(new).map(|item| match item {
+        DiffItem::Add(key, value) | DiffItem::Update { new: (key, value), .. } => {
+            (format!("{kind}/{}", key.to_string()), Some(text(value)))
+        }
+        DiffItem::Remove(key, _) => (format!("{kind}/{}", key.to_string()), None),
+    }));
+}
+
+fn one(changes: &mut Texts, name: impl FnOnce() -> String, before: Option<String>, after: Option<String>) {
+    if before != after {
+        changes.push((name(), after));
+    }
+}
+
+fn settings_differ(old: &Config, new: &Config) -> bool {
+    old.triggers != new.triggers
+        || old.base_domain != new.base_domain
+        || old.overrides != new.overrides
+        || old.trusted_proxies != new.trusted_proxies
+        || old.default_certificate != new.default_certificate
+}
+
+/// The configuration that these texts mean, checked as a whole.
+///
+/// # Errors
+/// Every problem of every text; without any, those of their references to each other.
+pub fn from_texts<'t>(
+    texts: impl Iterator<Item = (&'t str, &'t str)> + Clone,
+    env: parse::Env<'_>,
+) -> Result<Config, Vec<Problem>> {
+    let (mut config, mut unreadable, mut unfit) = (Config::default(), Vec::new(), Vec::new());
+    // Parts come after their function. Edits are applied as they are read: all those of a large store take much room.
+    for of_functions in [true, false] {
+        for (name, text) in texts.clone().filter(|(name, _)| name.starts_with(FUNCTION) == of_functions) {
+            match edits_of(name, Some(text), env) {
+                Ok(edits) => unfit.extend(edits.iter().filter_map(|e| edit::apply_one(&mut config, e).err()).flatten()),
+                Err(problems) => unreadable.extend(problems),
+            }
+        }
+    }
+    let mut problems = if unreadable.is_empty() { unfit } else { unreadable };
+    if problems.is_empty() {
+        problems = edit::errors(check::check(&config));
+    }
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+/// The edits that replace what these texts mean, in whatever order they come; `None` deletes.
+///
+/// # Errors
+/// Every problem of every text. References are checked when the edits are applied.
+pub fn edits<'t>(
+    changes: impl IntoIterator<Item = (&'t str, Option<&'t str>)>,
+    env: parse::Env<'_>,
+) -> Result<Vec<Edit>, Vec<Problem>> {
+    let (mut first, mut others, mut last, mut problems) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (name, text) in changes {
+        // Parts come after their function, and go before it.
+        let edits = match (name.starts_with(FUNCTION), text) {
+            (true, Some(_)) => &mut first,
+            (true, None) => &mut last,
+            (false, _) => &mut others,
+        };
+        match edits_of(name, text, env) {
+            Ok(of_one) => edits.extend(of_one),
+            Err(of_one) => problems.extend(of_one),
+        }
+    }
+    first.append(&mut others);
+    first.append(&mut last);
+    if problems.is_empty() { Ok(first) } else { Err(problems) }
+}
+
+/// The edits of a text: one, but for the settings.
+fn edits_of(name: &str, text: Option<&str>, env: parse::Env<'_>) -> Result<Vec<Edit>, Vec<Problem>> {
+    if name == SETTINGS {
+        let (config, _) = parse::parse_settings(text.unwrap_or_default(), env)?;
+        return Ok(vec![
+            Edit::Triggers(config.triggers),
+            Edit::BaseDomain(config.base_domain),
+            Edit::Overrides(config.overrides),
+            Edit::TrustedProxies(config.trusted_proxies),
+            Edit::DefaultCertificate(config.default_certificate),
+        ]);
+    }
+    let unknown =
+        || vec![Problem::error(name, format!("`{name}` is no name of a stored text that this version knows"))];
+    let (kind, item) = name.split_once('/').ok_or_else(unknown)?;
+    let is_item = |section: &str| join(section, item);
+    let edit = match kind {
+        "function" | "number" | "draft" | "version" | "alias" => {
+            let (function, part) = item.split_once('/').unwrap_or((item, ""));
+            let stored = stored(kind, function, part, text, env).ok_or_else(unknown)??;
+            Edit::Stored(function.parse().map_err(|_| unknown())?, stored)
+        }
+        "stage" => {
+            let name = item.parse().map_err(|_| unknown())?;
+            let to = read(text, |text| parse::parse_stage(&name, text, env))?;
+            Edit::MergeStage(name, Merge { from: None, to })
+        }
+        "domain" => {
+            let host = item.parse().map_err(|_| unknown())?;
+            let to = read(text, |text| parse::parse_domain(&host, text, env))?;
+            Edit::MergeDomain(host, Merge { from: None, to })
+        }
+        "plan" => {
+            let to = read(text, |text| parse::parse_plan_text(&is_item("plans"), text, env))?;
+            Edit::MergePlan(item.parse().map_err(|_| unknown())?, Merge { from: None, to })
+        }
+        "notifier" => {
+            let to = read(text, |text| parse::parse_notifier(&is_item("notifiers"), text, env))?;
+            Edit::MergeNotifier(item.parse().map_err(|_| unknown())?, Merge { from: None, to })
+        }
+        _ => return Err(unknown()),
+    };
+    Ok(vec![edit])
+}
+
+/// A part of a function; `None` when its name is none.
+fn stored(
+    kind: &str,
+    function: &str,
+    part: &str,
+    text: Option<&str>,
+    env: parse::Env<'_>,
+) -> Option<Result<Stored, Vec<Problem>>> {
+    let path = || join("functions", function);
+    let number = part.parse::<NonZeroU32>().ok().filter(|number| number.to_string() == part);
+    Some(match (kind, part) {
+        ("function", "") => {
+            let dialects = text.map(|text| parse::parse_dialects(&path(), text, env)).transpose();
+            dialects.map(|dialects| Stored::Function(dialects.map(|(dialects, _)| dialects)))
+        }
+        ("number", "") => text.map(|text| counter(&path(), text)).transpose().map(Stored::Number),
+        ("draft", "") => {
+            read(text, |text| parse::parse_draft(&format!("{}.draft", path()), text, env)).map(Stored::Draft)
+        }
+        ("version", _) => {
+            let path = || format!("{}.versions.{part}", path());
+            let number = number?;
+            read(text, |text| parse::parse_stored_version(&path(), text, env)).map(|to| Stored::Version(number, to))
+        }
+        ("alias", _) => {
+            let path = || join(&format!("{}.aliases", path()), part);
+            let name = part.parse().ok()?;
+            read(text, |text| parse::parse_alias(&path(), text, env)).map(|to| Stored::Alias(name, to))
+        }
+        _ => return None,
+    })
+}
+
+fn counter(path: &str, text: &str) -> Result<NonZeroU32, Vec<Problem>> {
+    let number = text.trim_end().parse();
+    number.map_err(|_| vec![Problem::error(path, "the stored counter of versions is no number from 1 to 4294967295")])
+}
+
+fn read<T>(text: Option<&str>, parse: impl FnOnce(&str) -> parse::Parsed<T>) -> Result<Option<Arc<T>>, Vec<Problem>> {
+    Ok(text.map(parse).transpose()?.map(|(value, _)| Arc::new(value)))
+}
