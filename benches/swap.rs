@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use config::head::RequestHead;
-use config::resolve::Unresolved;
+use config::route::head::RequestHead;
+use config::route::resolve::Unresolved;
 use config::text::edit::{Edit, FunctionEdit};
 use criterion::measurement::{Measurement, WallTime};
 use criterion::{BenchmarkId, Criterion};

@@ -16,17 +16,12 @@
 //! - [`rollout`], [`simulate`], [`preflight`]: one run of a plan; what it would do; whether it can reach an answer at all
 //! - [`table`], [`head`], [`resolve`], [`explain`]: the hot path
 
-pub mod explain;
-pub mod head;
-mod matching;
 pub mod model;
 pub mod outcome;
 pub mod preflight;
-pub mod resolve;
 pub mod rollout;
+pub mod route;
 pub mod simulate;
-pub mod slot;
-pub mod table;
 pub mod text;
 pub mod value;
 pub mod verdict;

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use config::head::{Headers, RequestHead};
 use config::model::{self, Shield};
-use config::resolve::{self, Draw, Reason, Resolution, Routed, Unresolved};
-use config::table::{AliasIndex, Chunks, Stage, Table, Upstream, UpstreamIndex, Via};
+use config::route::head::{Headers, RequestHead};
+use config::route::resolve::{self, Draw, Reason, Resolution, Routed, Unresolved};
+use config::route::table::{AliasIndex, Chunks, Stage, Table, Upstream, UpstreamIndex, Via};
 use config::text::problem::Problem;
 use config::value::name::{AliasName, FunctionName, VersionId};
 use config::value::path::PathPattern;

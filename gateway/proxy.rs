@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use config::table::Answers;
+use config::route::table::Answers;
 use http::HeaderMap;
 use http::header::EXPECT;
 use pingora::http::{RequestHeader, ResponseHeader};

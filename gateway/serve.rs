@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use config::model::{Config, Process};
-use config::resolve::Unresolved;
+use config::route::resolve::Unresolved;
 use config::text::problem::Problem;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};

@@ -35,11 +35,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use config::table::Rendered;
+use config::route::table::Rendered;
 use tokio::runtime::Handle;
 
 pub use budget::RetryBudget;
-pub use config::table::UpstreamKey;
+pub use config::route::table::UpstreamKey;
 pub use health::Checker;
 pub use member::{Failure, Member, Pick};
 pub use pick::Tried;

@@ -113,7 +113,10 @@ fn roots_and_unknown_modules_are_seen() {
 fn allowed_arrows_pass() {
     for (name, text) in [
         ("gateway/serve.rs", "use crate::{admin, control, edge::Lane, proxy, store};"),
-        ("gateway/proxy/head.rs", "use super::ctx::Ctx; use crate::live::Live; use log::info; use config::resolve;"),
+        (
+            "gateway/proxy/head.rs",
+            "use super::ctx::Ctx; use crate::live::Live; use log::info; use config::route::resolve;",
+        ),
         ("gateway/control/publish.rs", "#[cfg(test)] mod tests { use crate::proxy; }"),
         ("gateway/control/publish.rs", "use crate::edge::tls::Live; fn f(r: crate::store::Revision) {}"),
         ("gateway/lib.rs", "pub mod cli;\nmod store;"),

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use config::model::Config;
-use config::table::Table;
+use config::route::table::Table;
 use config::text::edit::{self, Edit, FunctionEdit};
 use config::text::format::format;
 use config::text::parse::parse;

@@ -8,10 +8,10 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use config::head::RequestHead;
 use config::model::{Alias, KeySource, Rule};
-use config::resolve::{Draw, Reason, resolve};
-use config::table::{AliasIndex, Table, UpstreamIndex};
+use config::route::head::RequestHead;
+use config::route::resolve::{Draw, Reason, resolve};
+use config::route::table::{AliasIndex, Table, UpstreamIndex};
 use config::value::name::VersionId;
 use config::value::rule::{Condition, Subject, Test, When};
 use criterion::measurement::{Measurement, WallTime};

@@ -10,8 +10,8 @@ use config::model::{
     Alias, BaseDomain, Config, Domain, DomainStage, FixedResponse, Function, Https, KeySource, OnMissingKey,
     OnUnhealthy, Overrides, Route, Rule, Selection, Shield, Stage, Target, Version,
 };
-use config::resolve::{Draw, Reason, RequestHead, Resolution, Unresolved, resolve};
-use config::table::{AliasIndex, Table, UpstreamIndex};
+use config::route::resolve::{Draw, Reason, RequestHead, Resolution, Unresolved, resolve};
+use config::route::table::{AliasIndex, Table, UpstreamIndex};
 use config::value::bucket::Buckets;
 use config::value::name::VersionId;
 use config::value::rule::{Condition, Pattern, Subject, Test, When};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::response::IntoResponse;
 use config::model::{Alias, Function};
-use config::table;
+use config::route::table;
 use config::text::format::json::alias;
 use config::value::name::{AliasName, FunctionName, VersionId};
 use serde_json::{Map, Value, json};

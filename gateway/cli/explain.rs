@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use config::explain::explain;
-use config::head::RequestHead;
-use config::resolve::Draw;
-use config::table::{AliasIndex, Table, UpstreamIndex};
+use config::route::explain::explain;
+use config::route::head::RequestHead;
+use config::route::resolve::Draw;
+use config::route::table::{AliasIndex, Table, UpstreamIndex};
 use config::text::problem::visible;
 
 use reqwest::Method;

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use config::model::{self, Config, Shield};
-use config::table::{Alias, AliasIndex, Answers, Change, Changes, Function, UpstreamIndex};
+use config::route::table::{Alias, AliasIndex, Answers, Change, Changes, Function, UpstreamIndex};
 use config::text::edit::{self, Edit};
 use config::text::problem::Problem;
 use config::text::texts;

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use config::model::{Config, Process, Retention};
-use config::table::{Alias, AliasIndex};
+use config::route::table::{Alias, AliasIndex};
 use config::text::edit::Edit;
 use config::value::name::VersionId;
 use tokio::runtime::Handle;

@@ -204,7 +204,7 @@ fn wants_text(accept: Option<&[u8]>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use config::resolve::Unresolved;
+    use config::route::resolve::Unresolved;
 
     use super::*;
 

@@ -23,8 +23,8 @@ pub mod resolved;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use config::head::{Headers, RequestHead};
 use config::model::Limits;
+use config::route::head::{Headers, RequestHead};
 
 use super::Fields;
 use crate::live::Live;

@@ -5,7 +5,7 @@
 //! has the same answer wherever it is found. The sentences of requests that go nowhere are those of
 //! [`Unresolved`], which `weir explain` prints too.
 
-use config::resolve::Unresolved;
+use config::route::resolve::Unresolved;
 
 use crate::log::EndReason;
 

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use config::table::RenderedHost;
+use config::route::table::RenderedHost;
 use http::Uri;
 use pingora::http::RequestHeader;
 use pingora::prelude::HttpPeer;

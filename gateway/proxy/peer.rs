@@ -15,7 +15,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use config::model::{Protocol, UpstreamTls};
-use config::table::Rendered;
+use config::route::table::Rendered;
 use pingora_core::ErrorType::{ConnectError, ConnectRefused};
 use pingora_core::connectors::L4Connect;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;

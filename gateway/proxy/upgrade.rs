@@ -1,7 +1,7 @@
 //! Offers of clients to upgrade a connection, in pingora's heads.
 
 use config::model::{Protocol, Upgrades};
-use config::table::Answers;
+use config::route::table::Answers;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
 use http::{Version, request};
 use pingora::http::RequestHeader;

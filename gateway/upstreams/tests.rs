@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use config::model::{HealthCheck, Protocol, Retries, Timeouts, Upgrades, UpstreamTls};
-use config::table::{RenderedEdits, RenderedHost};
+use config::route::table::{RenderedEdits, RenderedHost};
 use config::value::name::VersionId;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;

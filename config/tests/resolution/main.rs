@@ -7,8 +7,8 @@ mod updates;
 mod worlds;
 
 use config::model::Config;
-use config::resolve::{Draw, Reason, RequestHead, Resolution, Unresolved, resolve};
-use config::table::{AliasIndex, Table, UpstreamIndex, Via};
+use config::route::resolve::{Draw, Reason, RequestHead, Resolution, Unresolved, resolve};
+use config::route::table::{AliasIndex, Table, UpstreamIndex, Via};
 use oracle::{Named, Oracle};
 use proptest::prelude::*;
 use worlds::{Choices, Request, request, world};

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use config::model::{Config, DomainStage};
-use config::resolve::Reason;
-use config::table::{Alias, AliasIndex, Change, Changes, Table, UpstreamIndex};
+use config::route::resolve::Reason;
+use config::route::table::{Alias, AliasIndex, Change, Changes, Table, UpstreamIndex};
 use proptest::prelude::*;
 
 use crate::worlds::{self, Choices, request, world};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use config::head::Headers;
 use config::model::KeySource;
+use config::route::head::Headers;
 use config::value::name::AliasName;
 use prometheus::IntGauge;
 

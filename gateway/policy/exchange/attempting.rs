@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use config::table::{Answers, RenderedEdits, RenderedHost};
+use config::route::table::{Answers, RenderedEdits, RenderedHost};
 
 use super::answered::LongLived;
 use super::{ClientConnection, HeadView, Received, RequestFields, Resolved, Worker};

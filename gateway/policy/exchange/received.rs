@@ -4,8 +4,8 @@ use std::num::NonZeroU16;
 use std::time::Instant;
 
 use config::model::{Domain, Https, Protocol};
-use config::resolve::{Unresolved, allowed};
-use config::table::Answers;
+use config::route::resolve::{Unresolved, allowed};
+use config::route::table::Answers;
 use config::value::host;
 use config::value::target::{AbsoluteTarget, RequestTarget};
 

@@ -4,7 +4,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use config::outcome::Class;
-use config::resolve::Reason;
+use config::route::resolve::Reason;
 use rand::Rng;
 
 use super::received::lacks_trailers;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use config::model::UpstreamTls;
-use config::table::Rendered;
+use config::route::table::Rendered;
 use pingora::proxy::{ProxyHttp, Session, http_proxy};
 use pingora_core::apps::ServerApp;
 use pingora_core::connectors::http::Connector;

@@ -132,7 +132,7 @@ pub struct Changes {
     pub stages: Vec<(StageIndex, Change)>,
     /// Domains.
     pub domains: Vec<(DomainIndex, Change)>,
-    /// Aliases whose cursor begins anew, at [`Slots::start`](crate::slot::Slots::start): new ones, and those whose
+    /// Aliases whose cursor begins anew, at [`Slots::start`](crate::route::slot::Slots::start): new ones, and those whose
     /// weights changed.
     pub restarted: Vec<AliasIndex>,
 }

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{FunctionIndex, UpstreamIndex};
 use crate::model::{self, OnUnhealthy, Selection, Shield};
-use crate::slot::{SlotSequence, Slots};
+use crate::route::slot::{SlotSequence, Slots};
 use crate::value::bucket;
 use crate::value::name::{AliasName, FunctionName, VersionId};
 use crate::value::weight::{Split, Weight};

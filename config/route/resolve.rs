@@ -20,8 +20,8 @@
 
 use std::fmt;
 
-pub use crate::head::{Headers, RequestHead};
-use crate::table::{AliasIndex, DomainIndex, FunctionIndex, Pointed, StageIndex, Table, UpstreamIndex, Via};
+pub use crate::route::head::{Headers, RequestHead};
+use crate::route::table::{AliasIndex, DomainIndex, FunctionIndex, Pointed, StageIndex, Table, UpstreamIndex, Via};
 use crate::value::name::VersionId;
 use crate::value::{host, path};
 
@@ -30,7 +30,7 @@ mod way;
 
 /// What resolving asks of the world.
 pub trait Draw {
-    /// Takes the next value of the alias's cursor, which begins at [`Slots::start`](crate::slot::Slots::start).
+    /// Takes the next value of the alias's cursor, which begins at [`Slots::start`](crate::route::slot::Slots::start).
     fn slot(&mut self, alias: AliasIndex) -> u64;
     /// A uniform random number.
     fn random(&mut self) -> u64;

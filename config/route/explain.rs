@@ -6,10 +6,10 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::head::{Headers, RequestHead};
 use crate::model::{KeySource, Route, Shield};
-use crate::resolve::{Draw, Reason, Resolution, Routed, Unresolved, allowed, resolve};
-use crate::table::{AliasIndex, Answers, DomainIndex, FunctionIndex, StageIndex, Table, UpstreamIndex, Via};
+use crate::route::head::{Headers, RequestHead};
+use crate::route::resolve::{Draw, Reason, Resolution, Routed, Unresolved, allowed, resolve};
+use crate::route::table::{AliasIndex, Answers, DomainIndex, FunctionIndex, StageIndex, Table, UpstreamIndex, Via};
 use crate::value::host::normalize;
 
 /// What happened to a request on its way, and where that ended.

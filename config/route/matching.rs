@@ -1,6 +1,6 @@
 //! Whether a request is one of a rule's. Nothing is allocated, but for a query value over 512 bytes that is encoded.
 
-use crate::head::{Headers, RequestHead, Scratch};
+use crate::route::head::{Headers, RequestHead, Scratch};
 use crate::value::bucket;
 use crate::value::rule::{Condition, Subject, Test, When};
 

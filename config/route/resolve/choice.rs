@@ -2,9 +2,9 @@
 
 use super::way;
 use super::{Draw, Headers, IssuedKey, Reason, RequestHead, Resolution, Routed, Unresolved};
-use crate::head::Scratch;
 use crate::model::{KeySource, OnMissingKey};
-use crate::table::{Alias, AliasIndex, Function, Pointed, Preferred, Table, UpstreamIndex};
+use crate::route::head::Scratch;
+use crate::route::table::{Alias, AliasIndex, Function, Pointed, Preferred, Table, UpstreamIndex};
 use crate::value::bucket;
 use crate::value::name::VersionId;
 

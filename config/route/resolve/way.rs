@@ -1,7 +1,7 @@
 //! Step 1: from host and path to what is asked of which function.
 
 use super::{Headers, RequestHead, Routed, Unresolved};
-use crate::table::{
+use crate::route::table::{
     Domain, DomainIndex, DomainStage, Found, FunctionIndex, Pointed, RouteTarget, StageIndex, Table, Via,
 };
 use crate::value::name::VersionId;
