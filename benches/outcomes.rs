@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use config::outcome::Class;
+use config::release::outcome::Class;
 use criterion::{Criterion, criterion_group, criterion_main};
 use gateway::clock;
 use gateway::outcomes::{Ended, Outcomes, Wake};

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::model::{Alias, Config};
-use config::outcome::Class;
-use config::rollout::{Ask, Asked, RolloutId, Speaker};
+use config::release::outcome::Class;
+use config::release::rollout::{Ask, Asked, RolloutId, Speaker};
 use config::text::parse::parse_plan;
 use config::value::name::{FunctionName, VersionId};
 use criterion::measurement::{Measurement, WallTime};

@@ -51,7 +51,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::model::{Config, Retention};
-use config::rollout::{Ask, Event, RolloutId, Speaker, Word};
+use config::release::rollout::{Ask, Event, RolloutId, Speaker, Word};
 use config::text::edit::Edit;
 use config::text::problem::Problem;
 use sha2::{Digest, Sha256};

@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use config::outcome::{Class, LATENCY_BUCKETS, latency_bucket};
-use config::verdict::Side;
+use config::release::outcome::{Class, LATENCY_BUCKETS, latency_bucket};
+use config::release::verdict::Side;
 
 pub use recent::Recent;
 use recent::RecentCells;

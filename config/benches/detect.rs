@@ -4,9 +4,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use config::model::Margin;
-use config::outcome::Counts;
+use config::release::outcome::Counts;
+use config::release::verdict::{Batch, Side, Verdict, Watch};
 use config::value::weight::Weight;
-use config::verdict::{Batch, Side, Verdict, Watch};
 use criterion::Criterion;
 
 #[expect(dead_code, reason = "the tests use the rest")]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::model::{AliasPatch, Bake, Config, Field, Shield};
-use config::rollout::{
+use config::release::rollout::{
     Answer, Ask, Asked, Effect, Event, Now, Observation, Outcome, Phase, Rollout, RolloutId, Speaker, Traffic,
     Transition, Waits, Word, begin, edits, from_text, to_text,
 };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use config::model::Decision;
-use config::rollout::{Phase, Rollout, Word};
+use config::release::rollout::{Phase, Rollout, Word};
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use config::model::{Alias, Config};
-use config::preflight::Observed;
+use config::release::preflight::Observed;
 use config::value::name::{AliasName, FunctionName, VersionId};
 
 use super::Server;

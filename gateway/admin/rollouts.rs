@@ -7,7 +7,7 @@ mod shown;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
-use config::rollout::{Event, Rollout, RolloutId, Speaker, Word};
+use config::release::rollout::{Event, Rollout, RolloutId, Speaker, Word};
 use config::value::name::{AliasName, FunctionName};
 use serde::Deserialize;
 use serde_json::{Value, json};

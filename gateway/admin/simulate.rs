@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::response::IntoResponse;
-use config::preflight::Observed;
-use config::simulate::{self, Assumed, Defect, Percentage, Rate, Seen};
+use config::release::preflight::Observed;
+use config::release::simulate::{self, Assumed, Defect, Percentage, Rate, Seen};
 use config::text::problem::Problem;
 use config::value::name::{AliasName, FunctionName};
 use serde::Deserialize;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use config::rollout::RolloutId;
+use config::release::rollout::RolloutId;
 use config::text::problem::visible;
 use reqwest::Method;
 use serde::Deserialize;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use config::model::{Config, Plan};
-use config::simulate::{self, Assumed, Defect, MAX_RUNS, Percentage, Rate, Report};
+use config::release::simulate::{self, Assumed, Defect, MAX_RUNS, Percentage, Rate, Report};
 use config::text::parse;
 use config::value::name::PlanName;
 use reqwest::Method;

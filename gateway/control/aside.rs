@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use config::rollout::RolloutId;
+use config::release::rollout::RolloutId;
 
 /// Taken at the start and written over later, so that it needs no space of a full disk. Enough for some hundred rollouts.
 const ROOM: usize = 4096;

@@ -3,7 +3,7 @@
 //! ```text
 //! cells, servers, hooks, the clock ─ Conductor ─ event ─ Writer ─ stored and live ─ effects ─ Conductor
 //! ```
-//! The conductor decides nothing: every step is [`config::rollout`]'s, and is stored before its effects are carried out.
+//! The conductor decides nothing: every step is [`config::release::rollout`]'s, and is stored before its effects are carried out.
 
 mod news;
 mod servers;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::model::{Bake, OnRestart};
-use config::rollout::{
+use config::release::rollout::{
     Answer, Effect, Event, Moment, Observation, Outcome, Phase, Point, Rollout, RolloutId, Speaker, Traffic, Word,
 };
 use serde_json::Value;

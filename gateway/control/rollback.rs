@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use config::model::{Alias, Config};
-use config::rollout::RolloutId;
+use config::release::rollout::RolloutId;
 use config::text::edit::{Edit, FunctionEdit};
 use config::text::parse::parse_alias;
 use config::text::problem::Problem;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::model::{Bake, Config};
-use config::rollout::{
+use config::release::rollout::{
     self, Ask, Effect, Event, Member, Moment, Now, Phase, ReadRollout, Rollout, RolloutId, Speaker, Traffic,
     Transition, Waits, from_text, to_text,
 };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::model::Config;
-use config::rollout::{Event, Member, RolloutId, Speaker, Word};
+use config::release::rollout::{Event, Member, RolloutId, Speaker, Word};
 use config::text::edit::{self, Edit};
 use config::text::{check, texts};
 use imbl::OrdMap;

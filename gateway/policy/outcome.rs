@@ -5,7 +5,7 @@
 //! gateway) says nothing about the version: such a request counts as [`Class::ClientGone`], so that each that was drawn
 //! has its outcome.
 
-use config::outcome::Class;
+use config::release::outcome::Class;
 
 use super::refusal::{Fault, Refusal};
 use crate::log::EndReason;

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use config::model::Limits;
-use config::outcome::Class;
+use config::release::outcome::Class;
+use config::release::verdict::Side;
 use config::value::name::VersionId;
-use config::verdict::Side;
 use pingora::proxy::HttpProxy;
 use pingora_core::server::ShutdownWatch;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use config::outcome::{Class, latency_bucket};
+use config::release::outcome::{Class, latency_bucket};
+use config::release::verdict::{Batch, Side, Verdict, Watch};
 use config::value::weight::Weight;
-use config::verdict::{Batch, Side, Verdict, Watch};
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 pub(crate) struct Rng(pub(crate) u64);

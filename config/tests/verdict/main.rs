@@ -1,8 +1,8 @@
 //! The verdict under simulated load: how often it is wrong, what it sees, and that it outlives a restart.
 
 use config::model::Margin;
+use config::release::verdict::{Batch, Cause, Side, Verdict, Watch};
 use config::value::weight::Weight;
-use config::verdict::{Batch, Cause, Side, Verdict, Watch};
 
 use crate::load::{Looked, Rng, Slots, latency, until};
 

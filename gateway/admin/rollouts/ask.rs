@@ -1,7 +1,7 @@
 //! What a release asks for: read from a request, with its plan found or read.
 
 use config::model::{Config, Plan};
-use config::rollout::{Ask, Asked, Speaker};
+use config::release::rollout::{Ask, Asked, Speaker};
 use config::text::problem::{Problem, nearest};
 use config::value::name::{AliasName, FunctionName, VersionId};
 use serde::de::DeserializeOwned;

@@ -1,8 +1,8 @@
 //! Before a rollout begins: whether its plan can reach an answer at the rate of every alias.
 
 use config::model::Config;
-use config::preflight::preflight;
-use config::rollout::{Ask, Asked};
+use config::release::preflight::preflight;
+use config::release::rollout::{Ask, Asked};
 use config::text::problem::{Problem, Severity};
 use config::value::name::{AliasName, VersionId};
 use config::value::weight::Weight;

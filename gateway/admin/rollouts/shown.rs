@@ -1,7 +1,7 @@
 //! A rollout as the API shows it: where it stands, what is seen of its traffic, and what it waits for.
 
 use config::model::{Bake, Gate};
-use config::rollout::{Goal, Moment, Phase, Rollout, Waits};
+use config::release::rollout::{Goal, Moment, Phase, Rollout, Waits};
 use config::value::name::{AliasName, FunctionName};
 use serde_json::{Value, json};
 

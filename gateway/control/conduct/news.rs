@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use config::rollout::{Milestone, Phase, Rollout, RolloutId, Tone, Word};
+use config::release::rollout::{Milestone, Phase, Rollout, RolloutId, Tone, Word};
 use serde_json::json;
 
 use super::super::rollouts::view;

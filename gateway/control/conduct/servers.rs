@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use config::model::{Check, PrometheusCheck};
-use config::rollout::{Answer, Phase, Rollout, RolloutId};
+use config::release::rollout::{Answer, Phase, Rollout, RolloutId};
 use tokio::task::JoinSet;
 use tokio::time;
 

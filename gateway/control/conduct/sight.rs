@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::model::{Check, Gate};
-use config::outcome::Counts;
-use config::rollout::{Answer, Member, Moment, Observation, Phase, Rollout, RolloutId, Seen};
+use config::release::outcome::Counts;
+use config::release::rollout::{Answer, Member, Moment, Observation, Phase, Rollout, RolloutId, Seen};
+use config::release::verdict::{Batch, Evidence, Side, Verdict, Watch};
 use config::value::name::VersionId;
-use config::verdict::{Batch, Evidence, Side, Verdict, Watch};
 use serde::Serialize;
 use serde_json::{Value, json};
 

@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use config::model::Shield;
-use config::outcome::Class;
-use config::rollout::{Ask, Asked, Event, Phase, Rollout, RolloutId, Speaker, Word};
+use config::release::outcome::Class;
+use config::release::rollout::{Ask, Asked, Event, Phase, Rollout, RolloutId, Speaker, Word};
 use config::text::parse::parse_plan;
 use config::value::name::VersionId;
 use tokio::time::timeout;

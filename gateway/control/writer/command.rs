@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use config::model::Config;
-use config::rollout::{Ask, Event, RolloutId};
+use config::release::rollout::{Ask, Event, RolloutId};
 use config::text::edit::Edit;
 use tokio::sync::oneshot;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use config::rollout::RolloutId;
+use config::release::rollout::RolloutId;
 use config::text::edit::{self, Edit};
 
 use super::draft::Draft;

@@ -3,7 +3,7 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use config::outcome::Class;
+use config::release::outcome::Class;
 use config::route::resolve::Reason;
 use rand::Rng;
 

@@ -50,7 +50,7 @@ pub use self::tally::Tally;
 pub use self::told::{Cause, Evidence, Measure, Needed, SampleRatio, Slowness, Verdict};
 use self::wealth::{Wealth, ln_add};
 use crate::model::Margin;
-use crate::outcome::Counts;
+use crate::release::outcome::Counts;
 use crate::value::weight::Weight;
 
 /// How many times the margin's odds a worse candidate may have: each is bet on.

@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Bake, Check, Gate, OnInsufficient, Plan, Step};
-use crate::rollout::MAX_EXPOSURE;
+use crate::release::rollout::MAX_EXPOSURE;
+use crate::release::verdict::Watch;
 use crate::text::problem::{Problem, Severity};
 use crate::value::duration::show_duration;
 use crate::value::weight::Weight;
-use crate::verdict::Watch;
 
 /// An alias must be looked at for so long before anything is said of its rate.
 const LEAST_TIME: Duration = Duration::from_secs(5);

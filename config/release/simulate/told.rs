@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Due, Forecast, Report, Spread};
-use crate::preflight::rate_text;
+use crate::release::preflight::rate_text;
 use crate::text::problem::visible;
 use crate::value::duration::show_duration;
 

@@ -7,11 +7,13 @@ use std::time::Duration;
 use super::Assumed;
 use super::random::Random;
 use crate::model::{Bake, Plan};
-use crate::outcome::{Class, Counts};
-use crate::rollout::{Effect, Event, Goal, Member, Now, Observation, Outcome, Phase, Rollout, RolloutId, Seen};
+use crate::release::outcome::{Class, Counts};
+use crate::release::rollout::{
+    Effect, Event, Goal, Member, Now, Observation, Outcome, Phase, Rollout, RolloutId, Seen,
+};
+use crate::release::verdict::{Batch, Side, Verdict, Watch};
 use crate::value::name::VersionId;
 use crate::value::weight::Weight;
-use crate::verdict::{Batch, Side, Verdict, Watch};
 
 /// How long a step that holds is watched.
 pub(super) const HOLD: Duration = Duration::from_secs(3600);

@@ -7,7 +7,7 @@ use super::odds::Fallen;
 use super::tally::{Both, Tally};
 use super::wealth::Wealth;
 use super::{Batch, LIFTS, stratum_requests};
-use crate::outcome::{Counts, latency_bucket};
+use crate::release::outcome::{Counts, latency_bucket};
 
 /// The candidate is slower when the odds that an answer is slow are more than so many times stable's.
 const MARGIN: f64 = 2.0;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::Answer;
 use crate::model::{Check, Gate, Limit, PrometheusCheck};
-use crate::outcome::Counts;
-use crate::verdict::Verdict;
+use crate::release::outcome::Counts;
+use crate::release::verdict::Verdict;
 
 /// What was counted since the step's weight went live, and what the verdict is.
 #[derive(Debug)]
@@ -170,7 +170,7 @@ fn slow((permille, limit, min_requests): (u16, Limit, u64), candidate: Quantile,
 mod tests {
     use super::*;
     use crate::model::OnInsufficient;
-    use crate::outcome::{Class, latency_bucket};
+    use crate::release::outcome::{Class, latency_bucket};
 
     fn counts(good: u64, bad: u64, millis: u64) -> Counts {
         let mut counts = Counts::default();

@@ -14,8 +14,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Bake, Check, Gate, Hooks, OnInsufficient, Plan};
-use crate::preflight::{Shortfall, shortfalls};
-use crate::rollout::{MAX_EXPOSURE, Outcome};
+use crate::release::preflight::{Shortfall, shortfalls};
+use crate::release::rollout::{MAX_EXPOSURE, Outcome};
 use crate::text::problem::Problem;
 use crate::value::weight::Weight;
 
