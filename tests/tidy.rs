@@ -1,8 +1,10 @@
 //! Holds the shape of the project: which module may know which, where third-party types live, how long a file may grow.
 //!
-//! The tables in `tidy/walls.rs` are the architecture that cannot rot; ARCHITECTURE.md explains them. Each rule is tried
+//! The tables in `tidy/walls.rs` and `tidy/floors.rs` are the architecture that cannot rot; ARCHITECTURE.md explains them. Each rule is tried
 //! against a sample that breaks it before it is tried against the project, so a rule that has gone blind fails here.
 
+#[path = "tidy/floors.rs"]
+mod floors;
 #[path = "tidy/paths.rs"]
 mod paths;
 #[path = "tidy/source.rs"]
@@ -24,6 +26,15 @@ fn modules_know_only_whom_they_may() {
     let sources = source::rust_files(&["gateway"]);
     assert!(sources.iter().any(|source| source.name == "gateway/lib.rs"), "the walk found no gateway");
     hold(&walls::arrows(&sources));
+}
+
+#[test]
+fn floors_know_only_what_is_below() {
+    let sources = source::rust_files(&["config"]);
+    let sources: Vec<_> = sources.into_iter().filter(|source| !source.is_test_or_bench()).collect();
+    assert!(sources.iter().any(|source| source.name == "config/value/name.rs"), "the walk found no config");
+    hold(&floors::arrows(&sources));
+    hold(&floors::circles());
 }
 
 #[test]
@@ -98,6 +109,29 @@ fn every_forbidden_arrow_is_seen() {
         assert_eq!(found.len(), 1, "{name}: {text}: {found:?}");
         assert!(found[0].starts_with(&format!("{name}:{arrow}: ")), "{found:?} does not report {arrow}");
     }
+}
+
+#[test]
+fn arrows_between_floors_are_seen() {
+    for (name, text, arrow) in [
+        ("config/value/name.rs", "use crate::model::Config;", "1: value::name -> model::Config"),
+        ("config/model/plan.rs", "use crate::text::parse::parse;", "1: model::plan -> text::parse"),
+        ("config/text/parse/alias.rs", "use crate::text::edit::Edit;", "1: text::parse -> text::edit"),
+        ("config/text/check.rs", "use super::parse;", "1: text::check -> text::parse"),
+        (
+            "config/route/table.rs",
+            "fn f(_: crate::release::outcome::Outcome) {}",
+            "1: route::table -> release::outcome",
+        ),
+        ("config/release.rs", "use crate::gossip::Peer;", "1: release -> gossip::Peer"),
+    ] {
+        let found = bites(floors::arrows, name, text);
+        assert_eq!(found.len(), 1, "{name}: {text}: {found:?}");
+        assert!(found[0].starts_with(&format!("{name}:{arrow}: ")), "{found:?} does not report {arrow}");
+    }
+    assert_eq!(bites(floors::arrows, "config/gossip.rs", "fn f() {}").len(), 1);
+    assert_eq!(bites(floors::arrows, "config/text/gossip.rs", "fn f() {}").len(), 1);
+    assert_eq!(bites(floors::arrows, "config/text/parse.rs", "use crate::value::name::Name;").len(), 0);
 }
 
 #[test]

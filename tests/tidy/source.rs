@@ -23,6 +23,10 @@ impl Source {
         self.name.ends_with(".rs")
     }
 
+    pub(crate) fn is_test_or_bench(&self) -> bool {
+        self.name.split('/').any(|part| matches!(part, "tests" | "benches" | "tests.rs"))
+    }
+
     /// Modules from the crate's root: `gateway/edge/tls.rs` is `[edge, tls]`, `gateway/main.rs` is `[main]`.
     pub(crate) fn module(&self) -> Vec<String> {
         let inside = self.name.split_once('/').map_or(self.name.as_str(), |(_, inside)| inside);

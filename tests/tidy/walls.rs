@@ -218,7 +218,7 @@ pub(crate) fn contradictions() -> Vec<String> {
 }
 
 /// Each source that is not itself a test module, with the paths it names.
-fn outside_tests(sources: &[Source]) -> Vec<(&Source, Paths)> {
+pub(crate) fn outside_tests(sources: &[Source]) -> Vec<(&Source, Paths)> {
     let root = |source: &Source| {
         let module = source.module();
         if matches!(module[0].as_str(), "lib" | "main") { Vec::new() } else { module }
