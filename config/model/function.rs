@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Shield, Upstream};
+use super::{Layer, Past, Shield, Upstream};
 use crate::value::bucket::Buckets;
 use crate::value::digest::Digest;
 use crate::value::name::{AliasName, PlanName, VersionId};
@@ -21,6 +21,10 @@ pub struct Function {
     pub versions: BTreeMap<NonZeroU32, Arc<Version>>,
     /// Aliases by name. `$DEFAULT` is here only when it was changed; otherwise it means all to `$LATEST`.
     pub aliases: BTreeMap<AliasName, Arc<Alias>>,
+    /// The layers of running rollouts, by the name of their alias.
+    pub layers: BTreeMap<AliasName, Arc<Layer>>,
+    /// The episodes that aliases remember.
+    pub pasts: BTreeMap<AliasName, Arc<Past>>,
     /// Clouds whose context headers endpoints and clients get beside Weir's own.
     pub dialects: Vec<Dialect>,
 }
@@ -126,7 +130,7 @@ pub enum OnMissingKey {
     /// It is split like a keyless one.
     #[default]
     Slot,
-    /// It goes to the alias's stable version, else to the largest weight.
+    /// It goes to the [stable version](Alias::stable_version).
     Stable,
     /// 400.
     Refuse,
@@ -168,27 +172,6 @@ impl Function {
         match id {
             VersionId::Number(number) => self.versions.get(&number),
             VersionId::Latest => self.draft.as_ref(),
-        }
-    }
-}
-
-impl Alias {
-    /// An alias with this split and the default of everything else, as a cold start from a file makes it.
-    #[must_use]
-    pub fn new(split: Split) -> Self {
-        Self {
-            buckets: Buckets::cold(&split),
-            joined: split.highest(),
-            key: Vec::new(),
-            on_missing_key: OnMissingKey::default(),
-            selection: Selection::default(),
-            salt: None,
-            rules: Vec::new(),
-            on_unhealthy: OnUnhealthy::default(),
-            shield: Shield::default(),
-            stable: None,
-            plan: None,
-            split,
         }
     }
 }

@@ -113,6 +113,12 @@ pub enum Shield {
     AnyServerError,
 }
 
+impl Shield {
+    /// The word for each in texts.
+    pub(crate) const WORDS: [(&str, Self); 3] =
+        [("off", Self::Off), ("gateway", Self::Gateway), ("any-5xx", Self::AnyServerError)];
+}
+
 /// A check that may stop a rollout. Watched for the whole bake: it fails as soon as it can be seen to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gate {
@@ -290,9 +296,9 @@ pub enum HookCall {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnRestart {
     /// It counts: a bake ends when it would have ended.
-    #[default]
     Resume,
-    /// It does not count: the bake is held for as much longer.
+    /// It does not count: every deadline comes as much later.
+    #[default]
     Extend,
     /// Somebody resumes the rollout.
     Hold,

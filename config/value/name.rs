@@ -173,6 +173,26 @@ impl fmt::Display for Qualifier {
     }
 }
 
+/// Number of a rollout: the revision that began it. Shown as `r12`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RolloutId(pub u64);
+
+impl fmt::Display for RolloutId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{}", self.0)
+    }
+}
+
+impl FromStr for RolloutId {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let number = text.strip_prefix('r').and_then(|number| number.parse().ok());
+        let id = number.map(Self).filter(|id| id.to_string() == text);
+        id.ok_or(NameError::Rollout)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

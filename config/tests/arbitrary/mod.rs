@@ -184,6 +184,7 @@ pub(crate) fn function(d: &mut Draw) -> Function {
         versions,
         aliases: BTreeMap::new(),
         dialects: d.of(&[vec![], vec![Dialect::Fc], vec![Dialect::Aws, Dialect::Fc]]),
+        ..Function::default()
     };
     for name in ["prod", "no", "$DEFAULT"] {
         if d.coin() || name == "prod" {

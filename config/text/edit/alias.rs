@@ -7,9 +7,7 @@ use crate::model::{Alias, AliasPatch, OnMissingKey, OnUnhealthy, Selection, Shie
 use crate::text::edit::not_found;
 use crate::text::problem::{Code, Problem};
 use crate::text::yaml::join;
-use crate::value::bucket::Buckets;
-use crate::value::name::{AliasName, VersionId};
-use crate::value::weight::Split;
+use crate::value::name::AliasName;
 
 type Aliases = BTreeMap<AliasName, Arc<Alias>>;
 
@@ -56,17 +54,6 @@ fn missing(path: &str, name: &AliasName) -> Vec<Problem> {
 }
 
 impl Alias {
-    /// This alias with other weights: callers move only from versions that lose to versions that gain.
-    #[must_use]
-    pub fn shifted(&self, split: &Split) -> Self {
-        Self {
-            split: split.clone(),
-            buckets: self.buckets.reassign(split),
-            joined: joined(self, split),
-            ..self.clone()
-        }
-    }
-
     /// This alias with what the patch says.
     #[must_use]
     pub fn patched(&self, patch: &AliasPatch) -> Self {
@@ -96,19 +83,4 @@ impl Alias {
         let Self { buckets, joined, .. } = self.shifted(&next.split);
         Self { buckets, joined, stable: next.stable.or(self.stable), ..next.clone() }
     }
-
-    /// Whether it remembers more than a cold start from its weights would give.
-    #[must_use]
-    pub fn has_history(&self) -> bool {
-        self.buckets != Buckets::cold(&self.split) || self.joined != self.split.highest()
-    }
-}
-
-/// The cohort's version after `alias` gets `split`: it changes when one version becomes several, to the highest newcomer.
-fn joined(alias: &Alias, split: &Split) -> VersionId {
-    let before: Vec<VersionId> = alias.split.served().collect();
-    if before.len() > 1 && split.served().count() > 1 {
-        return alias.joined;
-    }
-    split.served().rfind(|version| !before.contains(version)).unwrap_or_else(|| split.highest())
 }

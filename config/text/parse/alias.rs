@@ -97,7 +97,7 @@ fn on_unhealthy(place: &Place<'_>, r: &mut Reading<'_>) -> Option<OnUnhealthy> {
 }
 
 fn shield(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Shield> {
-    place.choice(r, &[("off", Shield::Off), ("gateway", Shield::Gateway), ("any-5xx", Shield::AnyServerError)])
+    place.choice(r, &Shield::WORDS)
 }
 
 fn version_id(place: &Place<'_>, r: &mut Reading<'_>) -> Option<VersionId> {

@@ -238,7 +238,7 @@ fn notify(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Vec<NotifierName>> {
 }
 
 fn on_restart(place: &Place<'_>, r: &mut Reading<'_>) -> Option<OnRestart> {
-    place.choice(r, &[OnRestart::Resume, OnRestart::Extend, OnRestart::Hold].map(|on| (on.as_str(), on)))
+    place.choice(r, &[OnRestart::Extend, OnRestart::Resume, OnRestart::Hold].map(|on| (on.as_str(), on)))
 }
 
 #[cfg(test)]

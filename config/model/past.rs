@@ -1,0 +1,60 @@
+//! The splits that an alias had.
+
+use std::sync::Arc;
+
+use super::Alias;
+use crate::value::bucket::Buckets;
+use crate::value::name::VersionId;
+use crate::value::weight::Split;
+
+/// What an alias remembers of its episodes. An episode is a change of its own split: a promotion with all the steps before it,
+/// an operator's shift, an edit of the file.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Past {
+    /// The splits before its last episodes, the newest last; at most [`Past::KEPT`].
+    pub splits: Vec<EarlierSplit>,
+    /// True if the last thing that happened was a rollout that went back: what is there now is what was before it.
+    pub is_back: bool,
+}
+
+/// A split that an alias had, with the callers of each version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EarlierSplit {
+    /// The split.
+    pub split: Split,
+    /// The buckets of each version.
+    pub buckets: Buckets,
+    /// See [`Alias::joined`].
+    pub joined: VersionId,
+    /// See [`Alias::stable`].
+    pub stable: Option<VersionId>,
+}
+
+impl Past {
+    /// The number of episodes that an alias remembers.
+    pub const KEPT: usize = 16;
+
+    /// The past after an episode; `before` is the alias until then.
+    #[must_use]
+    pub fn with(&self, before: &Alias) -> Self {
+        let kept = self.splits.len().saturating_sub(Self::KEPT - 1);
+        let splits = self.splits[kept..].iter().cloned().chain([EarlierSplit::of(before)]).collect();
+        Self { splits, is_back: false }
+    }
+}
+
+impl EarlierSplit {
+    /// The split that an alias has.
+    #[must_use]
+    pub fn of(alias: &Alias) -> Self {
+        let Alias { split, buckets, joined, stable, .. } = alias.clone();
+        Self { split, buckets, joined, stable }
+    }
+
+    /// The alias with this split again.
+    #[must_use]
+    pub fn restored(&self, alias: &Alias) -> Arc<Alias> {
+        let Self { split, buckets, joined, stable } = self.clone();
+        Arc::new(Alias { split, buckets, joined, stable, ..alias.clone() })
+    }
+}
