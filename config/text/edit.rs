@@ -7,6 +7,7 @@
 
 mod alias;
 mod function;
+mod layer;
 mod merge;
 mod stored;
 #[cfg(test)]
@@ -24,7 +25,7 @@ pub use merge::{Merge, edits_between};
 pub use stored::Stored;
 
 use crate::model::{
-    Alias, AliasPatch, BaseDomain, Config, DefaultCertificate, Dialect, Domain, Endpoint, Function, Notifier,
+    Alias, AliasPatch, BaseDomain, Config, DefaultCertificate, Dialect, Domain, Endpoint, Function, Layer, Notifier,
     Overrides, Plan, Route, Stage, Version,
 };
 use crate::text::check;
@@ -32,7 +33,7 @@ use crate::text::problem::{Code, Problem, Severity};
 use crate::text::yaml::join;
 use crate::value::digest::Digest;
 use crate::value::host::HostPattern;
-use crate::value::name::{AliasName, FunctionName, NotifierName, PlanName, StageName};
+use crate::value::name::{AliasName, FunctionName, NotifierName, PlanName, RolloutId, StageName};
 use crate::value::weight::Split;
 
 /// So many functions and domains touched at once, and checking everything once is cheaper.
@@ -123,6 +124,26 @@ pub enum FunctionEdit {
     Shift(AliasName, Split),
     /// Puts an alias back to what it was, history included, whether it is there now or not.
     RestoreAlias(AliasName, Arc<Alias>),
+    /// Gives an alias the split before its last episode. After a rollout that went back it has that already.
+    RollBackAlias(AliasName),
+    /// Puts the layer of a rollout over an alias.
+    SetLayer(AliasName, Arc<Layer>),
+    /// Drops the layer of a rollout, if it is there.
+    DropLayer {
+        /// The alias.
+        alias: AliasName,
+        /// The rollout.
+        rollout: RolloutId,
+        /// True if the rollout went back, so that the alias has the split that it had before.
+        is_back: bool,
+    },
+    /// Writes what requests see into the alias, and drops the layer of the rollout.
+    KeepLayer {
+        /// The alias.
+        alias: AliasName,
+        /// The rollout.
+        rollout: RolloutId,
+    },
 }
 
 /// `config` after all of `edits`, checked as a whole; warnings are no reason to refuse.

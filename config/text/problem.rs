@@ -81,6 +81,8 @@ pub enum Code {
     DigestMismatch,
     /// `$DEFAULT` is always there.
     BuiltIn,
+    /// There is nothing to go back to.
+    NothingEarlier,
 }
 
 impl Code {
@@ -96,6 +98,7 @@ impl Code {
             Self::NumberUsed => "NumberUsed",
             Self::DigestMismatch => "DigestMismatch",
             Self::BuiltIn => "BuiltIn",
+            Self::NothingEarlier => "NothingEarlier",
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::Config;
-use crate::text::edit::{FunctionEdit, alias, not_found, version};
+use crate::text::edit::{FunctionEdit, alias, layer, not_found, version};
 use crate::text::problem::Problem;
 use crate::text::yaml::join;
 use crate::value::name::FunctionName;
@@ -16,6 +16,7 @@ pub(super) fn apply(config: &mut Config, name: &FunctionName, edit: &FunctionEdi
     let function = Arc::make_mut(function);
     let numbers = &mut config.numbers;
     let aliases = format!("{path}.aliases");
+    let changed = edit.alias().map(|alias| (alias, function.own(alias)));
     let versions = version::Versions { path: &path, name, function: &mut *function, numbers };
     match edit {
         FunctionEdit::Draft(to) => versions.draft(to.as_ref())?,
@@ -39,6 +40,13 @@ pub(super) fn apply(config: &mut Config, name: &FunctionName, edit: &FunctionEdi
             alias::change(&mut function.aliases, &aliases, alias, |now| now.shifted(split))?;
         }
         FunctionEdit::RestoreAlias(alias, to) => drop(function.aliases.insert(alias.clone(), Arc::clone(to))),
+        FunctionEdit::RollBackAlias(alias) => layer::roll_back(function, &aliases, alias)?,
+        FunctionEdit::SetLayer(alias, to) => layer::set(function, &aliases, alias, to)?,
+        FunctionEdit::DropLayer { alias, rollout, is_back } => layer::remove(function, alias, *rollout, *is_back),
+        FunctionEdit::KeepLayer { alias, rollout } => layer::keep(function, alias, *rollout),
+    }
+    if let Some((alias, before)) = changed {
+        layer::remember(function, alias, before);
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use imbl::ordmap::DiffItem;
 
 use crate::model::{Alias, Config, Domain, Function, Notifier, Plan, Stage, Target, Upstream, Version};
 use crate::text::edit::version::Versions;
-use crate::text::edit::{Edit, FunctionEdit};
+use crate::text::edit::{Edit, FunctionEdit, layer};
 use crate::text::problem::Problem;
 use crate::text::yaml::join;
 use crate::value::digest::Digest;
@@ -76,7 +76,7 @@ fn items<K: Ord + Clone, V: PartialEq>(
 }
 
 impl Edit {
-    /// The aliases whose `split` this edit sets, changes or removes: what supersedes a rollout.
+    /// The aliases whose `split` this edit sets, even if to what it is. That ends a rollout which runs on them.
     #[must_use]
     pub fn splits(&self) -> Vec<(&FunctionName, &AliasName)> {
         match self {
@@ -97,12 +97,23 @@ impl Edit {
 }
 
 impl FunctionEdit {
+    /// The alias whose own split this edit sets, even if to what it is.
     fn split(&self) -> Option<&AliasName> {
         match self {
-            Self::CreateAlias(name, _) | Self::Alias(name, _) | Self::Shift(name, _) | Self::RestoreAlias(name, _) => {
-                Some(name)
-            }
+            Self::Shift(name, _) | Self::RestoreAlias(name, _) => Some(name),
             Self::PatchAlias(name, patch) if patch.split.is_some() => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The alias that this edit changes as an operator or a promotion would: what it had before is an episode.
+    pub(super) fn alias(&self) -> Option<&AliasName> {
+        match self {
+            Self::CreateAlias(name, _)
+            | Self::Alias(name, _)
+            | Self::Shift(name, _)
+            | Self::RestoreAlias(name, _)
+            | Self::PatchAlias(name, _) => Some(name),
             _ => None,
         }
     }
@@ -146,8 +157,11 @@ pub(super) fn function(config: &mut Config, name: &FunctionName, merge: &Merge<F
     if merge.from.is_none() || from.dialects != to.dialects {
         function.dialects.clone_from(&to.dialects);
     }
+    let default_before = function.own(&AliasName::default_alias());
     function.draft = merged(function.draft.as_ref(), from.draft.as_ref(), to.draft.as_ref());
     for alias in keys(&from.aliases, &to.aliases) {
+        let before = function.aliases.get(alias).cloned();
+        let before = before.or_else(|| default_before.clone().filter(|_| *alias == AliasName::default_alias()));
         let now = function.aliases.get(alias);
         let next = match (now, from.aliases.get(alias), to.aliases.get(alias)) {
             (Some(now), None, Some(to)) if !to.has_history() => Some(Arc::new(now.succeeded_by(to))),
@@ -157,6 +171,7 @@ pub(super) fn function(config: &mut Config, name: &FunctionName, merge: &Merge<F
             Some(next) => function.aliases.insert(alias.clone(), next),
             None => function.aliases.remove(alias),
         };
+        layer::remember(function, alias, before);
     }
     let path = join("functions", name.as_str());
     let mut problems = Vec::new();
@@ -178,6 +193,8 @@ fn leave(config: &mut Config, name: &FunctionName) {
     let function = Arc::make_mut(function);
     function.draft = None;
     function.aliases.clear();
+    function.layers.clear();
+    function.pasts.clear();
     for version in function.versions.values_mut().filter(|version| !version.retired) {
         Arc::make_mut(version).retired = true;
     }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::model::{Alias, Config, Dialect, Function, Version};
+use crate::model::{Alias, Config, Dialect, Function, Layer, Past, Version};
 use crate::text::edit::version::raise;
 use crate::text::problem::Problem;
 use crate::text::yaml::join;
@@ -22,6 +22,10 @@ pub enum Stored {
     Version(NonZeroU32, Option<Arc<Version>>),
     /// An alias with its history.
     Alias(AliasName, Option<Arc<Alias>>),
+    /// The layer of a running rollout over an alias.
+    Layer(AliasName, Option<Arc<Layer>>),
+    /// The episodes that an alias remembers.
+    Past(AliasName, Option<Arc<Past>>),
 }
 
 pub(super) fn apply(config: &mut Config, name: &FunctionName, part: &Stored) -> Result<(), Vec<Problem>> {
@@ -51,6 +55,16 @@ pub(super) fn apply(config: &mut Config, name: &FunctionName, part: &Stored) -> 
         Stored::Alias(alias, to) => {
             if let Some(function) = function(config, name, to.is_some())? {
                 put(&mut function.aliases, alias, to.as_ref());
+            }
+        }
+        Stored::Layer(alias, to) => {
+            if let Some(function) = function(config, name, to.is_some())? {
+                put(&mut function.layers, alias, to.as_ref());
+            }
+        }
+        Stored::Past(alias, to) => {
+            if let Some(function) = function(config, name, to.is_some())? {
+                put(&mut function.pasts, alias, to.as_ref());
             }
         }
     }
