@@ -44,6 +44,26 @@ pub fn diff(before: &Config, after: &Config) -> Vec<Change> {
     changes
 }
 
+/// Every split that requests see otherwise because the layer of a rollout differs, as `functions.shop.aliases.prod.effective`.
+#[must_use]
+pub fn layer_diff(before: &Config, after: &Config) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for item in before.functions.diff(&after.functions) {
+        let (name, before, after) = match item {
+            DiffItem::Add(name, after) => (name, None, Some(after)),
+            DiffItem::Update { old: (_, before), new: (name, after) } => (name, Some(before), Some(after)),
+            DiffItem::Remove(name, before) => (name, Some(before), None),
+        };
+        let layered = [before, after].into_iter().flatten().flat_map(|function| function.layers.keys());
+        for alias in layered.collect::<BTreeSet<_>>() {
+            let seen = |function: Option<&Arc<Function>>| Some(tree::split(&function?.effective(alias)?.split));
+            let path = join(&format!("functions.{name}.aliases"), alias.as_str()) + ".effective";
+            compare(&mut changes, &path, seen(before).as_ref(), seen(after).as_ref());
+        }
+    }
+    changes
+}
+
 impl Change {
     /// What [`Change::to_json`] made; `null` counts as not there. `None` for anything else.
     #[must_use]
@@ -198,12 +218,16 @@ fn compare(changes: &mut Vec<Change>, path: &str, before: Option<&Tree>, after: 
 
 /// Mappings that mean something only as a whole.
 fn is_whole(path: &str) -> bool {
-    path.ends_with(".split") || path.ends_with(".when")
+    is_split(path) || path.ends_with(".when")
+}
+
+fn is_split(path: &str) -> bool {
+    path.ends_with(".split") || path.ends_with(".effective")
 }
 
 fn shown(path: &str, tree: &Tree) -> String {
     let line = tree.to_line();
-    match path.ends_with(".split").then(|| line.strip_prefix('{')?.strip_suffix('}')).flatten() {
+    match is_split(path).then(|| line.strip_prefix('{')?.strip_suffix('}')).flatten() {
         Some(inner) => inner.to_owned(),
         None => line,
     }

@@ -5,11 +5,14 @@
 //! | `function/shop` | what belongs to the function itself, at least `{}`: that it exists |
 //! | `number/shop` | the highest version number that it ever used; outlives the function |
 //! | `draft/shop`, `version/shop/3`, `alias/shop/prod` | its parts; versions with their digest |
+//! | `layer/shop/prod`, `past/shop/prod` | what a running rollout puts over an alias; the episodes that it remembers |
 //! | `stage/release`, `domain/shop.example.com`, `plan/careful`, `notifier/oncall` | these |
 //! | `settings` | triggers, base domain, overrides, trusted proxies, default certificate |
 //!
 //! Process settings are no part of it: each node has its own. What these texts say is taken as it is: an alias brings its
 //! history, or none.
+
+mod of_alias;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -64,6 +67,8 @@ fn parts(changes: &mut Texts, name: &str, before: &Function, after: &Function) {
     }
     entries(changes, &format!("version/{name}"), &before.versions, &after.versions, format::format_stored_version);
     entries(changes, &format!("alias/{name}"), &before.aliases, &after.aliases, format::format_alias);
+    entries(changes, &format!("layer/{name}"), &before.layers, &after.layers, of_alias::layer_text);
+    entries(changes, &format!("past/{name}"), &before.pasts, &after.pasts, of_alias::past_text);
 }
 
 fn entries<K: Ord + ToString, V: PartialEq>(
@@ -184,7 +189,7 @@ fn edits_of(name: &str, text: Option<&str>, env: parse::Env<'_>) -> Result<Vec<E
     let (kind, item) = name.split_once('/').ok_or_else(unknown)?;
     let is_item = |section: &str| join(section, item);
     let edit = match kind {
-        "function" | "number" | "draft" | "version" | "alias" => {
+        "function" | "number" | "draft" | "version" | "alias" | "layer" | "past" => {
             let (function, part) = item.split_once('/').unwrap_or((item, ""));
             let stored = stored(kind, function, part, text, env).ok_or_else(unknown)??;
             Edit::Stored(function.parse().map_err(|_| unknown())?, stored)
@@ -240,6 +245,16 @@ fn stored(
             let path = || join(&format!("{}.aliases", path()), part);
             let name = part.parse().ok()?;
             read(text, |text| parse::parse_alias(&path(), text, env)).map(|to| Stored::Alias(name, to))
+        }
+        ("layer", _) => {
+            let path = || join(&format!("{}.aliases", path()), part);
+            let name = part.parse().ok()?;
+            read(text, |text| of_alias::read_layer(&path(), text)).map(|to| Stored::Layer(name, to))
+        }
+        ("past", _) => {
+            let path = || join(&format!("{}.aliases", path()), part);
+            let name = part.parse().ok()?;
+            read(text, |text| of_alias::read_past(&path(), text, env)).map(|to| Stored::Past(name, to))
         }
         _ => return None,
     })

@@ -2,16 +2,37 @@
 
 use std::num::NonZeroU32;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::model::{Alias, Config, Domain, Function, Notifier, Plan, Stage, Version};
+use crate::model::{Alias, Config, Domain, Function, Layer, Notifier, Plan, Shield, Stage, Version};
 use crate::text::format::version::{self, ShowDigest};
 use crate::text::format::{plan, tree, ways};
+use crate::value::weight::Split;
 
 /// `{"split": {"1": 90, "2": 10}, …}`, weights in percent.
 #[must_use]
 pub fn alias(alias: &Alias) -> Value {
     tree::alias(alias).to_json()
+}
+
+/// `{"1": 90, "2": 10}` in percent.
+#[must_use]
+pub fn split(split: &Split) -> Value {
+    tree::split(split).to_json()
+}
+
+/// `{"rollout": "r12", "stable": "1", "candidate": "2", "weight": 20, …}`, the weight in percent.
+#[must_use]
+pub fn layer(layer: &Layer) -> Value {
+    let split = split(&layer.split());
+    json!({
+        "rollout": layer.rollout.to_string(),
+        "stable": layer.stable.to_string(),
+        "candidate": layer.candidate.to_string(),
+        "weight": split[layer.candidate.to_string()],
+        "shield": layer.shield.map(Shield::as_str),
+        "salt": layer.salt,
+    })
 }
 
 /// A version with its `number` and its `digest`.

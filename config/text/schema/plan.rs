@@ -49,7 +49,7 @@ fn plan() -> Value {
                 "description": "Who of `notifiers` is told.",
                 "anyOf": [name, { "type": "array", "minItems": 1, "uniqueItems": true, "items": name }]
             },
-            "on_restart": choice(&["resume", "extend", "hold"], "What becomes of the time in which no gateway ran; default resume: it counts."),
+            "on_restart": choice(&["resume", "extend", "hold"], "What becomes of the time in which no gateway ran; default extend: it does not count."),
         }),
     );
     full["oneOf"] = one_of(&CONSTRUCTORS);
