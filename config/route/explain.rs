@@ -215,6 +215,12 @@ impl Telling<'_> {
             self.step("override", "the header x-weir-qualifier names the alias");
         }
         self.step("alias", format_args!("{} ({})", alias.name, alias.model.split));
+        let function = self.table.function(alias.function).map(|function| &function.model);
+        if let Some((function, layer)) = function.and_then(|f| Some((f, f.layers.get(&alias.name)?)))
+            && let Some(own) = function.own(&alias.name)
+        {
+            self.step("rollout", format_args!("{} runs on the alias, whose own split is {}", layer.rollout, own.split));
+        }
     }
 
     fn reason(&mut self, resolution: &Resolution) {
@@ -314,7 +320,7 @@ mod tests {
         let versions = (1..=2u32).map(|n| (n.try_into().unwrap(), Arc::new(version.clone()))).collect();
         let aliases = BTreeMap::from([("prod".parse().unwrap(), Arc::new(alias))]);
         let mut config = Config::default();
-        let function = Function { draft: None, versions, aliases, dialects: Vec::new() };
+        let function = Function { versions, aliases, ..Function::default() };
         config.functions.insert("shop".parse().unwrap(), Arc::new(function));
         let path = "/api/*".parse().unwrap();
         let rewrite = Some(Rewrite::parse("/v2/*", &path).unwrap());

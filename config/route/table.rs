@@ -154,7 +154,7 @@ impl Table {
             staged: OrdSet::new(),
             triggers: Routes::compile(&[], Vec::new()),
             sequences: alias::Sequences::default(),
-            untouched_default: alias::untouched_default(),
+            untouched_default: model::Alias::untouched_default(),
         }
     }
 

@@ -105,8 +105,7 @@ impl<H: Headers + ?Sized> Request<'_, H> {
                 return Ok((version, reason, None));
             }
             Key::None if model.on_missing_key == OnMissingKey::Stable => {
-                let version = model.stable.unwrap_or_else(|| model.split.largest());
-                return Ok((version, Reason::Stable, None));
+                return Ok((model.stable_version(), Reason::Stable, None));
             }
             Key::None => return Err(Unresolved::MissingKey(self.way.via, self.index)),
         };

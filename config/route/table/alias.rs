@@ -21,7 +21,7 @@ pub struct Alias {
     pub function: FunctionIndex,
     /// Its name.
     pub name: AliasName,
-    /// As configured.
+    /// The alias as requests see it: as configured, with the layer of the rollout that runs on it.
     pub model: Arc<model::Alias>,
     /// Its way through the exact sequence; `None` when nothing is left to draw (one version above weight 0), or it is
     /// drawn at random.
@@ -82,8 +82,7 @@ impl Alias {
     /// for it. Stable is what the alias says, and what stands in first for the others.
     #[must_use]
     pub fn shield(&self, version: VersionId) -> Shield {
-        let is_stable = self.model.stable == Some(version)
-            || self.preference.first().is_some_and(|preferred| preferred.version == version);
+        let is_stable = self.model.stable == Some(version) || self.model.stable_version() == version;
         if is_stable { Shield::Off } else { self.model.shield }
     }
 
@@ -113,13 +112,9 @@ pub(super) fn preference(
     upstream: impl Fn(VersionId) -> Option<UpstreamIndex>,
 ) -> SmallVec<[Preferred; 2]> {
     let mut parts: Vec<_> = model.split.parts().iter().filter(|part| part.1 > Weight::ZERO).collect();
-    parts.sort_by_key(|&&(version, weight)| (model.stable != Some(version), Reverse(weight), version));
+    let stable = model.stable_version();
+    parts.sort_by_key(|&&(version, weight)| (stable != version, Reverse(weight), version));
     parts.into_iter().map(|&(version, _)| Preferred { version, upstream: upstream(version) }).collect()
-}
-
-/// `$DEFAULT` as it is until someone changes it: everything to `$LATEST`.
-pub(super) fn untouched_default() -> Arc<model::Alias> {
-    Arc::new(model::Alias::new(Split::whole(VersionId::Latest)))
 }
 
 /// Slot sequences by weights, as long as an alias uses them.

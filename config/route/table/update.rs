@@ -233,6 +233,9 @@ impl Update<'_> {
         let mut aliases = model.aliases.clone();
         let untouched = self.table.untouched_default.clone();
         aliases.entry(AliasName::default_alias()).or_insert(untouched);
+        for (name, layer) in &model.layers {
+            aliases.entry(name.clone()).and_modify(|alias| *alias = Arc::new(layer.over(alias)));
+        }
         let compiled = aliases.iter().map(|(name, alias)| {
             let old = before.and_then(|function| function.alias(name.as_str()));
             let preference = alias::preference(alias, |version| upstream_of(versions, version));

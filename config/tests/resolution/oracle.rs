@@ -249,7 +249,8 @@ impl<'a> Oracle<'a> {
         }
         match alias.on_missing_key {
             OnMissingKey::Stable if !alias.key.is_empty() => {
-                Ok((alias.stable.unwrap_or_else(|| alias.split.largest()), "stable".into(), None))
+                let has_weight = |version: &VersionId| alias.split.weight(*version).basis_points() > 0;
+                Ok((alias.stable.filter(has_weight).unwrap_or_else(|| alias.split.largest()), "stable".into(), None))
             }
             OnMissingKey::Refuse if !alias.key.is_empty() => Err("missing_key"),
             _ => self.keyless(base, function, alias),

@@ -208,7 +208,7 @@ fn many(functions: u32) -> Config {
         let versions = (1..=2).map(|v| (v.try_into().unwrap(), worlds::upstream("10.0.0.1", v as u16))).collect();
         let prod = worlds::alias(worlds::split(&[(worlds::version(1), 9_500), (worlds::version(2), 500)]));
         let aliases = BTreeMap::from([("prod".parse().unwrap(), Arc::new(prod))]);
-        let function = config::model::Function { draft: None, versions, aliases, dialects: Vec::new() };
+        let function = config::model::Function { versions, aliases, ..Default::default() };
         config.functions.insert(name.parse().unwrap(), Arc::new(function));
         let routes = vec![worlds::route("/*", &name, Some("prod"))];
         let domain = worlds::domain(routes, DomainStage::None);
