@@ -12,16 +12,16 @@
 //! else's split: superseded. No phase is without a deadline and what happens then ([`Rollout::deadline`]).
 
 mod begin;
+mod clock;
 mod gates;
 mod machine;
+mod migrate;
 mod text;
 mod told;
 mod traffic;
 mod window;
 
-use std::fmt;
 use std::num::NonZeroU32;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,12 +29,14 @@ use serde::{Deserialize, Serialize};
 
 pub use begin::{Ask, Asked, begin};
 pub use gates::Seen;
-pub use text::{ReadRollout, from_text, to_text};
+pub use migrate::layered;
+pub use text::{OwnFields, ReadRollout, from_text, to_text};
 pub use told::{Milestone, Tone};
-pub use traffic::edits;
+pub use traffic::{edits, without_set_fields};
 
-use crate::model::{Gate, Plan, Shield};
-use crate::value::name::{AliasName, FunctionName, NameError, VersionId};
+use crate::model::{Gate, Plan};
+pub use crate::value::name::RolloutId;
+use crate::value::name::{AliasName, FunctionName, VersionId};
 use crate::value::weight::Weight;
 
 /// Time since 1970-01-01 UTC.
@@ -48,26 +50,6 @@ pub const MAX_EXPOSURE: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const REMIND_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How much longer than its own timeouts a hook may take before its silence is a failure.
 const HOOK_GRACE: Duration = Duration::from_secs(60);
-
-/// Number of a rollout: the revision that began it. Shown as `r12`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RolloutId(pub u64);
-
-impl fmt::Display for RolloutId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "r{}", self.0)
-    }
-}
-
-impl FromStr for RolloutId {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        let number = text.strip_prefix('r').and_then(|number| number.parse().ok());
-        let id = number.map(Self).filter(|id| id.to_string() == text);
-        id.ok_or(NameError::Rollout)
-    }
-}
 
 /// One run of a plan on one alias, or on several that step together (a train).
 #[derive(Debug, Clone, PartialEq)]
@@ -111,14 +93,10 @@ pub struct Member {
     pub function: FunctionName,
     /// Its name.
     pub alias: AliasName,
-    /// Who is left; `None`: this is the first release, and there is nothing to go back to.
+    /// The version that has what the candidate does not; `None`: the alias is not there yet, and there is nothing to go back to.
     pub stable: Option<VersionId>,
-    /// Who comes.
+    /// The version that is released.
     pub candidate: NonZeroU32,
-    /// The alias's own salt, to be put back after a train.
-    pub salt: Option<String>,
-    /// The alias's own shield, to be put back.
-    pub shield: Shield,
 }
 
 /// Where a rollout stands.
@@ -224,6 +202,8 @@ pub enum Outcome {
     RolledBack,
     /// Somebody else set the split, and that is what is live.
     Superseded,
+    /// An operator stopped it, and the split stays as it was then.
+    Stopped,
 }
 
 /// A rollout that only goes back, until somebody says otherwise.
@@ -300,11 +280,17 @@ pub enum Word {
     Promote,
     /// Stable takes everything now.
     Abort,
+    /// End here: what requests see is the alias's own split from now on.
+    Stop,
 }
 
 /// What gates say about a step.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Observation {
+    /// The step that was looked at, from 0. What is seen of another step than the current one means nothing.
+    pub step: usize,
+    /// When the weight of that step went live, as the phase says.
+    pub since: Moment,
     /// Of each of [`Rollout::gates`], in their order; fewer say nothing about the rest.
     pub answers: Vec<Answer>,
     /// Why the candidate is worse than stable, if that is shown. It ends a guarded rollout, and alerts in any other.
@@ -329,8 +315,10 @@ pub enum Answer {
 /// What is known beside the rollout itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// The time. It never runs backwards while a gateway runs; from one run to the next it may.
+    /// The time. It never runs backwards while a gateway runs; from one run to the next it may jump by any length, either way.
     pub time: Moment,
+    /// The time by the wall clock, for windows. It may jump at any moment.
+    pub wall: Moment,
     /// Whether nothing but going back may happen.
     pub frozen: bool,
 }
@@ -360,17 +348,17 @@ pub enum Effect {
     Tell(Milestone),
 }
 
-/// Where the traffic of every member goes.
+/// The traffic of every member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Traffic {
-    /// So much to the candidate, the rest to stable.
-    Share(Weight),
-    /// All to the candidate, which is stable from now on.
+    /// A layer over each alias: this weight to the candidate, the rest to stable.
+    Step(Weight),
+    /// All to the candidate, which is the alias's own from now on. No layer is left.
     Promoted,
-    /// All to stable.
-    Back,
-    /// As somebody else has set it: the rollout only puts back what it lent the alias. All to stable where nobody did.
-    Theirs,
+    /// The alias's own: the layer is dropped.
+    Dropped,
+    /// What it is: the layer is written into the alias.
+    Kept,
 }
 
 /// What an event made of a rollout.
@@ -444,7 +432,7 @@ impl Rollout {
 }
 
 impl Outcome {
-    /// `promoted`, `aborted`, `rolled back`, `superseded`.
+    /// `promoted`, `aborted`, `rolled back`, `superseded`, `stopped`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -452,6 +440,7 @@ impl Outcome {
             Self::Aborted => "aborted",
             Self::RolledBack => "rolled back",
             Self::Superseded => "superseded",
+            Self::Stopped => "stopped",
         }
     }
 }

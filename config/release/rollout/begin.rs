@@ -8,7 +8,7 @@ use super::machine::Run;
 use super::{
     Effect, Goal, Member, Milestone, Now, Phase, Point, Rollout, RolloutId, Speaker, Tone, Traffic, Transition,
 };
-use crate::model::{Alias, Bake, Config, Guard, Plan, PlanForm, Shield, Step};
+use crate::model::{Bake, Config, Guard, Plan, PlanForm, Step};
 use crate::text::problem::{Code, Problem};
 use crate::text::yaml::join;
 use crate::value::name::{AliasName, FunctionName, VersionId};
@@ -56,6 +56,7 @@ pub fn begin(
     now: Now,
 ) -> Result<(Transition, Vec<RolloutId>), Vec<Problem>> {
     let (mut members, mut problems, mut superseded, mut adopted) = (Vec::new(), Vec::new(), Vec::new(), None);
+    let mut first = 0;
     for (place, asked) in ask.members.iter().enumerate() {
         if ask.members[..place].iter().any(|other| (&other.function, &other.alias) == (&asked.function, &asked.alias)) {
             problems.push(Problem::error(path(asked), "this alias is named twice in one release"));
@@ -65,9 +66,10 @@ pub fn begin(
             running.iter().find(|rollout| rollout.moves(&asked.function, &asked.alias)).map(|rollout| &**rollout);
         match Side::of(ask, asked, config, before) {
             Ok(side) => {
+                first += usize::from(side.is_first());
                 superseded.extend(before.map(|rollout| rollout.id));
                 adopted = adopted.max(side.weight);
-                members.push(side.member(before));
+                members.push(side.member());
             }
             Err(problem) => problems.push(problem),
         }
@@ -75,9 +77,8 @@ pub fn begin(
     if ask.members.is_empty() {
         problems.push(Problem::error("", "a release names at least one alias"));
     }
-    let first = members.iter().filter(|member| member.stable.is_none()).count();
     if members.len() > 1 && first > 0 {
-        let message = "an alias that has no stable version yet cannot step together with others";
+        let message = "an alias that has no published version yet cannot step together with others";
         problems.push(Problem::error("", message).help("release it by itself first"));
     }
     if !problems.is_empty() {
@@ -106,16 +107,16 @@ pub fn begin(
         plan,
     };
     let text = if is_first {
-        "the first release: there is no stable version to share with, so the candidate gets everything at once"
+        "the first release: there is no published version to share with, so the candidate gets everything at once"
             .to_owned()
     } else {
         format!("begun by {}", ask.speaker.who)
     };
     let begun = Effect::Tell(Milestone { tone: Tone::Info, kind: "begun", text });
     let mut run = Run { rollout, effects: vec![begun], now, refused: None };
-    if !superseded.is_empty() {
-        // What comes first may take its time: until then nobody watches the candidate that was.
-        run.traffic(Traffic::Share(Weight::ZERO));
+    if adopted.is_some() {
+        // The alias's own split is stable's from now on: whatever ends the rollout before its first step leads there.
+        run.traffic(Traffic::Step(weight));
     }
     run.begin(weight);
     Ok((Transition { rollout: run.rollout, effects: run.effects }, superseded))
@@ -138,7 +139,6 @@ impl Run {
 /// What is known of an alias before its release.
 struct Side<'a> {
     asked: &'a Asked,
-    alias: Option<&'a Alias>,
     stable: Option<VersionId>,
     /// What the candidate has already, if that is adopted.
     weight: Option<Weight>,
@@ -171,7 +171,7 @@ impl<'a> Side<'a> {
             let problem = Problem::error(path(asked), message).code(Code::Exists);
             return Err(problem.help("abort it, or begin with `--supersede`"));
         }
-        let alias = function.aliases.get(&asked.alias).map(|alias| &**alias);
+        let alias = function.aliases.get(&asked.alias);
         let default = (asked.alias == AliasName::default_alias() && function.draft.is_some())
             .then(|| Split::whole(VersionId::Latest));
         let split = alias.map(|alias| alias.split.clone()).or(default);
@@ -187,23 +187,22 @@ impl<'a> Side<'a> {
                 format!("`{}:{}` gives everything to version {candidate} already", asked.function, asked.alias);
             return Err(Problem::error(path(asked), message));
         }
-        Ok(Self { asked, alias, stable, weight })
+        Ok(Self { asked, stable, weight })
     }
 
-    /// What is the alias's own is not what a running rollout has lent it.
-    fn member(self, running: Option<&Rollout>) -> Member {
-        let own = match running.and_then(|rollout| member_of(rollout, self.asked)) {
-            Some(member) => (member.salt.clone(), member.shield),
-            None => self.alias.map_or((None, Shield::Off), |alias| (alias.salt.clone(), alias.shield)),
-        };
+    fn member(self) -> Member {
         Member {
             function: self.asked.function.clone(),
             alias: self.asked.alias.clone(),
             stable: self.stable,
             candidate: self.asked.candidate,
-            salt: own.0,
-            shield: own.1,
         }
+    }
+
+    /// True if there is no published version that the candidate could share with: it gets everything at once, as with the
+    /// clouds.
+    fn is_first(&self) -> bool {
+        self.stable.is_none() || self.stable == Some(VersionId::Latest) && self.asked.base.is_none()
     }
 }
 

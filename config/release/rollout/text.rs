@@ -12,13 +12,6 @@ use crate::text::format::format_plan;
 use crate::text::parse::{Env, parse_plan};
 use crate::value::weight::Weight;
 
-const SHIELDS: [(Shield, &str); 3] =
-    [(Shield::Off, "off"), (Shield::Gateway, "gateway"), (Shield::AnyServerError, "any-5xx")];
-
-fn shield_name(shield: Shield) -> &'static str {
-    SHIELDS.iter().find(|(other, _)| *other == shield).map_or("off", |(_, name)| name)
-}
-
 #[derive(Serialize, Deserialize)]
 struct Stored {
     id: String,
@@ -44,8 +37,6 @@ struct StoredMember {
     alias: String,
     stable: Option<String>,
     candidate: String,
-    salt: Option<String>,
-    shield: String,
 }
 
 /// The text of a rollout.
@@ -57,8 +48,6 @@ pub fn to_text(rollout: &Rollout) -> String {
         alias: member.alias.to_string(),
         stable: member.stable.map(|stable| stable.to_string()),
         candidate: member.candidate.to_string(),
-        salt: member.salt.clone(),
-        shield: shield_name(member.shield).to_owned(),
     };
     let stored = Stored {
         id: rollout.id.to_string(),
@@ -87,6 +76,17 @@ pub struct ReadRollout {
     pub rollout: Rollout,
     /// The reason why its plan cannot be followed, in a sentence. One that is over needs none.
     pub unusable: Option<String>,
+    /// What release 0.1.0 lent each alias its own fields for; empty in what later releases wrote.
+    pub lent: Vec<OwnFields>,
+}
+
+/// The fields of an alias that a rollout of release 0.1.0 replaced while it ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnFields {
+    /// The alias's own salt.
+    pub salt: Option<String>,
+    /// The alias's own shield.
+    pub shield: Shield,
 }
 
 /// The rollout of a text. A plan that cannot be read, such as one whose environment variable is not set any more, or a phase of
@@ -98,11 +98,15 @@ pub fn from_text(text: &str, env: Env<'_>) -> Result<ReadRollout, String> {
     let damaged = |error: serde_json::Error| format!("a stored rollout is damaged: {error}");
     let value: serde_json::Value = serde_json::from_str(text).map_err(damaged)?;
     match serde_json::from_value::<Stored>(value.clone()) {
-        Ok(stored) => read_stored(stored, env),
+        Ok(stored) => {
+            let lent = lent(value["members"].as_array().map_or(&[][..], |members| members));
+            Ok(ReadRollout { lent, ..read_stored(stored, env)? })
+        }
         Err(error) => {
             let why = damaged(error);
             let rollout = read_rest(&value).ok_or_else(|| why.clone())?;
-            Ok(ReadRollout { rollout, unusable: Some(why) })
+            let lent = lent(value["members"].as_array().map_or(&[][..], |members| members));
+            Ok(ReadRollout { rollout, unusable: Some(why), lent })
         }
     }
 }
@@ -138,7 +142,7 @@ fn read_stored(stored: Stored, env: Env<'_>) -> Result<ReadRollout, String> {
         seen: stored.seen,
         evidence: stored.evidence,
     };
-    Ok(ReadRollout { rollout, unusable })
+    Ok(ReadRollout { rollout, unusable, lent: Vec::new() })
 }
 
 /// Reads the members of a running rollout whose text another version of Weir wrote.
@@ -187,19 +191,22 @@ fn nowhere(until: Moment) -> Phase {
 }
 
 fn member(stored: StoredMember) -> Result<Member, String> {
-    let shield = SHIELDS
-        .iter()
-        .find(|(_, name)| *name == stored.shield)
-        .map(|(shield, _)| *shield)
-        .ok_or_else(|| format!("the stored shield `{}` is none", stored.shield))?;
     Ok(Member {
         function: read("function", &stored.function)?,
         alias: read("alias", &stored.alias)?,
         stable: stored.stable.as_deref().map(|stable| read("stable version", stable)).transpose()?,
         candidate: read("candidate", &stored.candidate)?,
-        salt: stored.salt,
-        shield,
     })
+}
+
+/// The own fields of aliases, where members tell them.
+fn lent(members: &[serde_json::Value]) -> Vec<OwnFields> {
+    let fields = members.iter().map(|member| {
+        let word = member["shield"].as_str()?;
+        let (_, shield) = *Shield::WORDS.iter().find(|(other, _)| *other == word)?;
+        Some(OwnFields { salt: member["salt"].as_str().map(str::to_owned), shield })
+    });
+    fields.collect::<Option<_>>().unwrap_or_default()
 }
 
 fn read<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, String> {

@@ -1,98 +1,104 @@
-//! What a rollout's traffic means for its aliases.
+//! The layers of a rollout: what its traffic means for its aliases.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::{Member, Rollout, Traffic};
-use crate::model::{Alias, AliasPatch, Config, Field};
+use super::{Member, Outcome, Rollout, Traffic};
+use crate::model::{Alias, AliasPatch, Config, Field, Layer};
 use crate::text::edit::{Edit, FunctionEdit};
-use crate::value::name::VersionId;
+use crate::value::name::{AliasName, VersionId};
 use crate::value::weight::{Split, Weight};
 
 /// The edits that give every member's alias this traffic; an alias that is not there yet is made.
 #[must_use]
 pub fn edits(rollout: &Rollout, traffic: Traffic, config: &Config) -> Vec<Edit> {
-    rollout.members.iter().filter_map(|member| edit(rollout, member, traffic, config)).collect()
-}
-
-fn edit(rollout: &Rollout, member: &Member, traffic: Traffic, config: &Config) -> Option<Edit> {
-    let alias = config.functions.get(&member.function)?.aliases.get(&member.alias);
-    // A split that nobody touched, as that of another member of a train, is watched by nobody any more.
-    let is_left = traffic == Traffic::Theirs && alias.is_some_and(|alias| is_as_left(rollout, member, alias));
-    let traffic = if is_left { Traffic::Back } else { traffic };
-    let edit = match (alias, traffic) {
-        (Some(alias), Traffic::Theirs) => {
-            FunctionEdit::PatchAlias(member.alias.clone(), returned(rollout, member, alias))
-        }
-        (Some(alias), traffic) => {
-            let (split, stable) = split(member, traffic)?;
-            let lent = if matches!(traffic, Traffic::Share(_)) {
-                lent(rollout, member, alias)
-            } else {
-                returned(rollout, member, alias)
-            };
-            let stable = stable.map_or(Field::Reset, Field::Set);
-            FunctionEdit::PatchAlias(member.alias.clone(), AliasPatch { split: Some(split), stable, ..lent })
-        }
-        (None, traffic) => {
-            let (split, stable) = split(member, traffic)?;
-            FunctionEdit::CreateAlias(member.alias.clone(), Arc::new(Alias { stable, ..Alias::new(split) }))
-        }
+    let edits = |member: &Member| {
+        let edits = edits_of(rollout, member, traffic, config);
+        let function = member.function.clone();
+        edits.into_iter().map(move |edit| Edit::Function(function.clone(), edit)).collect::<Vec<_>>()
     };
-    Some(Edit::Function(member.function.clone(), edit))
+    rollout.members.iter().flat_map(edits).collect()
 }
 
-/// The split, and who is stable; `None` where the rollout has none to set.
-fn split(member: &Member, traffic: Traffic) -> Option<(Split, Option<VersionId>)> {
-    let candidate = VersionId::Number(member.candidate);
+/// The layers without the fields that edits set live: from then on the alias's own count. `before` and `after` are the
+/// configurations around the edits.
+#[must_use]
+pub fn without_set_fields(rollout: &Rollout, edits: &[Edit], before: &Config, after: &Config) -> Vec<Edit> {
+    let edit = |member: &Member| {
+        let own = |config: &Config| config.functions.get(&member.function)?.own(&member.alias);
+        let (before, after_own) = (own(before)?, own(after)?);
+        let function = after.functions.get(&member.function)?;
+        let layer = function.layers.get(&member.alias).filter(|layer| layer.rollout == rollout.id)?;
+        let named = |sets: fn(&AliasPatch) -> bool| {
+            edits.iter().any(|edit| {
+                matches!(edit, Edit::Function(name, FunctionEdit::PatchAlias(alias, patch))
+                    if (name, alias) == (&member.function, &member.alias) && sets(patch))
+            })
+        };
+        let has_shield = before.shield != after_own.shield || named(|patch| patch.shield != Field::Keep);
+        let has_salt = before.salt != after_own.salt || named(|patch| patch.salt != Field::Keep);
+        let next = Layer {
+            shield: layer.shield.filter(|_| !has_shield),
+            salt: layer.salt.clone().filter(|_| !has_salt),
+            ..Layer::clone(layer)
+        };
+        let set = FunctionEdit::SetLayer(member.alias.clone(), Arc::new(next.clone()));
+        (next != **layer).then(|| Edit::Function(member.function.clone(), set))
+    };
+    rollout.members.iter().filter_map(edit).collect()
+}
+
+fn edits_of(rollout: &Rollout, member: &Member, traffic: Traffic, config: &Config) -> Vec<FunctionEdit> {
+    let Some(function) = config.functions.get(&member.function) else { return Vec::new() };
+    let (alias, candidate) = (member.alias.clone(), VersionId::Number(member.candidate));
+    let own = function.aliases.get(&alias);
+    let has_base = |stable| function.own(&alias).is_some_and(|own| own.split == Split::whole(stable));
+    let went_back = match rollout.outcome() {
+        Some(Outcome::RolledBack | Outcome::Aborted) => true,
+        // A member of a train whose split nobody set.
+        Some(Outcome::Superseded) => member.stable.is_some_and(has_base),
+        _ => false,
+    };
+    let drop_layer = FunctionEdit::DropLayer { alias: alias.clone(), rollout: rollout.id, is_back: went_back };
     match (traffic, member.stable) {
-        (Traffic::Share(weight), Some(stable)) => Some((shared(stable, candidate, weight), Some(stable))),
-        // There is nobody to share with.
-        (Traffic::Share(_), None) => Some((Split::whole(candidate), None)),
-        (Traffic::Promoted, _) => Some((Split::whole(candidate), Some(candidate))),
-        (Traffic::Back, stable) => stable.map(|stable| (Split::whole(stable), Some(stable))),
-        (Traffic::Theirs, _) => None,
+        (Traffic::Step(weight), Some(stable)) => {
+            let layer = function.layers.get(&alias).filter(|layer| layer.rollout == rollout.id);
+            let set = FunctionEdit::SetLayer(
+                alias.clone(),
+                Arc::new(rollout.layer(member.candidate, stable, weight, layer.map(|layer| &**layer))),
+            );
+            // A split that was adopted, or a base that is not what has the traffic: going back leads to the base.
+            let base = (!has_base(stable)).then(|| whole(own, &alias, stable, Some(stable)));
+            base.into_iter().chain([set]).collect()
+        }
+        // There is no version to share with. What is there was made by the first step.
+        (Traffic::Step(_), None) if own.is_some() => Vec::new(),
+        (Traffic::Step(_), None) => vec![whole(own, &alias, candidate, None)],
+        (Traffic::Promoted, _) => vec![whole(own, &alias, candidate, Some(candidate)), drop_layer],
+        (Traffic::Dropped, _) => vec![drop_layer],
+        (Traffic::Kept, _) => vec![FunctionEdit::KeepLayer { alias, rollout: rollout.id }],
     }
 }
 
-/// Whether the alias still has the split that the rollout gave it.
-fn is_as_left(rollout: &Rollout, member: &Member, alias: &Alias) -> bool {
-    split(member, Traffic::Share(rollout.weight)).is_some_and(|(split, _)| split == alias.split)
-}
-
-/// The plan's shield, and in a train the cohort's salt, which the alias has while the candidate shares. What an operator sets
-/// otherwise after the first step stays.
-fn lent(rollout: &Rollout, member: &Member, alias: &Alias) -> AliasPatch {
-    // At the first step the alias may still have what a rollout that it supersedes has lent.
-    let is_first = rollout.step() == Some(0);
-    let has_own_shield = is_first || alias.shield == member.shield;
-    let has_own_salt = rollout.is_train() && (is_first || alias.salt == member.salt);
-    AliasPatch {
-        salt: if has_own_salt { Field::Set(rollout.cohort()) } else { Field::Keep },
-        shield: if has_own_shield { Field::Set(rollout.plan.guard.shield) } else { Field::Keep },
-        ..AliasPatch::default()
+/// The edit that gives an alias, which may have to be made, one version alone.
+fn whole(own: Option<&Arc<Alias>>, alias: &AliasName, version: VersionId, stable: Option<VersionId>) -> FunctionEdit {
+    let split = Split::whole(version);
+    match own {
+        Some(_) => {
+            let stable = stable.map_or(Field::Reset, Field::Set);
+            FunctionEdit::PatchAlias(alias.clone(), AliasPatch { split: Some(split), stable, ..AliasPatch::default() })
+        }
+        None => FunctionEdit::CreateAlias(alias.clone(), Arc::new(Alias { stable, ..Alias::new(split) })),
     }
-}
-
-/// The alias's own shield and salt, where it still has those that the rollout lent it.
-fn returned(rollout: &Rollout, member: &Member, alias: &Alias) -> AliasPatch {
-    let has_salt = rollout.is_train() && alias.salt.as_ref() == Some(&rollout.cohort());
-    let has_shield = alias.shield == rollout.plan.guard.shield;
-    let salt = member.salt.clone().map_or(Field::Reset, Field::Set);
-    AliasPatch {
-        salt: if has_salt { salt } else { Field::Keep },
-        shield: if has_shield { Field::Set(member.shield) } else { Field::Keep },
-        ..AliasPatch::default()
-    }
-}
-
-fn shared(stable: VersionId, candidate: VersionId, weight: Weight) -> Split {
-    let rest = Weight::new(Weight::WHOLE - weight.basis_points()).expect("a weight is at most the whole");
-    Split::new([(stable, rest), (candidate, weight)]).expect("two versions whose weights sum to the whole")
 }
 
 impl Rollout {
-    /// The name of the cohort that the members of a train share.
-    fn cohort(&self) -> String {
-        format!("train-{}", self.id)
+    /// The layer of a member. `now` is the one that it has: fields that were taken out of it live stay out.
+    pub(super) fn layer(&self, candidate: NonZeroU32, stable: VersionId, weight: Weight, now: Option<&Layer>) -> Layer {
+        let (shield, salt) = match now {
+            Some(now) => (now.shield, now.salt.clone()),
+            None => (Some(self.plan.guard.shield), self.is_train().then(|| format!("train-{}", self.id))),
+        };
+        Layer { rollout: self.id, stable, candidate, weight, shield, salt }
     }
 }

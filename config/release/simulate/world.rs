@@ -102,8 +102,6 @@ fn rollout(plan: &Arc<Plan>) -> Rollout {
         alias: "alias".parse().expect("a name"),
         stable: Some(VersionId::Number(NonZeroU32::MIN)),
         candidate: NonZeroU32::MIN.saturating_add(1),
-        salt: None,
-        shield: plan.guard.shield,
     };
     Rollout {
         id: RolloutId(1),
@@ -199,7 +197,10 @@ impl World {
         let client_errors = self.rollout.plan.guard.client_errors;
         let seen = Seen { stable, candidate, verdict: &verdict, client_errors };
         let gates = self.rollout.step().into_iter().flat_map(|step| self.rollout.gates(step));
+        let (step, since) = self.rollout.bake().unwrap_or_default();
         Observation {
+            step,
+            since,
             answers: gates.map(|gate| gate.answer(&seen)).collect(),
             worse: matches!(verdict, Verdict::Worse(_)).then(|| verdict.to_string()),
             requests: candidate.ended(),
@@ -209,7 +210,11 @@ impl World {
 
     fn take(&mut self, event: &Event) {
         // Nobody says anything here that could be refused.
-        let Ok(Some(transition)) = self.rollout.on(event, Now { time: self.run.time, frozen: false }) else { return };
+        let Ok(Some(transition)) =
+            self.rollout.on(event, Now { time: self.run.time, wall: self.run.time, frozen: false })
+        else {
+            return;
+        };
         self.rollout = transition.rollout;
         let is_back = self.rollout.outcome() == Some(Outcome::RolledBack);
         if (is_back || self.rollout.alerted) && self.run.found.is_none() {
