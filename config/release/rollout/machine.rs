@@ -7,7 +7,7 @@ use super::{
     Answer, Effect, Event, Goal, HOOK_GRACE, Held, MAX_EXPOSURE, MAX_PAUSE, Moment, Now, Observation, Outcome, Phase,
     Point, REMIND_EVERY, Refusal, Rollout, Speaker, Tone, Traffic, Transition, Waits, Word,
 };
-use crate::model::{Bake, Check, Decision, Gate, Hook, OnInsufficient, OnRestart};
+use crate::model::{Bake, Check, Decision, Gate, Hook, OnInsufficient};
 use crate::value::weight::Weight;
 
 impl Rollout {
@@ -51,8 +51,10 @@ impl Run {
             Event::Checkpoint => self.rollout.seen = self.now.time,
             Event::Restarted => self.restarted(),
             Event::Observed(observation) => {
-                self.rollout.evidence.clone_from(&observation.evidence);
-                self.observed(observation);
+                if self.rollout.bake() == Some((observation.step, observation.since)) {
+                    self.rollout.evidence.clone_from(&observation.evidence);
+                    self.observed(observation);
+                }
             }
             Event::HookEnded { point, index, run, result } => self.hook_ended((*point, *index, *run), result),
             Event::Said { step: Some(step), .. } if self.rollout.step() != Some(*step) => {
@@ -60,18 +62,18 @@ impl Run {
             }
             Event::Said { word, speaker, .. } => self.said(*word, speaker),
             Event::Superseded(speaker) => {
-                self.traffic(Traffic::Theirs);
+                self.traffic(Traffic::Dropped);
                 self.over(Outcome::Superseded, format!("{} set the split", said_by(speaker)));
             }
         }
     }
 
-    fn time(&self) -> Moment {
+    pub(super) fn time(&self) -> Moment {
         self.now.time
     }
 
     /// Whether nothing but going back may happen.
-    fn is_held(&self) -> bool {
+    pub(super) fn is_held(&self) -> bool {
         self.now.frozen || self.rollout.held.is_some()
     }
 
@@ -88,8 +90,7 @@ impl Run {
             Phase::Baking { step, until, .. } | Phase::Deciding { step, until, .. } if self.time() >= until => {
                 match self.rollout.plan.steps[step].bake {
                     Bake::Hold if matches!(self.rollout.phase, Phase::Baking { .. }) => self.remind(step),
-                    _ => self
-                        .observed(&Observation { evidence: self.rollout.evidence.clone(), ..Observation::default() }),
+                    _ => self.observed(&Observation::default()),
                 }
             }
             _ => {}
@@ -123,25 +124,7 @@ impl Run {
         self.tell(Tone::Info, "reminder", format!("the candidate is held at {weight} %: promote it, advance or abort"));
     }
 
-    fn restarted(&mut self) {
-        let lost = self.time().saturating_sub(self.rollout.seen);
-        match self.rollout.phase.clone() {
-            Phase::Asking { point, goal, index, run, previous, .. } => self.ask(point, goal, index, run + 1, previous),
-            Phase::Baking { step, since, until } => {
-                let until = if self.rollout.plan.on_restart == OnRestart::Extend { until + lost } else { until };
-                // A wall clock that went back must not make the bake longer than it is.
-                let until = until.min(self.time() + self.whole(step));
-                self.rollout.phase = Phase::Baking { step, since, until };
-            }
-            _ => {}
-        }
-        self.rollout.seen = self.time();
-        if self.rollout.plan.on_restart == OnRestart::Hold && self.rollout.held.is_none() {
-            self.hold("a restart of the gateway (`on_restart: hold`)".to_owned());
-        }
-    }
-
-    fn hold(&mut self, by: String) {
+    pub(super) fn hold(&mut self, by: String) {
         self.tell(Tone::Info, "held", format!("held by {by}; it goes on when somebody resumes it"));
         self.rollout.held = Some(Held { since: self.time(), until: self.time() + MAX_PAUSE, by });
     }
@@ -286,33 +269,16 @@ impl Run {
         }
     }
 
-    /// Until when the goal is out of reach.
-    fn obstacle(&self, goal: Goal) -> Option<Moment> {
-        if let Some(held) = &self.rollout.held {
-            return Some(held.until);
-        }
-        if self.now.frozen {
-            return Some(self.time() + REMIND_EVERY);
-        }
-        let Goal::Step(step) = goal else { return None };
-        let opens = self.rollout.gates(step).filter_map(|gate| match &gate.check {
-            Check::Window(windows) => crate::model::Window::next(windows, self.time()),
-            _ => None,
-        });
-        opens.max().filter(|opens| *opens > self.time())
-    }
-
     fn enter(&mut self, step: usize) {
         let weight = self.rollout.plan.steps[step].weight;
         let since = self.time();
         self.rollout.weight = weight;
         self.rollout.phase = Phase::Baking { step, since, until: since + self.whole(step) };
-        self.traffic(Traffic::Share(weight));
+        self.traffic(Traffic::Step(weight));
         let steps = self.rollout.plan.steps.len();
         self.tell(Tone::Info, "step", format!("step {} of {steps}: the candidate gets {weight} %", step + 1));
         if self.rollout.plan.steps[step].bake == Bake::Time(Duration::ZERO) {
-            let seen = Observation { evidence: self.rollout.evidence.clone(), ..Observation::default() };
-            self.decide(step, since, &seen);
+            self.decide(step, since, &Observation::default());
         }
     }
 
@@ -375,6 +341,10 @@ impl Run {
         let by = said_by(speaker);
         match word {
             Word::Abort => self.back(Outcome::Aborted, format!("aborted by {by}")),
+            Word::Stop => {
+                self.traffic(Traffic::Kept);
+                self.over(Outcome::Stopped, format!("ended by {by}, and the split stays"));
+            }
             Word::Promote if self.now.frozen => {
                 self.refuse("a freeze is on: nothing but going back happens".to_owned())
             }
@@ -451,7 +421,7 @@ impl Run {
 
     pub(super) fn back(&mut self, outcome: Outcome, why: String) {
         self.rollout.weight = Weight::ZERO;
-        self.traffic(Traffic::Back);
+        self.traffic(Traffic::Dropped);
         self.over(outcome, why);
     }
 
@@ -463,7 +433,7 @@ impl Run {
         self.rollout.approved = None;
         let tone = match outcome {
             Outcome::Promoted => Tone::Good,
-            Outcome::Aborted | Outcome::Superseded => Tone::Warning,
+            Outcome::Aborted | Outcome::Superseded | Outcome::Stopped => Tone::Warning,
             Outcome::RolledBack => Tone::Bad,
         };
         self.tell(tone, outcome.as_str(), why.clone());

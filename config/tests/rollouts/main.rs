@@ -1,0 +1,144 @@
+//! Rollouts under random events, crashes, clock jumps and lost effects: what must hold after every single step.
+
+#![expect(clippy::unwrap_used, reason = "test data: what is written here is valid")]
+
+mod world;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::model::{AliasPatch, Config, Field, Shield};
+use config::release::rollout::{
+    Answer, Ask, Asked, Effect, Event, Now, Observation, Outcome, Phase, Rollout, RolloutId, Traffic, Transition,
+    Waits, Word, begin, edits, without_set_fields,
+};
+use config::text::edit::{self, Edit, FunctionEdit};
+use config::text::parse::{parse, parse_plan};
+use world::{FILE, World, speaker};
+
+#[test]
+fn a_million_random_steps_break_nothing() {
+    let (mut steps, mut seed, mut outcomes) = (0, 0, [0_u32; 5]);
+    while steps < 1_000_000 {
+        seed += 1;
+        let mut world = World::new(seed);
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for _ in 0..60 {
+                world.step();
+                steps += 1;
+            }
+            world.ends_by_itself();
+        }));
+        if let Err(panic) = result {
+            eprintln!("seed {seed}:\n{}", world.log.join("\n"));
+            std::panic::resume_unwind(panic);
+        }
+        if let Some(outcome) = world.rollout.outcome() {
+            outcomes[outcome as usize] += 1;
+        }
+    }
+    assert!(outcomes.iter().all(|count| *count > 20), "every end is reached: {outcomes:?}");
+}
+
+/// The time at which [`begun`] begins.
+const START: Duration = Duration::from_secs(1_800_000_000);
+
+/// A rollout of version 2 of the shop by this plan.
+fn begun(plan: &str) -> Transition {
+    let (config, _) = parse(FILE, &|_| None).unwrap();
+    let ask = Ask {
+        members: vec![Asked {
+            function: "shop".parse().unwrap(),
+            alias: "prod".parse().unwrap(),
+            candidate: 2.try_into().unwrap(),
+            base: None,
+        }],
+        plan: Arc::new(parse_plan(plan, &|_| None).unwrap()),
+        plan_name: None,
+        speaker: speaker(),
+        supersede: false,
+        adopt: false,
+    };
+    begin(RolloutId(1), &ask, &config, &[], Now { time: START, wall: START, frozen: false }).unwrap().0
+}
+
+/// The rollout after this event, so many minutes after its beginning.
+fn after(rollout: &Rollout, event: &Event, minutes: u64, frozen: bool) -> Rollout {
+    let time = START + Duration::from_secs(60 * minutes);
+    let transition = rollout.on(event, Now { time, wall: time, frozen }).unwrap();
+    transition.map_or_else(|| rollout.clone(), |transition| transition.rollout)
+}
+
+fn said(word: Word) -> Event {
+    Event::Said { word, speaker: speaker(), step: None }
+}
+
+#[test]
+fn the_end_of_a_freeze_decides_nothing_that_was_not_measured() {
+    let rollout =
+        begun("{steps: [{weight: 50, bake: 10m}], gates: [{error_rate: {max: 1%, on_insufficient: fail}}]}").rollout;
+    let thawed = after(&rollout, &Event::Thawed, 20, false);
+    assert_eq!(thawed.phase, rollout.phase, "the next look has the answer");
+    let (step, since) = thawed.bake().unwrap();
+    let seen = Observation { step, since, answers: vec![Answer::Pass], ..Observation::default() };
+    assert_eq!(after(&thawed, &Event::Observed(seen), 21, false).outcome(), Some(Outcome::Promoted));
+}
+
+#[test]
+fn an_approval_counts_when_the_pause_or_the_freeze_is_over() {
+    let plan = "{steps: [{weight: 50, bake: 10m}], gates: [{approval: {timeout: 24h, default: reject}}]}";
+    let asks = after(&begun(plan).rollout, &Event::Tick, 10, false);
+    assert!(matches!(asks.phase, Phase::Deciding { waits: Waits::Approval, .. }), "{asks:?}");
+    let paused = after(&after(&asks, &said(Word::Pause), 11, false), &said(Word::Approve), 12, false);
+    assert_eq!(paused.outcome(), None);
+    assert_eq!(after(&paused, &said(Word::Resume), 13, false).outcome(), Some(Outcome::Promoted));
+    let frozen = after(&asks, &said(Word::Approve), 12, true);
+    assert_eq!(frozen.outcome(), None);
+    assert_eq!(after(&frozen, &Event::Thawed, 13, false).outcome(), Some(Outcome::Promoted));
+}
+
+#[test]
+fn what_an_operator_sets_during_a_rollout_counts_at_once_and_stays() {
+    let first = begun("{linearStep: {weight: 25, interval: 1m}, guard: {shield: any-5xx}}").rollout;
+    let second = after(&first, &Event::Tick, 1, false);
+    let (mut config, _) = parse(FILE, &|_| None).unwrap();
+    let (shop, prod) = (config.functions.keys().next_back().unwrap().clone(), "prod".parse().unwrap());
+    let shield = |config: &Config| config.functions[&shop].effective(&prod).unwrap().shield;
+    let with =
+        |config: &Config, rollout: &Rollout, traffic| edit::apply(config, &edits(rollout, traffic, config)).unwrap();
+    config = with(&config, &first, Traffic::Step(first.weight));
+    assert_eq!(shield(&config), Shield::AnyServerError);
+    assert_eq!(shield(&with(&config, &second, Traffic::Step(second.weight))), Shield::AnyServerError);
+    assert_eq!(shield(&with(&config, &second, Traffic::Dropped)), Shield::Off, "its own again");
+    let set = |shield| {
+        let patch = AliasPatch { shield: Field::Set(shield), ..AliasPatch::default() };
+        [Edit::Function(shop.clone(), FunctionEdit::PatchAlias("prod".parse().unwrap(), patch))]
+    };
+    // Also one that is set to what it was.
+    for wanted in [Shield::Gateway, Shield::Off] {
+        let set = set(wanted);
+        let mut after = edit::apply(&config, &set).unwrap();
+        after = edit::apply(&after, &without_set_fields(&first, &set, &config, &after)).unwrap();
+        assert_eq!(shield(&after), wanted);
+        for traffic in [Traffic::Step(second.weight), Traffic::Promoted, Traffic::Dropped] {
+            assert_eq!(shield(&with(&after, &second, traffic)), wanted, "{traffic:?}");
+        }
+    }
+}
+
+#[test]
+fn a_plan_that_nobody_disturbs_takes_every_step_in_its_time() {
+    let start = START;
+    let at = |time| Now { time, wall: time, frozen: false };
+    let begun = begun("linearStep: {weight: 40, interval: 10m}");
+    let (mut rollout, mut timeline) = (begun.rollout, vec![(0, 4_000)]);
+    while let Some(deadline) = rollout.deadline() {
+        let just_before = at(deadline.checked_sub(Duration::from_millis(1)).unwrap());
+        assert_eq!(rollout.on(&Event::Tick, just_before).unwrap(), None, "not a moment before its time");
+        rollout = rollout.on(&Event::Tick, at(deadline)).unwrap().unwrap().rollout;
+        timeline.push(((deadline - start).as_secs() / 60, rollout.weight.basis_points()));
+    }
+    assert_eq!(timeline, [(0, 4_000), (10, 8_000), (20, 10_000)]);
+    assert_eq!(rollout.outcome(), Some(Outcome::Promoted));
+    assert!(matches!(begun.effects.last(), Some(Effect::Tell(_))));
+}
