@@ -34,6 +34,7 @@ pub mod certificates;
 pub mod conduct;
 pub mod file;
 pub mod journal;
+mod migrate;
 mod named;
 pub mod named_files;
 mod programs;
@@ -136,6 +137,8 @@ pub struct Done {
     pub before: Config,
     /// After it.
     pub after: Config,
+    /// The rollouts that it ends beside what it is about.
+    pub ended: Vec<RolloutId>,
     /// Whether it is live from memory alone, because the store could not take it: it is written as soon as it can be,
     /// and lost if the process ends before.
     pub unsaved: bool,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use config::model::{Bake, OnRestart};
 use config::release::rollout::{
-    Answer, Effect, Event, Moment, Observation, Outcome, Phase, Point, Rollout, RolloutId, Speaker, Traffic, Word,
+    Answer, Effect, Event, Moment, Observation, Outcome, Phase, Point, Rollout, RolloutId, Speaker, Word,
 };
 use serde_json::Value;
 use tokio::sync::{SetOnce, mpsc, oneshot, watch};
@@ -37,8 +37,8 @@ pub use sight::{Sight, Sights};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a failure waits for others, so that a burst is looked at once.
 const COALESCE: Duration = Duration::from_millis(1);
-/// How often a rollout that loses no time in a restart says that it still runs.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+/// How often, at most and at least, a rollout whose lost time does not count says that it still runs.
+const CHECKPOINTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 /// How long the conductor waits after the writer could not take an event.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -248,8 +248,8 @@ impl Conductor {
             _ => None,
         }
         .or_else(|| {
-            let is_old = now.saturating_sub(rollout.seen) >= CHECKPOINT_EVERY;
-            (rollout.plan.on_restart == OnRestart::Extend && is_old).then_some(Event::Checkpoint)
+            let is_old = now.saturating_sub(rollout.seen) >= checkpoint_every(rollout);
+            (rollout.plan.on_restart != OnRestart::Resume && is_old).then_some(Event::Checkpoint)
         })
     }
 
@@ -294,7 +294,7 @@ impl Conductor {
     fn carry_out(&mut self, moved: &Moved) {
         for transition in &moved.moves.transitions {
             let rollout = &transition.rollout;
-            let is_moved = |effect: &Effect| matches!(effect, Effect::Traffic(traffic) if *traffic != Traffic::Theirs);
+            let is_moved = |effect: &Effect| matches!(effect, Effect::Traffic(_));
             // What was decided after the answer is somebody's word.
             let sent = self.sent.remove(&rollout.id).filter(|(_, answered)| moved.decided <= *answered);
             if transition.effects.iter().any(is_moved) {
@@ -392,6 +392,15 @@ impl Conductor {
             HookEnded { id, event: Event::HookEnded { point, index, run, result } }
         });
         self.asked.insert((id, run), handle);
+    }
+}
+
+/// How often a rollout says that it still runs: twenty times in a bake by time.
+fn checkpoint_every(rollout: &Rollout) -> Duration {
+    let [least, most] = CHECKPOINTS;
+    match rollout.bake().map(|(step, _)| rollout.plan.steps[step].bake) {
+        Some(Bake::Time(time)) => (time / 20).clamp(least, most),
+        _ => most,
     }
 }
 

@@ -27,8 +27,6 @@ const TOLD: usize = 20;
 /// RFC 3339 with milliseconds, always: so that times compare as texts.
 const TIME: &[FormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-/// An operator's rollback of an alias, among those who move splits.
-pub(super) const ROLLBACK: &str = "rollback";
 /// The text that says what was forgotten.
 pub(super) const START: &str = "journal/start";
 
@@ -50,10 +48,6 @@ pub struct Entry {
     /// What rollouts tell of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub news: Vec<News>,
-    /// The rollout that moved an alias's split, or [`ROLLBACK`], by the name of the alias's text. What is not named here, an
-    /// operator has set.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub moved_by: BTreeMap<String, String>,
     /// Hash of the line before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Hash>,
@@ -93,8 +87,6 @@ pub(super) struct Told {
     pub(super) what: Vec<String>,
     /// What rollouts tell.
     pub(super) news: Vec<News>,
-    /// See [`Entry::moved_by`].
-    pub(super) moved_by: BTreeMap<String, String>,
 }
 
 /// Hash of a line.
@@ -198,7 +190,6 @@ pub(super) fn line(
         what: if told.what.is_empty() { words(before, after) } else { told.what },
         changes: changed(before, after),
         news: told.news,
-        moved_by: told.moved_by,
         previous: Some(previous.clone()),
     };
     serde_json::to_string(&entry).expect("texts and numbers are JSON").into()
@@ -215,7 +206,8 @@ fn words(before: &Config, after: &Config) -> Vec<String> {
 
 fn changed(before: &Config, after: &Config) -> Vec<Changed> {
     let mut was: BTreeMap<String, Option<String>> = texts::changes(after, before).into_iter().collect();
-    let is = texts::changes(before, after).into_iter();
+    // What an alias remembers follows from the changes of the alias.
+    let is = texts::changes(before, after).into_iter().filter(|(name, _)| !name.starts_with("past/"));
     is.map(|(name, after)| {
         let before = was.remove(&name).flatten();
         Changed { name, before, after }
@@ -254,14 +246,6 @@ pub(super) async fn walk(
 }
 
 impl Entry {
-    /// Who moved the split of the alias with this text, if not an operator who set it. Lines of release 0.1.0 tell it by their
-    /// news alone.
-    pub(super) fn moved_by(&self, name: &str) -> Option<&str> {
-        let own = |news: &&News| news.kind != "superseded";
-        let told = || self.news.iter().find(own).map(|news| &*news.rollout);
-        if self.moved_by.is_empty() { told() } else { self.moved_by.get(name).map(|by| &**by) }
-    }
-
     pub(super) fn parse(revision: Revision, line: &str) -> Result<Self, StoreError> {
         serde_json::from_str(line)
             .map_err(|error| StoreError::new(format!("the journal's line of revision {revision} is damaged: {error}")))
@@ -308,10 +292,11 @@ fn is_of(name: &str, asked: &str) -> bool {
     let of_function = || {
         let function = asked.strip_prefix("function/")?;
         let (kind, rest) = name.split_once('/')?;
-        let is_part = matches!(kind, "alias" | "draft" | "number" | "version");
+        let is_part = matches!(kind, "alias" | "draft" | "layer" | "number" | "version");
         Some(is_part && rest.split('/').next() == Some(function))
     };
-    name == asked || of_function().unwrap_or(false)
+    let is_layer = || Some(name.strip_prefix("layer/")? == asked.strip_prefix("alias/")?);
+    name == asked || is_layer().unwrap_or(false) || of_function().unwrap_or(false)
 }
 
 /// Checks every line that is kept.

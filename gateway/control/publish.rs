@@ -462,7 +462,7 @@ impl Publisher {
 
 /// Whether requests for the alias can end at the version.
 fn reaches(function: &model::Function, alias: &AliasName, version: VersionId) -> bool {
-    function.aliases.get(alias).map_or(version == VersionId::Latest, |alias| {
+    function.effective(alias).map_or(version == VersionId::Latest, |alias| {
         alias.split.parts().iter().any(|part| part.0 == version)
             || alias.rules.iter().any(|rule| rule.version == version)
             || alias.stable == Some(version)

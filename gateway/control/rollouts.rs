@@ -1,13 +1,13 @@
 //! Rollouts as the writer keeps them: loaded from the store, moved by events, stored with the weights they move.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use config::model::{Bake, Config};
 use config::release::rollout::{
-    self, Ask, Effect, Event, Member, Moment, Now, Phase, ReadRollout, Rollout, RolloutId, Speaker, Traffic,
-    Transition, Waits, from_text, to_text,
+    self, Ask, Effect, Event, Member, Moment, Now, Outcome, OwnFields, Phase, ReadRollout, Rollout, RolloutId, Speaker,
+    Traffic, Transition, Waits, from_text, to_text,
 };
 use config::text::edit::Edit;
 use config::text::problem::{Code, Problem};
@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::journal::{News, rfc3339};
-use super::rollback::alias_text;
 use super::{Author, Environment, Refused};
+use crate::clock;
 use crate::store::{Change, Image};
 
 /// Names of rollouts in the store.
@@ -42,6 +42,8 @@ pub struct Rollouts {
     pub(super) stuck: Vec<(RolloutId, String)>,
     /// Names of those that cannot be read, and why.
     pub(super) unreadable: Vec<(String, String)>,
+    /// Running ones of release 0.1.0, with what each of their aliases had of its own.
+    pub(super) lent: Vec<(RolloutId, Vec<OwnFields>)>,
 }
 
 /// Holds every rollout: nothing but going back happens until it ends.
@@ -85,8 +87,11 @@ impl Rollouts {
                 continue;
             }
             match from_text(&stored.text, &**environment) {
-                Ok(ReadRollout { rollout, unusable }) => {
+                Ok(ReadRollout { rollout, unusable, lent }) => {
                     rollouts.stuck.extend(unusable.map(|why| (rollout.id, why)));
+                    if !rollout.is_over() && !lent.is_empty() {
+                        rollouts.lent.push((rollout.id, lent));
+                    }
                     rollouts.all.insert(rollout.id, Arc::new(rollout));
                 }
                 Err(why) => rollouts.unreadable.push((name.trim_start_matches(ROLLOUT).to_owned(), why)),
@@ -109,7 +114,7 @@ impl Rollouts {
     /// What is known beside a rollout at this time.
     #[must_use]
     pub fn now(&self, time: Moment) -> Now {
-        Now { time, frozen: self.freeze.as_ref().is_some_and(|freeze| time < freeze.until) }
+        Now { time, wall: clock::unix(), frozen: self.freeze.as_ref().is_some_and(|freeze| time < freeze.until) }
     }
 
     pub(super) fn begin(&self, id: RolloutId, ask: &Ask, config: &Config, time: Moment) -> Result<Moves, Refused> {
@@ -135,26 +140,38 @@ impl Rollouts {
 
     /// Sets or ends a freeze; its end moves what waited for it.
     pub(super) fn frozen(&self, freeze: Option<Freeze>, time: Moment) -> Moves {
-        let now = Now { time, frozen: freeze.is_some() };
+        let now = Now { frozen: freeze.is_some(), ..self.now(time) };
         let thaw = |rollout: &Arc<Rollout>| rollout.on(&Event::Thawed, now).ok().flatten();
         let transitions = if freeze.is_none() { self.running().filter_map(thaw).collect() } else { Vec::new() };
         let changes = freeze != self.freeze;
         Moves { transitions, freeze: changes.then_some(freeze), forgotten: Vec::new() }
     }
 
-    /// The rollouts whose split somebody else set.
-    pub(super) fn overruled(&self, before: &Config, after: &Config, author: &Author, time: Moment) -> Moves {
-        let split = |config: &Config, function: &FunctionName, alias: &AliasName| {
-            Some(config.functions.get(function)?.aliases.get(alias)?.split.clone())
+    /// The rollouts that edits end, because they set the split of an alias, even if to what it is.
+    pub(super) fn overruled(&self, edits: &[Edit], sides: (&Config, &Config), author: &Author, time: Moment) -> Moves {
+        let own = |config: &Config, member: &Member| {
+            Some(config.functions.get(&member.function)?.own(&member.alias)?.split.clone())
         };
-        let is_moved = |rollout: &&Arc<Rollout>| {
+        let (before, after) = sides;
+        let set: BTreeSet<_> = if self.running().next().is_some() {
+            edits.iter().flat_map(Edit::splits).collect()
+        } else {
+            BTreeSet::new()
+        };
+        let is_set = |rollout: &&Arc<Rollout>| {
             let mut members = rollout.members.iter();
-            members.any(|m| split(before, &m.function, &m.alias) != split(after, &m.function, &m.alias))
+            members.any(|m| set.contains(&(&m.function, &m.alias)) || own(before, m) != own(after, m))
         };
         let speaker = Speaker { who: author.who.clone(), why: author.why.clone() };
-        let moved = self.running().filter(is_moved);
+        let moved = self.running().filter(is_set);
         let transitions = moved.filter_map(|rollout| self.superseded(rollout, &speaker, time)).collect();
         Moves { transitions, ..Moves::default() }
+    }
+
+    /// The edits by which layers lose the fields that `edits` set live. `ended` are no longer running.
+    pub(super) fn without_set_fields(&self, edits: &[Edit], sides: (&Config, &Config), ended: &Moves) -> Vec<Edit> {
+        let running = self.running().filter(|rollout| !ended.ends(rollout.id));
+        running.flat_map(|rollout| rollout::without_set_fields(rollout, edits, sides.0, sides.1)).collect()
     }
 
     /// Versions that went out of use from one configuration to the next while a running rollout moves them: a problem for each.
@@ -163,8 +180,7 @@ impl Rollouts {
         let is_usable = |config: &Config, function: &FunctionName, version: VersionId| {
             config.functions.get(function).and_then(|f| f.version(version)).is_some_and(|version| !version.retired)
         };
-        let is_ended = |id: RolloutId| ended.transitions.iter().any(|moved| moved.rollout.id == id);
-        let running = self.running().filter(|rollout| !is_ended(rollout.id));
+        let running = self.running().filter(|rollout| !ended.ends(rollout.id));
         let members = running.flat_map(|rollout| rollout.members.iter().map(|member| (rollout.id, member)));
         let versions = members.flat_map(|(id, member)| {
             let candidate = VersionId::Number(member.candidate);
@@ -211,16 +227,19 @@ impl Moves {
         self.forgotten.extend(&more.forgotten);
     }
 
-    /// Whether stable gets everything, which must not wait for a store.
+    /// True if stable gets everything, which must not wait for a store.
     pub(super) fn goes_back(&self) -> bool {
-        self.traffic().any(|(_, traffic)| traffic == Traffic::Back)
+        let is_back = |outcome| matches!(outcome, Some(Outcome::RolledBack | Outcome::Aborted));
+        self.traffic().any(|(rollout, _)| is_back(rollout.outcome()))
     }
 
-    /// The aliases whose traffic they move, by the names of their texts, each with its rollout. The last one counts.
-    pub(super) fn moved_by(&self, is_moved: impl Fn(&Member) -> bool) -> BTreeMap<String, String> {
-        let moved = self.traffic().flat_map(|(rollout, _)| rollout.members.iter().map(|member| (rollout.id, member)));
-        let moved = moved.filter(|(_, member)| is_moved(member));
-        moved.map(|(id, member)| (alias_text(&member.function, &member.alias), id.to_string())).collect()
+    /// The rollouts that end.
+    pub(super) fn ended(&self) -> impl Iterator<Item = RolloutId> {
+        self.transitions.iter().filter(|moved| moved.rollout.is_over()).map(|moved| moved.rollout.id)
+    }
+
+    fn ends(&self, id: RolloutId) -> bool {
+        self.ended().any(|ended| ended == id)
     }
 
     /// The edits of the traffic that they move.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::model::Config;
-use config::release::rollout::{Event, Member, RolloutId, Speaker, Word};
+use config::release::rollout::{Event, RolloutId, Speaker, Word};
 use config::text::edit::{self, Edit};
 use config::text::{check, texts};
 use imbl::OrdMap;
@@ -20,11 +20,11 @@ use super::journal::{self, Hash, Start, Told};
 use super::named::{below, changes};
 use super::named_files::FileKeepers;
 use super::publish::Ahead;
-use super::rollback::{Past, RollBack, alias_text};
+use super::rollback::Past;
 use super::rollouts::{Freeze, Moves, ROLLOUT, Rollouts};
 use super::tokens::Tokens;
 use super::{AllowEmpty, Author, CONFIG, Done, Expected, FILE, Ground, Guard, Refused, TOKEN};
-use super::{programs, retention};
+use super::{migrate, programs, retention};
 use crate::clock::{self, Steady};
 use crate::live::Progress;
 use crate::store::{Change, Order, Page, PutError, Revision};
@@ -104,7 +104,29 @@ impl Writer {
         let mut writer =
             Self { ground, ahead, tokens, known, stale: true, unsaved: None, journal, clock, rollouts, moved };
         writer.refresh().await?;
+        writer.migrate().await?;
         Ok(writer)
+    }
+
+    /// Brings a store of an earlier release into the form of this one.
+    async fn migrate(&mut self) -> Result<(), Refused> {
+        let Known { config, rollouts, .. } = &self.known;
+        let environment = &self.ground.environment;
+        let Some(edits) = migrate::edits(&*self.ground.store, config, rollouts, environment).await? else {
+            return Ok(());
+        };
+        let after = edit::apply(config, &edits).map_err(Refused::Problems)?;
+        let mut changes = changes(CONFIG, config, &after);
+        changes.push(migrate::note());
+        let told =
+            Some("the store is brought into the form of this release: running rollouts become layers".to_owned());
+        let draft = Draft { config: after, changes, told, ..Draft::of(config) };
+        match self.write(&Author::of("start"), draft).await {
+            Ok(()) => Ok(()),
+            Err(Failed::Conflict) => Err(Refused::Unavailable("another process writes to the store".to_owned())),
+            Err(Failed::Store(error)) => Err(error.into()),
+            Err(Failed::Refused(refused)) => Err(refused),
+        }
     }
 
     /// Carries out the commands of the queue, until no sender is left. `again` leads into the queue.
@@ -153,14 +175,6 @@ impl Writer {
     async fn carry_out(&mut self, wanted: &Wanted) -> Result<Done, Halt> {
         let Wanted { author, what, guard, dry_run, looked } = wanted;
         let is_unsaved = self.unsaved.is_some() && !self.save().await;
-        if let (What::RollBack(RollBack::Alias { function, alias, to: None }), Some(unsaved)) = (what, &self.unsaved)
-            && unsaved.moved_by.contains_key(&alias_text(function, alias))
-        {
-            let why = format!(
-                "`{function}:{alias}` went back already, and the store could not take it yet; wait until it has"
-            );
-            return Err(Refused::Unavailable(why).into());
-        }
         loop {
             if self.stale
                 && let Err(refused) = self.refresh().await
@@ -181,17 +195,17 @@ impl Writer {
                     // What is stored may not have gone live, and then there is nothing to serve.
                     self.live(self.known.revision).await?;
                 }
-                return Ok(self.done(self.known.config.clone(), draft.config));
+                return Ok(self.done(self.known.config.clone(), draft.config, draft.ended));
             }
-            let back = draft.back.clone().map(|edits| (edits, draft.moves.clone(), draft.moved_by.clone()));
+            let back = draft.back.clone().map(|edits| (edits, draft.moves.clone()));
             if is_unsaved && back.is_none() {
                 let why =
                     "a rollback is live that the store could not take yet; nothing else changes before it is stored";
                 return Err(Refused::Unavailable(why.to_owned()).into());
             }
-            let before = self.known.config.clone();
+            let (before, ended) = (self.known.config.clone(), draft.ended.clone());
             match self.write(author, draft).await {
-                Ok(()) => return Ok(self.done(before, self.known.config.clone())),
+                Ok(()) => return Ok(self.done(before, self.known.config.clone(), ended)),
                 Err(Failed::Conflict) => self.stale = true,
                 Err(Failed::Refused(refused)) => return Err(refused.into()),
                 Err(Failed::Store(error)) => {
@@ -205,8 +219,8 @@ impl Writer {
         }
     }
 
-    fn done(&self, before: Config, after: Config) -> Done {
-        Done { revision: self.known.revision, before, after, unsaved: false }
+    fn done(&self, before: Config, after: Config, ended: Vec<RolloutId>) -> Done {
+        Done { revision: self.known.revision, before, after, ended, unsaved: false }
     }
 
     fn check(&self, guard: Option<&Guard>) -> Result<(), Refused> {
@@ -216,8 +230,9 @@ impl Writer {
             Some(token) => self.tokens.has(token).then_some(0),
             None => self.known.revisions.get(&**name).copied(),
         };
+        let effective = effective_revision(&self.known.revisions, name);
         let holds = match expected {
-            Expected::Revision(revision) => current == Some(*revision),
+            Expected::Revision(revision) => [current, effective].contains(&Some(*revision)),
             Expected::Present => current.is_some(),
             Expected::Absent => current.is_none(),
         };
@@ -234,10 +249,7 @@ impl Writer {
                     let event = Event::Said { word: Word::Abort, speaker, step: None };
                     return self.of_moves(known.rollouts.event(rollout, &event, time)?);
                 }
-                let (mut draft, edits) = self.of_edits(author, self.past().edits(what).await?)?;
-                if let RollBack::Alias { function, alias, to: None } = what {
-                    draft.moved_by.insert(alias_text(function, alias), journal::ROLLBACK.to_owned());
-                }
+                let (draft, edits) = self.of_edits(author, self.past().edits(what).await?)?;
                 Ok(Draft { back: Some(edits), ..draft })
             }
             What::File(file, _) | What::Start(file) => {
@@ -272,22 +284,20 @@ impl Writer {
     fn of_edits(&self, author: &Author, mut edits: Vec<Edit>) -> Result<(Draft, Vec<Edit>), Refused> {
         let before = &self.known.config;
         let set = edit::apply(before, &edits).map_err(Refused::Problems)?;
-        let moves = self.known.rollouts.overruled(before, &set, author, self.clock.time());
-        let ends = moves.edits(&set);
+        let rollouts = &self.known.rollouts;
+        let moves = rollouts.overruled(&edits, (before, &set), author, self.clock.time());
+        let mut ends = moves.edits(&set);
+        ends.extend(rollouts.without_set_fields(&edits, (before, &set), &moves));
         let config = edit::apply(&set, &ends).map_err(Refused::Problems)?;
-        let moved = self.known.rollouts.still_moved(before, &config, &moves);
+        let moved = rollouts.still_moved(before, &config, &moves);
         if !moved.is_empty() {
             return Err(Refused::Problems(moved));
         }
         edits.extend(ends);
         let mut changes = changes(CONFIG, before, &config);
         changes.extend(moves.changes());
-        // Other members of a train go back to stable, which is the train's doing.
-        let split = |config: &Config, member: &Member| {
-            Some(config.functions.get(&member.function)?.aliases.get(&member.alias)?.split.clone())
-        };
-        let moved_by = moves.moved_by(|member| split(before, member) == split(&set, member));
-        Ok((Draft { config, changes, moves, moved_by, ..Draft::of(before) }, edits))
+        let ended = moves.ended().collect();
+        Ok((Draft { config, changes, moves, ended, ..Draft::of(before) }, edits))
     }
 
     fn of_moves(&self, moves: Moves) -> Result<Draft, Refused> {
@@ -297,17 +307,11 @@ impl Writer {
         let mut changes = changes(CONFIG, before, &config);
         changes.extend(moves.changes());
         let back = moves.goes_back().then_some(edits);
-        let moved_by = moves.moved_by(|_| true);
-        Ok(Draft { config, changes, moves, back, moved_by, ..Draft::of(before) })
+        Ok(Draft { config, changes, moves, back, ..Draft::of(before) })
     }
 
     fn past(&self) -> Past<'_> {
-        Past {
-            store: &*self.ground.store,
-            environment: &self.ground.environment,
-            config: &self.known.config,
-            revision: self.known.revision,
-        }
+        Past { store: &*self.ground.store, environment: &self.ground.environment, revision: self.known.revision }
     }
 
     /// Stores the draft; answers when it is live.
@@ -315,7 +319,7 @@ impl Writer {
         let known = &self.known;
         let revision = known.revision + 1;
         let sides = (&known.config, &draft.config);
-        let told = Told { what: draft.told(), news: draft.moves.news(), moved_by: draft.moved_by.clone() };
+        let told = Told { what: draft.told(), news: draft.moves.news() };
         let line = journal::line(revision, clock::unix(), author, sides, told, &known.head);
         let head = Hash::of(&line);
         let touched: Vec<(Arc<str>, bool)> = draft
@@ -324,7 +328,11 @@ impl Writer {
             .filter_map(|change| Some((change.name.strip_prefix(CONFIG)?.into(), change.text.is_some())))
             .collect();
         let began = clock::now();
-        match self.ground.store.put_if(known.revision, draft.changes, line).await {
+        let mut stored = draft.changes;
+        if known.revision == 0 {
+            stored.push(migrate::note());
+        }
+        match self.ground.store.put_if(known.revision, stored, line).await {
             Ok(_) => {}
             Err(PutError::Conflict { .. }) => return Err(Failed::Conflict),
             Err(error) => return Err(Failed::Store(error)),
@@ -429,6 +437,12 @@ impl Writer {
             Err(error) => tracing::warn!("the journal keeps more than it should: {error}"),
         }
     }
+}
+
+/// The revision of what requests see of an alias with this text: its own, or that of the layer over it.
+fn effective_revision(revisions: &OrdMap<Arc<str>, Revision>, text: &str) -> Option<Revision> {
+    let layer = format!("layer/{}", text.strip_prefix("alias/")?);
+    revisions.get(text).copied().max(revisions.get(&*layer).copied())
 }
 
 /// Why a transaction did not become live.

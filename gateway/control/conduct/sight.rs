@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use config::model::{Check, Gate};
 use config::release::outcome::Counts;
-use config::release::rollout::{Answer, Member, Moment, Observation, Phase, Rollout, RolloutId, Seen};
+use config::release::rollout::{Answer, Member, Moment, Observation, Rollout, RolloutId, Seen};
 use config::release::verdict::{Batch, Evidence, Side, Verdict, Watch};
 use config::value::name::VersionId;
 use serde::Serialize;
@@ -106,10 +106,7 @@ impl Watched {
         snapshot: &Snapshot,
         servers: &[(usize, Answer)],
     ) -> Observation {
-        let (step, since) = match rollout.phase {
-            Phase::Baking { step, since, .. } | Phase::Deciding { step, since, .. } => (step, since),
-            _ => return Observation::default(),
-        };
+        let Some((step, since)) = rollout.bake() else { return Observation::default() };
         let is_new = std::mem::replace(&mut self.since, since) != since;
         let step_age = now.saturating_sub(since);
         if is_new {
@@ -146,7 +143,7 @@ impl Watched {
         }
         let told = gates.iter().zip(&answers).map(|(gate, answer)| (gate.check.name().to_owned(), in_words(answer)));
         self.sight = Sight { members: sights, gates: told.collect() };
-        Observation { answers, worse, requests, evidence: self.evidence() }
+        Observation { step, since, answers, worse, requests, evidence: self.evidence() }
     }
 
     /// What the verdict on each member has come to.
@@ -173,7 +170,7 @@ impl MemberWatch {
     fn observe(&mut self, member: &Member, rollout: &Rollout, snapshot: &Snapshot, new_since: Option<Duration>) {
         let cells = |version| snapshot.outcomes(&member.function, &member.alias, version);
         let config = snapshot.table.config();
-        let alias = config.functions.get(&member.function).and_then(|function| function.aliases.get(&member.alias));
+        let alias = config.functions.get(&member.function).and_then(|function| function.own(&member.alias));
         // Keys come back: their draws say nothing about the split of requests.
         let keyless = alias.is_some_and(|alias| alias.key.is_empty());
         let mut stable = self.stable.take(member.stable.and_then(cells), new_since);

@@ -113,7 +113,8 @@ async fn a_candidate_that_fails_goes_back_at_once_and_the_journal_says_why() {
     let query = Query { after: 0, before: u64::MAX, newest_first: true, limit: 1, name: None, who: None, since: None };
     let entry = node.control.journal(query).await.unwrap().entries.remove(0);
     assert_eq!((&*entry.who, &*entry.news[0].kind), (&*format!("rollout {id}"), "rolled back"));
-    assert_eq!(entry.changes[0].name, "alias/shop/prod", "the weights are in the same entry");
+    assert_eq!(entry.changes[0].name, "layer/shop/prod", "the layer goes in the same entry");
+    assert_eq!(entry.changes.len(), 1, "the alias itself was never touched");
     let evidence = &entry.news[0].evidence["members"][0]["seen"]["candidate"];
     assert_eq!((&evidence["requests"], &evidence["failures"]), (&100.into(), &100.into()));
 }
@@ -310,7 +311,7 @@ async fn whoever_supersedes_a_rollout_gets_the_alias_as_it_was_but_for_the_split
     node.until(id, Rollout::is_over).await;
     assert_eq!((node.split(), shield()), ("1: 70, 2: 30".to_owned(), Shield::Off));
     node.shift("{1: 60, 2: 40}").await.unwrap();
-    assert_eq!((node.split(), shield()), ("1: 60, 2: 40".to_owned(), own), "and not what either plan lent");
+    assert_eq!((node.split(), shield()), ("1: 60, 2: 40".to_owned(), own), "and not what either plan said");
 }
 
 #[tokio::test]
@@ -321,7 +322,7 @@ async fn whoever_takes_one_alias_from_a_train_sends_the_others_back_to_stable() 
     let done = node.control.release(Author::of("token:ann"), train, false).await.unwrap();
     let beta = || {
         let snapshot = node.live.load_full();
-        let alias = &snapshot.table.config().functions["shop"].aliases["beta"];
+        let alias = snapshot.table.config().functions["shop"].effective(&"beta".parse().unwrap()).unwrap();
         (alias.split.to_string(), alias.salt.clone())
     };
     assert_eq!(beta().0, "1: 80, 2: 20");

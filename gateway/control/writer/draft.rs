@@ -1,8 +1,7 @@
 //! A transaction before it is one.
 
-use std::collections::BTreeMap;
-
 use config::model::Config;
+use config::release::rollout::RolloutId;
 use config::text::edit::Edit;
 
 use crate::control::rollouts::Moves;
@@ -16,8 +15,8 @@ pub(super) struct Draft {
     /// In words, where the configurations do not say it.
     pub(super) told: Option<String>,
     pub(super) moves: Moves,
-    /// Who moves splits, where it is not an operator who sets them (see [`Entry::moved_by`](crate::control::journal::Entry::moved_by)).
-    pub(super) moved_by: BTreeMap<String, String>,
+    /// The rollouts that it ends beside what it is about.
+    pub(super) ended: Vec<RolloutId>,
     /// True if its moves are live already, and their effects are carried out.
     pub(super) is_shown: bool,
     /// Whether traffic goes back to what it was, which must not wait for the store: by these edits.
@@ -33,7 +32,7 @@ impl Draft {
             changes: Vec::new(),
             told: None,
             moves: Moves::default(),
-            moved_by: BTreeMap::new(),
+            ended: Vec::new(),
             is_shown: false,
             back: None,
         }

@@ -1,6 +1,5 @@
 //! Rollbacks that are live and not stored.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use config::release::rollout::RolloutId;
@@ -20,8 +19,6 @@ pub(super) struct Unsaved {
     author: Option<Author>,
     edits: Vec<Edit>,
     pub(super) moves: Moves,
-    /// Who moved which split (see [`Entry::moved_by`](crate::control::journal::Entry::moved_by)).
-    pub(super) moved_by: BTreeMap<String, String>,
 }
 
 impl Writer {
@@ -29,19 +26,18 @@ impl Writer {
     pub(super) async fn show_unsaved(
         &mut self,
         author: &Author,
-        (back, moves, moved_by): (Vec<Edit>, Moves, BTreeMap<String, String>),
+        (back, moves): (Vec<Edit>, Moves),
         error: PutError,
     ) -> Outcome {
         let before = self.known.config.clone();
-        let mut unsaved = self.unsaved.take().unwrap_or_default();
-        unsaved.author = Some(author.clone());
-        unsaved.edits.extend(back);
-        unsaved.moves.extend(&moves);
-        unsaved.moved_by.extend(moved_by);
-        let edits = unsaved.edits.clone();
-        let unsaved_rollouts: Vec<RolloutId> = unsaved.moves.transitions.iter().map(|moved| moved.rollout.id).collect();
-        self.unsaved = Some(unsaved);
+        let edits: Vec<Edit> =
+            self.unsaved.iter().flat_map(|unsaved| unsaved.edits.iter().cloned()).chain(back).collect();
         let after = edit::apply(&before, &edits).map_err(Refused::Problems)?;
+        let unsaved = self.unsaved.get_or_insert_default();
+        unsaved.author = Some(author.clone());
+        unsaved.edits.clone_from(&edits);
+        unsaved.moves.extend(&moves);
+        let unsaved_rollouts: Vec<RolloutId> = unsaved.moves.transitions.iter().map(|moved| moved.rollout.id).collect();
         tracing::error!(
             "a rollback goes live that is not stored yet, and is lost if this process ends before: {error}"
         );
@@ -51,7 +47,7 @@ impl Writer {
         self.known.rollouts.moved(&moves);
         self.announce(moves, began, Duration::ZERO);
         self.ground.aside.note(&unsaved_rollouts).await;
-        Ok(Done { unsaved: true, ..self.done(before, after) })
+        Ok(Done { unsaved: true, ..self.done(before, after, Vec::new()) })
     }
 
     /// Tries to store what is live and not stored; answers whether nothing is unsaved any more.
@@ -81,8 +77,8 @@ impl Writer {
         if self.stale {
             self.refresh().await.map_err(Failed::Refused)?;
         }
-        let Some(Unsaved { author: Some(author), edits, moves, moved_by }) = &self.unsaved else { return Ok(()) };
-        let (author, moves, moved_by) = (author.clone(), moves.clone(), moved_by.clone());
+        let Some(Unsaved { author: Some(author), edits, moves }) = &self.unsaved else { return Ok(()) };
+        let (author, moves) = (author.clone(), moves.clone());
         let config = edit::apply(&self.known.config, edits).map_err(|p| Failed::Refused(Refused::Problems(p)))?;
         let mut changes = changes(CONFIG, &self.known.config, &config);
         changes.extend(moves.changes());
@@ -92,7 +88,7 @@ impl Writer {
         // Their effects were carried out when it went live.
         let told = moves.told().join("; ");
         let told = Some(told).filter(|told| !told.is_empty());
-        let draft = Draft { config, changes, told, moves, moved_by, is_shown: true, ..Draft::of(&self.known.config) };
+        let draft = Draft { config, changes, told, moves, is_shown: true, ..Draft::of(&self.known.config) };
         self.write(&author, draft).await.inspect_err(|failed| {
             if matches!(failed, Failed::Conflict) {
                 tracing::info!("the store moved on before the rollback that went live was stored; trying again");
