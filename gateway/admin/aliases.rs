@@ -1,16 +1,14 @@
 //! Aliases, and their way back.
 
-use std::sync::Arc;
-
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use config::model::Alias;
+use config::model::{Alias, Config};
 use config::text::edit::{Edit, FunctionEdit};
-use config::text::format::json;
+use config::text::format::json as form;
 use config::text::parse;
-use config::value::name::{AliasName, FunctionName, VersionId};
-use config::value::weight::Split;
+use config::value::name::{AliasName, FunctionName};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::call::{Call, Shown, after, page, put_status, resource, tried_out};
 use super::error::Failure;
@@ -45,8 +43,8 @@ pub(super) fn operations() -> Vec<Operation> {
             Verb::Post,
             "/v1/functions/{function}/aliases/{alias}/rollback",
             "rollBackAlias",
-            "Puts an alias back to what it was at a revision. Without one, ends its running rollout, or undoes what the last rollout or the \
-             last change by hand did to its split.",
+            "Puts an alias back to what it was at a revision. Without one, ends its running rollout; if there is none, the split before its \
+             last episode comes back. After a rollout that went back by itself there is nothing to do.",
             run!(roll_back),
         )
         .may_take("goingBack")
@@ -68,10 +66,10 @@ fn text(function: &FunctionName, alias: &AliasName) -> String {
 async fn list(call: Call) -> Answer {
     let function: FunctionName = call.name("function")?;
     let (limit, shown) = (call.limit()?, call.live());
-    let aliases = find(&shown.config, &function)?.aliases.range(after::<AliasName>(&call)?).take(limit + 1);
-    let items =
-        aliases.map(|(name, alias)| (name, shown.resource(&text(&function, name), name.as_str(), json::alias(alias))));
-    Ok(page(items.collect(), limit))
+    let model = find(&shown.config, &function)?;
+    let names = model.aliases.range(after::<AliasName>(&call)?).map(|(name, _)| name).take(limit + 1);
+    let items = names.map(|name| Ok((name, fields(&shown, &function, name)?))).collect::<Result<_, Failure>>()?;
+    Ok(page(items, limit))
 }
 
 async fn get(call: Call) -> Answer {
@@ -111,7 +109,16 @@ async fn roll_back(call: Call) -> Answer {
     let what = RollBack::Alias { function: function.clone(), alias: alias.clone(), to };
     let (dry_run, guard) = (call.dry_run()?, call.guard(&text(&function, &alias))?);
     let done = call.server.control.roll_back(call.author.clone(), what, guard, dry_run).await?;
-    if dry_run { Ok(tried_out(&done)) } else { call.done(done, |shown| show(shown, &function, &alias)) }
+    if dry_run {
+        return Ok(tried_out(&done));
+    }
+    let seen = |config: &Config| config.functions.get(&function).and_then(|function| function.effective(&alias));
+    let changed = seen(&done.before) != seen(&done.after);
+    call.done(done, |shown| {
+        let mut fields = fields(shown, &function, &alias)?;
+        fields["changed"] = changed.into();
+        Ok(resource(StatusCode::OK, fields))
+    })
 }
 
 fn names(call: &Call) -> Result<(FunctionName, AliasName), Failure> {
@@ -123,13 +130,22 @@ fn path(function: &FunctionName, alias: &AliasName) -> String {
 }
 
 fn show(shown: &Shown, function: &FunctionName, name: &AliasName) -> Answer {
-    let implied = (*name == AliasName::default_alias()).then(|| Arc::new(built_in()));
-    let alias = find(&shown.config, function)?.aliases.get(name).or(implied.as_ref());
-    let alias = alias.ok_or_else(|| Failure::not_found(&format!("alias `{name}` of function `{function}`")))?;
-    Ok(resource(StatusCode::OK, shown.resource(&text(function, name), name.as_str(), json::alias(alias))))
+    Ok(resource(StatusCode::OK, fields(shown, function, name)?))
 }
 
-/// What `$DEFAULT` is until it is changed.
-pub(super) fn built_in() -> Alias {
-    Alias::new(Split::whole(VersionId::Latest))
+/// The alias as its operator set it, the layer of the rollout that runs on it, and the split that requests see.
+fn fields(shown: &Shown, function: &FunctionName, name: &AliasName) -> Result<Value, Failure> {
+    let model = find(&shown.config, function)?;
+    let implied = || (*name == AliasName::default_alias()).then(Alias::untouched_default);
+    let alias = model.aliases.get(name).cloned().or_else(implied);
+    let alias = alias.ok_or_else(|| Failure::not_found(&format!("alias `{name}` of function `{function}`")))?;
+    let mut fields = form::alias(&alias);
+    let layer = model.layers.get(name);
+    fields["effective"] = layer.map_or_else(|| fields["split"].clone(), |layer| form::split(&layer.split()));
+    fields["layer"] = layer.map_or(Value::Null, |layer| form::layer(layer));
+    let own = text(function, name);
+    let layer_text = format!("layer/{function}/{name}");
+    let of_layer = layer.map_or(0, |_| shown.revision_of(&layer_text));
+    fields["effective_revision"] = shown.revision_of(&own).max(of_layer).into();
+    Ok(shown.resource(&own, name.as_str(), fields))
 }

@@ -9,7 +9,8 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use config::model::Config;
-use config::text::diff::diff;
+use config::release::rollout::RolloutId;
+use config::text::diff::{Change, diff, layer_diff};
 use config::text::edit::Edit;
 use config::text::parse::{self, Parsed};
 use serde::de::DeserializeOwned;
@@ -47,6 +48,8 @@ pub(super) struct Shown {
     /// Before the change that is shown; the same where there was none.
     pub(super) before: Config,
     pub(super) revision: Revision,
+    /// Rollouts that the change ended beside what it is about.
+    ended: Vec<RolloutId>,
     unsaved: bool,
     snapshot: Arc<Snapshot>,
 }
@@ -201,7 +204,14 @@ impl Call {
     pub(super) fn live(&self) -> Shown {
         let snapshot = self.server.live.load_full();
         let config = snapshot.table.config().clone();
-        Shown { before: config.clone(), config, revision: snapshot.revision, unsaved: false, snapshot }
+        Shown {
+            before: config.clone(),
+            config,
+            revision: snapshot.revision,
+            ended: Vec::new(),
+            unsaved: false,
+            snapshot,
+        }
     }
 
     /// Carries out edits of the thing with this text name, or tells what they would do.
@@ -240,8 +250,8 @@ impl Call {
     /// # Errors
     /// What `show` says.
     pub(super) fn done(&self, done: Done, show: impl FnOnce(&Shown) -> Answer) -> Answer {
-        let Done { revision, before, after, unsaved } = done;
-        let shown = Shown { config: after, before, revision, unsaved, snapshot: self.server.live.load_full() };
+        let Done { revision, before, after, ended, unsaved } = done;
+        let shown = Shown { config: after, before, revision, ended, unsaved, snapshot: self.server.live.load_full() };
         let mut response = show(&shown)?;
         response.headers_mut().insert(REVISION, HeaderValue::from(revision));
         if shown.unsaved {
@@ -265,7 +275,15 @@ impl Shown {
         if let (Value::Object(resource), Value::Object(fields)) = (&mut resource, fields) {
             resource.extend(fields);
         }
+        self.tell_ended(&mut resource);
         resource
+    }
+
+    /// Adds the rollouts that the change ended, if there are any.
+    pub(super) fn tell_ended(&self, answer: &mut Value) {
+        if !self.ended.is_empty() {
+            answer["ended_rollouts"] = ended_rollouts(&self.ended);
+        }
     }
 }
 
@@ -301,11 +319,24 @@ pub(super) fn page<K: Display>(mut items: Vec<(K, Value)>, limit: usize) -> Resp
 /// What a dry run answers.
 pub(super) fn tried_out(done: &Done) -> Response {
     let revision = [(REVISION, HeaderValue::from(done.revision))];
-    (revision, Json(json!({ "changes": changes(&done.before, &done.after) }))).into_response()
+    let mut answer = json!({ "changes": changes(&done.before, &done.after) });
+    if !done.ended.is_empty() {
+        answer["ended_rollouts"] = ended_rollouts(&done.ended);
+    }
+    (revision, Json(answer)).into_response()
 }
 
-/// `[{path, before, after}]`
+fn ended_rollouts(ended: &[RolloutId]) -> Value {
+    ended.iter().map(|id| Value::String(id.to_string())).collect()
+}
+
+/// `[{path, before, after}]`, with the splits that requests see otherwise because of a rollout.
 pub(super) fn changes(before: &Config, after: &Config) -> Vec<Value> {
-    let change = |change: config::text::diff::Change| json!({ "path": change.path, "before": change.before, "after": change.after });
-    diff(before, after).into_iter().map(change).collect()
+    let layers = layer_diff(before, after);
+    diff(before, after).into_iter().chain(layers).map(change).collect()
+}
+
+/// `{path, before, after}`
+pub(super) fn change(change: Change) -> Value {
+    json!({ "path": change.path, "before": change.before, "after": change.after })
 }

@@ -9,13 +9,14 @@ use config::route::explain::explain;
 use config::route::head::RequestHead;
 use config::route::resolve::Draw;
 use config::route::table::{AliasIndex, Table, UpstreamIndex};
+use config::text::diff::diff;
 use config::text::edit::Edit;
 use config::text::{format, parse};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::auth::Access;
-use super::call::{Call, Shown, changes, resource, tried_out};
+use super::call::{Call, Shown, change, changes, resource, tried_out};
 use super::error::{Failure, problem};
 use super::operation::{Answer, Content, Operation, Verb, run};
 use crate::control::{Revision, RollBack};
@@ -54,8 +55,13 @@ pub(super) fn operations() -> Vec<Operation> {
         .unguarded()
         .takes("goingBack")
         .answers(Content::Form("applied")),
-        Operation::get("/v1/drift", "getDrift", "Where the applied file and the live state differ.", run!(drift))
-            .answers(Content::Form("changes")),
+        Operation::get(
+            "/v1/drift",
+            "getDrift",
+            "Where the applied file and the live state differ, and which rollouts run on top of it.",
+            run!(drift),
+        )
+        .answers(Content::Form("drift")),
         Operation::act(Verb::Post, "/v1/explain", "explain", "Where a request goes, step by step.", run!(explained))
             .access(Access::Read)
             .takes_all(Content::Form("question"))
@@ -144,12 +150,21 @@ async fn roll_back(call: Call) -> Answer {
 }
 
 fn applied(shown: &Shown) -> Value {
-    json!({ "revision": shown.revision, "changes": changes(&shown.before, &shown.config) })
+    let mut applied = json!({ "revision": shown.revision, "changes": changes(&shown.before, &shown.config) });
+    shown.tell_ended(&mut applied);
+    applied
 }
 
 async fn drift(call: Call) -> Answer {
     let (file, live) = call.server.control.drift().await?;
-    Ok(Json(json!({ "changes": changes(&file, &live) })).into_response())
+    let rollouts = call.server.control.rollouts().borrow().clone();
+    let members = rollouts.running().flat_map(|rollout| rollout.members.iter());
+    let layers = members.filter_map(|member| {
+        let layer = live.functions.get(&member.function)?.layers.get(&member.alias)?;
+        Some((format!("{}:{}", member.function, member.alias), format::json::layer(layer)))
+    });
+    let changes: Vec<Value> = diff(&file, &live).into_iter().map(change).collect();
+    Ok(Json(json!({ "changes": changes, "layers": layers.collect::<Map<_, _>>() })).into_response())
 }
 
 /// A request to explain.

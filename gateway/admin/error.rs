@@ -102,7 +102,7 @@ impl Failure {
 
 fn name(code: Code) -> &'static str {
     match code {
-        Code::NotFound => "NotFound",
+        Code::NotFound | Code::NothingEarlier => "NotFound",
         Code::Exists => "AlreadyExists",
         Code::VersionUnchanged { .. } => "VersionUnchanged",
         Code::Referenced => "Referenced",

@@ -74,6 +74,12 @@ pub(super) fn operations() -> Vec<Operation> {
             |call| Box::pin(say(call, Word::Promote)),
         ),
         word(
+            "/v1/rollouts/{id}/stop",
+            "stopRollout",
+            "Ends the rollout where it is: what requests see becomes the alias's own split.",
+            |call| Box::pin(say(call, Word::Stop)),
+        ),
+        word(
             "/v1/rollouts/{id}/abort",
             "abortRollout",
             "Stable takes everything now; nothing happens when the rollout is over.",

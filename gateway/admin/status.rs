@@ -1,19 +1,18 @@
 //! How things stand: the node, its file, its store, and what each version did within the last minute.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::response::IntoResponse;
-use config::model::{Alias, Function};
+use config::model::Function;
 use config::route::table;
-use config::text::format::json::alias;
+use config::text::format::json as form;
 use config::value::name::{AliasName, FunctionName, VersionId};
 use serde_json::{Map, Value, json};
 
-use super::aliases::built_in;
 use super::call::{Call, after};
 use super::functions::find;
 use super::operation::{Answer, Content, Operation, run};
@@ -193,36 +192,35 @@ impl Seen<'_> {
         let function = self.snapshot.table.function(self.snapshot.table.function_named(name.as_str())?)?;
         let model = &function.model;
         // `$DEFAULT` means the draft until somebody says otherwise, and nothing without one.
-        let is_implied = model.draft.is_some() && !model.aliases.contains_key(&AliasName::default_alias());
-        let built_in = is_implied.then(built_in);
-        let implied = built_in.iter().map(|alias| (AliasName::default_alias(), alias));
-        let aliases = implied.chain(model.aliases.iter().map(|(name, alias)| (name.clone(), &**alias)));
-        let aliases: Vec<Value> = aliases.map(|(alias, model)| self.alias(name, &alias, model)).collect();
+        let names: BTreeSet<AliasName> = model.aliases.keys().cloned().chain([AliasName::default_alias()]).collect();
+        let aliases: Vec<Value> = names.iter().filter_map(|alias| self.alias(name, alias, model)).collect();
         let numbers = model.versions.keys().copied().map(VersionId::Number);
         let all = numbers.chain(model.draft.iter().map(|_| VersionId::Latest));
         let versions: Vec<Value> = all.map(|version| self.version(function, model, version)).collect();
         Some(json!({ "name": name.as_str(), "aliases": aliases, "versions": versions }))
     }
 
-    fn alias(&self, function: &FunctionName, name: &AliasName, model: &Alias) -> Value {
+    fn alias(&self, function: &FunctionName, name: &AliasName, model: &Function) -> Option<Value> {
+        let (own, seen) = (model.own(name)?, model.effective(name)?);
         let drawn = |version| {
             let key = (function.clone(), Some(name.clone()), version);
             self.window.0.get(&key).map_or(0, |counts| counts.drawn)
         };
         let versions: Vec<(VersionId, u64)> =
-            model.split.parts().iter().map(|(version, _)| (*version, drawn(*version))).collect();
+            seen.split.parts().iter().map(|(version, _)| (*version, drawn(*version))).collect();
         let total: u64 = versions.iter().map(|(_, drawn)| drawn).sum();
         let achieved = (total > 0).then(|| {
             let percent = |drawn: u64| (drawn as f64 * 10_000.0 / total as f64).round() / 100.0;
             versions.iter().map(|(version, drawn)| (version.to_string(), percent(*drawn).into())).collect::<Map<_, _>>()
         });
-        json!({
+        Some(json!({
             "name": name.as_str(),
-            "split": alias(model)["split"],
+            "split": form::split(&own.split),
+            "effective": form::split(&seen.split),
             "achieved": achieved,
             "requests": total,
             "rollout": rollouts::of_alias(self.server, function, name),
-        })
+        }))
     }
 
     fn version(&self, function: &table::Function, model: &Function, version: VersionId) -> Value {

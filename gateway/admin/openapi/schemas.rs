@@ -80,7 +80,14 @@ fn resources() -> Schemas {
     let alias = resource(
         "An alias in full form.",
         json!({
-            "split": { "type": "object", "additionalProperties": { "type": "number" }, "description": "Percent by version." },
+            "split": { "type": "object", "additionalProperties": { "type": "number" },
+                "description": "The alias's own, in percent by version." },
+            "effective": { "type": "object", "additionalProperties": { "type": "number" },
+                "description": "The split that requests see: the alias's own, or that of the rollout that runs on it." },
+            "effective_revision": integer("The revision of what requests see; `If-Match` takes this one or `revision`."),
+            "layer": { "anyOf": [layer(), { "type": "null" }], "description": "The layer of the rollout that runs on it." },
+            "ended_rollouts": ended_rollouts(),
+            "changed": { "type": "boolean", "description": "Of a rollback: whether requests see another split now." },
         }),
     );
     let plain = |what: &str| resource(what, json!({}));
@@ -128,7 +135,7 @@ fn bodies() -> Schemas {
                 }),
             ),
         ),
-        ("goingBack", object(&[], json!({ "to": integer("A revision. An alias goes back one split without it.") }))),
+        ("goingBack", object(&[], json!({ "to": integer("A revision. Without it an alias goes back one episode.") }))),
         (
             "question",
             object(
@@ -173,6 +180,7 @@ fn answers() -> Schemas {
         "revision": integer("Where it is live."),
         "changes": changes,
         "warnings": { "type": "array", "items": reference("problem") },
+        "ended_rollouts": ended_rollouts(),
     } });
     vec![
         ("problem", problem),
@@ -181,13 +189,37 @@ fn answers() -> Schemas {
         (
             "changes",
             json!({ "type": "object", "required": ["changes"], "properties": {
-                "changes": changes, "warnings": rollouts::warnings(),
+                "changes": changes, "warnings": rollouts::warnings(), "ended_rollouts": ended_rollouts(),
             } }),
         ),
         ("applied", applied),
+        (
+            "drift",
+            json!({ "type": "object", "required": ["changes", "layers"], "properties": {
+                "changes": changes.clone(),
+                "layers": { "type": "object", "additionalProperties": layer(),
+                    "description": "The layers of running rollouts, by alias: `shop:prod`." },
+            } }),
+        ),
         ("explanation", json!({ "type": "object", "description": "Each step from the request to a version." })),
         ("document", json!({ "type": "object", "description": "OpenAPI 3.1." })),
     ]
+}
+
+fn layer() -> Value {
+    json!({ "type": "object", "properties": {
+        "rollout": string("Such as `r12`."),
+        "stable": string("The version that has what the candidate does not."),
+        "candidate": string("The version that is released."),
+        "weight": { "type": "number", "description": "The weight of the candidate in percent." },
+        "shield": { "type": ["string", "null"], "description": "The shield while it runs; null: the alias's own." },
+        "salt": { "type": ["string", "null"], "description": "The cohort while it runs; null: the alias's own." },
+    } })
+}
+
+fn ended_rollouts() -> Value {
+    json!({ "type": "array", "items": string("Such as `r12`."),
+        "description": "Rollouts that the change ended, because it sets the split of their alias; absent without any." })
 }
 
 fn journal() -> Schemas {
@@ -209,8 +241,6 @@ fn journal() -> Schemas {
         "what": { "type": "array", "items": string("What changed, in words.") },
         "changes": { "type": "array", "items": changed },
         "news": { "type": "array", "items": news, "description": "Of rollouts; absent without any." },
-        "moved_by": { "type": "object", "additionalProperties": { "type": "string" },
-            "description": "By the text of an alias the rollout that moved its split, or `rollback`; absent without any." },
     } });
     let verdict = json!({ "type": "object", "required": ["ok"], "properties": {
         "ok": { "type": "boolean" },
@@ -226,7 +256,7 @@ fn statuses() -> Schemas {
     let number = json!({ "type": ["number", "null"], "description": "null without requests." });
     let percent = json!({ "type": "object", "additionalProperties": { "type": "number" } });
     let alias = json!({ "type": "object", "properties": {
-        "name": string(""), "split": percent, "achieved": { "type": ["object", "null"], "additionalProperties": { "type": "number" } },
+        "name": string(""), "split": percent, "effective": percent, "achieved": { "type": ["object", "null"], "additionalProperties": { "type": "number" } },
         "requests": integer("Those that the split decided, within the window."),
         "rollout": { "anyOf": [reference("rollout"), { "type": "null" }], "description": "That moves it." },
     } });

@@ -179,7 +179,7 @@ async fn stages_domains_plans_and_notifiers_are_made_read_and_deleted() {
 #[tokio::test]
 async fn a_file_is_applied_field_by_field_and_drift_is_told() {
     let api = Api::start().await;
-    assert_eq!(api.get("/v1/drift").await.is(200).json(), json!({ "changes": [] }));
+    assert_eq!(api.get("/v1/drift").await.is(200).json(), json!({ "changes": [], "layers": {} }));
     api.operate("PATCH", PROD, r#"{"split": {"1": 50, "2": 50}}"#).await.is(200);
     let drift = api.get("/v1/drift").await.is(200).json();
     assert_eq!(

@@ -19,7 +19,7 @@ async fn api() -> Api {
 }
 
 async fn split(api: &Api) -> Value {
-    api.get("/v1/functions/shop/aliases/prod").await.is(200).json()["split"].clone()
+    api.get("/v1/functions/shop/aliases/prod").await.is(200).json()["effective"].clone()
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn a_train_steps_together() {
     let begun = api.operate("POST", ROLLOUTS, body).await.is(201).json();
     assert_eq!(begun["members"].as_array().unwrap().len(), 2);
     let beta = api.get("/v1/functions/shop/aliases/beta").await.json();
-    assert_eq!((split(&api).await, &beta["split"]), (json!({ "1": 90, "2": 10 }), &json!({ "1": 90, "2": 10 })));
+    assert_eq!((split(&api).await, &beta["effective"]), (json!({ "1": 90, "2": 10 }), &json!({ "1": 90, "2": 10 })));
     let id = begun["id"].as_str().unwrap();
     api.operate("POST", &format!("{ROLLOUTS}/{id}/promote"), "").await.is(200);
     assert_eq!(split(&api).await, json!({ "2": 100 }));
