@@ -51,9 +51,14 @@ fn patch(
     change.tell(remote, call.only_at(only_at.if_revision), |answer| told(target, answer))
 }
 
-/// `shop:prod is 1: 90, 2: 10`
+/// `shop:prod is 1: 90, 2: 10`, and what a rollout makes of that.
 fn told(target: &AliasTarget, answer: &Value) -> String {
-    format!("{target} is {}", split_text(&answer["split"]))
+    let already = if answer["changed"] == json!(false) { " already" } else { "" };
+    let told = format!("{target} is {}{already}", split_text(&answer["split"]));
+    match answer["layer"]["rollout"].as_str() {
+        Some(rollout) => format!("{told}; rollout {rollout} makes it {}", split_text(&answer["effective"])),
+        None => told,
+    }
 }
 
 /// `weir rollback`
@@ -65,8 +70,8 @@ pub(super) struct Rollback {
     /// Set back the whole configuration instead of one alias
     #[arg(long, requires = "to", conflicts_with = "if_revision")]
     all: bool,
-    /// The revision to return to, as `weir history` shows them; otherwise the running rollout is aborted, or what the last rollout
-    /// or the last change by hand did to the split is undone
+    /// The revision to return to, as `weir history` shows them; otherwise the running rollout is aborted, or else the split before
+    /// the last episode (a whole rollout, a shift, an edit of the file) comes back
     #[arg(long, value_name = "REVISION")]
     to: Option<u64>,
     #[command(flatten)]
@@ -183,6 +188,11 @@ fn list(remote: &Remote, function: &FunctionName, form: &Form) -> Result<Exit, F
     form.list(remote, &format!("/v1/functions/{function}/aliases"), columns, |item| {
         let name = format!("{function}:{}", item["name"].as_str().unwrap_or_default());
         let (revision, plan) = (item["revision"].as_u64(), item["plan"].as_str());
-        [name, or_dash(revision), split_text(&item["split"]), or_dash(plan)]
+        let own = split_text(&item["split"]);
+        let split = match item["layer"]["rollout"].as_str() {
+            Some(rollout) => format!("{own}; {rollout} makes it {}", split_text(&item["effective"])),
+            None => own,
+        };
+        [name, or_dash(revision), split, or_dash(plan)]
     })
 }

@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::local::{pretty, print};
 use super::remote::{Answer, Call, Remote};
 use super::table::{Side, Table};
+use super::target::split_text;
 
 /// A command and where to ask.
 #[derive(Debug, clap::Args)]
@@ -128,7 +129,18 @@ impl Change {
     pub(super) fn send(&self, remote: &Remote, call: Call) -> Result<Answer, Failure> {
         let answer = remote.call(call.why(self.why.why.as_deref()).query("dry_run", self.dry_run.then_some(true)))?;
         warn_unsaved(&answer);
+        self.tell_ended(&answer.json);
         Ok(answer)
+    }
+
+    /// Says which rollouts the change ends, if so.
+    fn tell_ended(&self, answer: &Value) {
+        let ended: Vec<&str> =
+            answer["ended_rollouts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        if !ended.is_empty() {
+            let verb = if self.dry_run { "would end" } else { "ends" };
+            eprintln!("weir: this {verb} {}, because it sets the split of an alias on which it runs", ended.join(", "));
+        }
     }
 
     /// Prints what would change, the answer as JSON, or what `told` makes of it.
@@ -185,12 +197,19 @@ pub(super) fn differences(answer: &Value) -> String {
 /// A resource as text that can be edited and sent back: its fields as in a file, its name, number and revision in a comment.
 fn resource(title: &str, answer: &Value) -> String {
     let mut fields = answer.clone();
+    let mut comment = String::new();
     let revision = fields.as_object_mut().and_then(|object| {
         object.remove("name");
         object.remove("version");
+        object.remove("effective_revision");
+        let (layer, effective) = (object.remove("layer"), object.remove("effective"));
+        if let Some((rollout, effective)) = layer.as_ref().and_then(|layer| layer["rollout"].as_str()).zip(effective) {
+            comment = format!("# rollout {rollout} runs on it, and requests see {}\n", split_text(&effective));
+        }
         object.remove("revision")
     });
-    format!("# {title}{}\n{}", at(revision.and_then(|revision| revision.as_u64())), format_value(&fields))
+    let title = format!("# {title}{}\n{comment}", at(revision.and_then(|revision| revision.as_u64())));
+    title + &format_value(&fields)
 }
 
 /// The text of a file, or of stdin for `-`.

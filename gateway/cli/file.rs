@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use config::text::problem::render;
+use config::text::problem::{render, visible};
 use reqwest::Method;
 use reqwest::blocking::Response;
 
@@ -72,6 +72,11 @@ impl Diff {
                 remote.call(call).map_err(|failure| failure.in_text(&file.display().to_string(), &text))?
             }
         };
+        for (alias, layer) in answer.json["layers"].as_object().into_iter().flatten() {
+            let [rollout, candidate] = ["rollout", "candidate"].map(|field| layer[field].as_str().unwrap_or("-"));
+            let note = format!("rollout {rollout} runs on {alias}: version {candidate} gets {} %", layer["weight"]);
+            eprintln!("weir: {}", visible(&note));
+        }
         Ok(self.form.show(&answer.json["changes"], || differences(&answer.json)))
     }
 }

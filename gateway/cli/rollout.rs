@@ -169,7 +169,7 @@ impl fmt::Display for Rollout {
         };
         f.write_str(&visible(&format!("{} {names}: {told}", self.id)))?;
         if self.outcome.is_some() && self.members.iter().all(|member| member.stable.is_none()) {
-            f.write_str("; the first release has no stable version to share with, so it got everything at once")?;
+            f.write_str("; the first release has no published version to share with, so it got everything at once")?;
         }
         Ok(())
     }

@@ -26,6 +26,8 @@ pub(super) enum Word {
     Advance(Asking<Say>),
     /// Give the candidate everything now, and make it stable
     Promote(Asking<Say>),
+    /// End a rollout where it is: the split that requests see stays, as the alias's own
+    Stop(Asking<Say>),
     /// Stop a rollout: stable takes everything now
     Abort(Asking<Say>),
 }
@@ -51,6 +53,7 @@ impl Word {
             Self::Resume(asking) => ("resume", asking),
             Self::Advance(asking) => ("advance", asking),
             Self::Promote(asking) => ("promote", asking),
+            Self::Stop(asking) => ("stop", asking),
             Self::Abort(asking) => ("abort", asking),
         };
         asking.run_with(|say, remote| say.tell(remote, word))

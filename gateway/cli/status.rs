@@ -126,7 +126,8 @@ struct Function {
 #[derive(Debug, Deserialize)]
 struct Alias {
     name: String,
-    split: BTreeMap<String, f64>,
+    /// The split that requests see.
+    effective: BTreeMap<String, f64>,
     achieved: Option<BTreeMap<String, Option<f64>>>,
     requests: u64,
     rollout: Option<Rollout>,
@@ -199,7 +200,7 @@ impl Status {
         ]);
         for function in &self.functions {
             for alias in &function.aliases {
-                let mut asked: Vec<_> = alias.split.iter().collect();
+                let mut asked: Vec<_> = alias.effective.iter().collect();
                 asked.sort_by_key(|(version, _)| number(version));
                 for (index, (version, asked)) in asked.into_iter().enumerate() {
                     let first = index == 0;

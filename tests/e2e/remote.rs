@@ -120,9 +120,9 @@ async fn status() {
     let endpoint = |address: &str, healthy: bool| json!({"address": address, "healthy": healthy, "in_flight": 3});
     let function = json!({"name": "shop",
         "aliases": [
-            {"name": "prod", "split": {"1": 95, "2": 4.5, "10": 0.5}, "achieved": {"1": 95.01, "2": 4.49, "10": 0.5},
+            {"name": "prod", "split": {"1": 95, "2": 4.5, "10": 0.5}, "effective": {"1": 95, "2": 4.5, "10": 0.5}, "achieved": {"1": 95.01, "2": 4.49, "10": 0.5},
                 "requests": 1200},
-            {"name": "beta", "split": {"2": 100}, "achieved": null, "requests": 0}],
+            {"name": "beta", "split": {"2": 100}, "effective": {"2": 100}, "achieved": null, "requests": 0}],
         "versions": [
             {"version": "1", "label": null, "retired": false, "requests_per_second": 190.2, "error_rate": 0.0,
                 "p50_ms": 1.2, "p95_ms": 3.1, "p99_ms": 8.0,

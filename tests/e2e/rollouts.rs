@@ -59,7 +59,7 @@ async fn release() {
     terminal.on(
         ROLLOUTS,
         200,
-        &json!({"changes": [{"path": "functions.shop.aliases.prod.split",
+        &json!({"changes": [{"path": "functions.shop.aliases.prod.effective",
         "before": {"1": 100}, "after": {"1": 80, "2": 20}}]}),
     );
     terminal.run(&["release", "shop:prod", "2", "--plan", "careful", "--dry-run"]).await;
@@ -297,7 +297,7 @@ async fn deploy() {
 #[tokio::test]
 async fn status_shows_rollouts_and_the_freeze() {
     let mut terminal = Terminal::new().await;
-    let alias = |name: &str, rollout: &Value| json!({"name": name, "split": {"1": 80, "2": 20}, "achieved": null, "requests": 0, "rollout": rollout});
+    let alias = |name: &str, rollout: &Value| json!({"name": name, "split": {"1": 100}, "effective": {"1": 80, "2": 20}, "achieved": null, "requests": 0, "rollout": rollout});
     let function = json!({"name": "shop", "versions": [], "aliases": [
         alias("prod", &rollout(&json!({"waits_for": "somebody"}))), alias("beta", &Value::Null)]});
     let answer = json!({"window_seconds": 60, "functions": [function],
