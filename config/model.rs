@@ -5,7 +5,10 @@
 //! [`edit`](crate::text::edit), and nothing else makes one. The maps share what an edit did not touch, so a clone costs nothing
 //! and a diff costs what changed.
 
+mod alias;
 mod function;
+mod layer;
+mod past;
 mod patch;
 mod process;
 mod release;
@@ -25,6 +28,8 @@ use ipnet::IpNet;
 pub use function::{
     Alias, Dialect, FixedResponse, Function, KeySource, OnMissingKey, OnUnhealthy, Rule, Selection, Target, Version,
 };
+pub use layer::Layer;
+pub use past::{EarlierSplit, Past};
 pub use patch::{AliasPatch, Field};
 pub use process::{AccessLog, AccessTarget, AdminListener, Drain, Limits, Listener, MinRate, Process, Retention};
 pub(crate) use release::QUANTILES;

@@ -37,7 +37,7 @@ struct State {
 impl State {
     async fn of(api: &mut Api) -> (u64, Self) {
         let alias = api.call("GET", ALIAS, "").await;
-        let weight = alias.json()["split"]["2"].as_f64().unwrap_or(0.0);
+        let weight = alias.json()["effective"]["2"].as_f64().unwrap_or(0.0);
         let mark = api.call("GET", STAGE, "").await.json()["variables"]["n"].as_str().expect("it is there").to_owned();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 10 000")]
         let weight = (weight * 100.0).round() as u32;

@@ -18,6 +18,8 @@ mod framing;
 mod headers;
 mod interim;
 mod killed;
+mod layer;
+mod migrated;
 mod names;
 mod process;
 mod release;

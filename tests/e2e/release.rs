@@ -172,10 +172,10 @@ async fn a_hook_answers_later_by_its_callback() {
 async fn a_first_release_gets_everything_and_says_why() {
     let (weir, _endpoints) = three().await;
     let told = ends(&weir, &["release", "shop:next", "2", "--plan", SHORT], 0).await;
-    assert!(told.contains("shop:next 2: promoted") && told.contains("no stable version"), "{told}");
+    assert!(told.contains("shop:next 2: promoted") && told.contains("no published version"), "{told}");
     assert_eq!(weir.json(&["alias", "get", "shop:next"]).await["split"], json!({ "2": 100 }));
     let told = weir.told(&["history", "shop:next"]).await;
-    assert!(told.contains("the first release: there is no stable version to share with"), "{told}");
+    assert!(told.contains("the first release: there is no published version to share with"), "{told}");
     assert!(ends(&weir, &["release", "shop:next", "2", "--plan", SHORT], 5).await.contains("already"));
 }
 
@@ -348,7 +348,7 @@ async fn what_a_release_lacks_is_said_before_anything_moves() {
     let told = ends(&weir, &["release", "shop:prod", "2", "--plan", "{canaryWeight: 5, notify: oncal}"], 3).await;
     assert!(told.contains("the notifier `oncal` does not exist"), "{told}");
     let told = weir.told(&["release", "shop:prod", "2", "--plan", HELD, "--dry-run"]).await;
-    assert!(told.contains("functions.shop.aliases.prod.split"), "{told}");
+    assert!(told.contains("functions.shop.aliases.prod.effective"), "{told}");
     assert_eq!(newest(&weir).await, Value::Null);
     shares(&weir, [100, 0, 0]).await;
 }

@@ -1,0 +1,131 @@
+//! A rollout is a layer over its alias: the alias stays as its operator set it.
+
+use serde_json::{Value, json};
+
+use crate::kit::api::Api;
+use crate::kit::endpoint::Endpoint;
+use crate::kit::rollout::{becomes, ends, newest, shares, three};
+use crate::kit::weir::Weir;
+use crate::shop;
+
+const LONG: &str = "{linearStep: {weight: 40, interval: 10m}, guard: {shield: any-5xx}}";
+const ALIAS: &str = "/v1/functions/shop/aliases/prod";
+
+async fn alias(weir: &Weir) -> Value {
+    weir.json(&["alias", "get", "shop:prod"]).await
+}
+
+/// A gateway in the middle of a release, and the number of its rollout.
+async fn released() -> (Weir, [Endpoint; 3], String) {
+    let (weir, endpoints) = three().await;
+    ends(&weir, &["release", "shop:prod", "2", "--plan", LONG], 0).await;
+    shares(&weir, [60, 40, 0]).await;
+    let id = newest(&weir).await["id"].as_str().expect("an id").to_owned();
+    (weir, endpoints, id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_alias_shows_its_own_split_the_layer_and_what_requests_see() {
+    let (weir, _endpoints, id) = released().await;
+    let shown = alias(&weir).await;
+    assert_eq!((&shown["split"], &shown["effective"]), (&json!({"1": 100}), &json!({"1": 60, "2": 40})));
+    let layer =
+        json!({"rollout": id, "stable": "1", "candidate": "2", "weight": 40, "shield": "any-5xx", "salt": null});
+    assert_eq!(shown["layer"], layer);
+    assert!(shown["effective_revision"].as_u64() > shown["revision"].as_u64(), "{shown}");
+    let (code, told, note) = weir.cli(&["diff"]).await;
+    assert_eq!((code, &*told), (Some(0), "nothing changes\n"), "the file and the alias say the same");
+    assert_eq!(note, format!("weir: rollout {id} runs on shop:prod: version 2 gets 40 %\n"));
+    let config = weir.told(&["export"]).await;
+    assert!(!config.contains(&id) && config.contains("prod"), "{config}");
+    let text = weir.told(&["alias", "get", "shop:prod"]).await;
+    assert!(text.contains(&format!("# rollout {id} runs on it, and requests see 1: 60, 2: 40\n")), "{text}");
+    assert!(!text.contains("effective:") && !text.contains("layer:"), "{text}");
+    let told = Api::of(&weir).await.call("POST", "/v1/explain", r#"{"host": "shop.example.com"}"#).await.text();
+    assert!(told.contains(&format!("{id} runs on the alias, whose own split is 1: 100")), "{told}");
+    ends(&weir, &["abort", "shop:prod"], 0).await;
+    let after = alias(&weir).await;
+    assert_eq!((&after["layer"], &after["effective"]), (&Value::Null, &json!({"1": 100})));
+    assert_eq!(after["revision"], shown["revision"], "the alias itself was never touched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_condition_may_name_the_revision_of_the_alias_or_of_what_requests_see() {
+    let (weir, _endpoints, _) = released().await;
+    let shown = alias(&weir).await;
+    let patch = weir.file().with_file_name("patch.yaml");
+    let patch = patch.to_str().expect("a path");
+    for (field, value) in [("effective_revision", "fail"), ("revision", "fallback")] {
+        std::fs::write(patch, format!("on_unhealthy: {value}\n")).expect("it can be written");
+        // Each change gives the alias a new revision.
+        let current = if field == "revision" { alias(&weir).await } else { shown.clone() };
+        let revision = current[field].to_string();
+        ends(&weir, &["alias", "update", "shop:prod", "-f", patch, "--if-revision", &revision], 0).await;
+    }
+    let stale = shown["revision"].to_string();
+    ends(&weir, &["alias", "update", "shop:prod", "-f", patch, "--if-revision", &stale], 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_sets_the_split_ends_the_rollout_and_says_so() {
+    let (weir, endpoints, id) = released().await;
+    let told = ends(&weir, &["shift", "shop:prod", "1", "--dry-run"], 0).await;
+    assert!(told.contains(&format!("this would end {id}")), "{told}");
+    shares(&weir, [60, 40, 0]).await;
+    // The own split is what it is already.
+    let told = ends(&weir, &["shift", "shop:prod", "1"], 0).await;
+    assert!(told.contains(&format!("this ends {id}")), "{told}");
+    shares(&weir, [100, 0, 0]).await;
+    assert_eq!(newest(&weir).await["state"], "superseded");
+    ends(&weir, &["release", "shop:prod", "2", "--plan", LONG], 0).await;
+    let id = newest(&weir).await["id"].as_str().expect("an id").to_owned();
+    let [one, two, three] = &endpoints;
+    let file = weir.file().with_file_name("other.yaml");
+    std::fs::write(&file, weir.text_of(&shop(&[one, two, three], "{1: 50, 3: 50}"))).expect("it can be written");
+    let told = ends(&weir, &["apply", file.to_str().expect("a path")], 0).await;
+    assert!(told.contains(&format!("this ends {id}")), "{told}");
+    shares(&weir, [50, 0, 50]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_field_ends_nothing_and_a_shield_that_is_set_live_stays() {
+    let (weir, _endpoints, _) = released().await;
+    let mut api = Api::of(&weir).await;
+    let answer = api.call("PATCH", ALIAS, r#"{"shield": "gateway", "on_unhealthy": "fail"}"#).await.json();
+    assert_eq!((&answer["shield"], &answer["layer"]["shield"]), (&json!("gateway"), &Value::Null), "{answer}");
+    ends(&weir, &["advance", "shop:prod"], 0).await;
+    shares(&weir, [20, 80, 0]).await;
+    assert_eq!(alias(&weir).await["layer"]["shield"], Value::Null);
+    ends(&weir, &["promote", "shop:prod"], 0).await;
+    let promoted = alias(&weir).await;
+    assert_eq!((&promoted["split"], &promoted["shield"]), (&json!({"2": 100}), &json!("gateway")), "{promoted}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_that_is_stopped_leaves_the_split_to_the_alias() {
+    let (weir, _endpoints, _) = released().await;
+    let told = ends(&weir, &["stop", "shop:prod", "--why", "enough for today"], 0).await;
+    assert!(told.contains("stopped: ended by token:admin (enough for today), and the split stays"), "{told}");
+    shares(&weir, [60, 40, 0]).await;
+    let stopped = alias(&weir).await;
+    assert_eq!((&stopped["split"], &stopped["layer"]), (&json!({"1": 60, "2": 40}), &Value::Null));
+    assert_eq!(stopped["shield"], Value::Null, "the plan's went with it");
+    ends(&weir, &["rollback", "shop:prod"], 0).await;
+    shares(&weir, [100, 0, 0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_release_from_the_draft_is_full() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let live = format!(
+        "functions:\n  shop:\n    draft: 'http://{}'\n    versions: {{2: 'http://{}'}}\n    aliases: {{prod: $LATEST}}\n\
+         domains:\n  shop.example.com: shop:prod\n",
+        one.address, two.address
+    );
+    let weir = Weir::start(&live).await;
+    ends(&weir, &["release", "shop:prod", "2", "--plan", LONG], 0).await;
+    becomes(&weir, "promoted").await;
+    shares(&weir, [0, 100, 0]).await;
+    ends(&weir, &["rollback", "shop:prod"], 0).await;
+    shares(&weir, [100, 0, 0]).await;
+}
