@@ -6,8 +6,11 @@ use crate::paths::Named;
 use crate::source::Source;
 use crate::walls::outside_tests;
 
+/// The modules of a floor, each with those of the same floor that it may name.
+type Modules = &'static [(&'static str, &'static [&'static str])];
+
 /// Each floor, from the lowest, with its modules and the modules of the same floor that they may name.
-const FLOORS: &[(&str, &[(&str, &[&str])])] = &[
+const FLOORS: &[(&str, Modules)] = &[
     (
         "value",
         &[
