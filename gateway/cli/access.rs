@@ -1,9 +1,7 @@
 //! Where the gateway is, and with what token it is asked.
 
 use std::fmt;
-use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -12,6 +10,7 @@ use reqwest::Url;
 
 use super::Exit;
 use super::failure::Failure;
+use crate::files;
 use crate::serve::environment;
 
 /// The configuration file that is read when none is named.
@@ -100,12 +99,12 @@ impl Access {
     /// The configuration file, if there is one, and what it says about the process.
     fn process(&self) -> Result<(Option<&Path>, Process), Failure> {
         let file = self.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound && self.config.is_none() => {
+        let text = match files::read_text_in_time(file, files::CONFIGURATION) {
+            Ok((_, text)) => text,
+            Err(error) if error.is_missing() && self.config.is_none() => {
                 return Ok((None, Process::default()));
             }
-            Err(error) => return Err(Failure::file("read", file, &error)),
+            Err(error) => return Err(Failure::unreadable(file, &error)),
         };
         match config::text::parse::parse_process(&text, &environment) {
             Ok((process, _)) => Ok((Some(file), process)),
@@ -125,13 +124,12 @@ fn looked(flag: &str, file: &str) -> String {
 
 /// What a token file holds, or why there is nothing to read.
 fn read_token(file: &Path) -> Result<Result<String, String>, Failure> {
-    let read = std::fs::metadata(file).and_then(|meta| Ok((meta, std::fs::read_to_string(file)?)));
-    let (meta, text) = match read {
+    let (stamp, text) = match files::read_text_in_time(file, files::SMALL) {
         Ok(read) => read,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err("not there".to_owned())),
+        Err(error) if error.is_missing() => return Ok(Err("not there".to_owned())),
         Err(error) => return Ok(Err(error.to_string())),
     };
-    let mode = meta.permissions().mode() & 0o777;
+    let mode = stamp.mode() & 0o777;
     if mode & 0o077 != 0 {
         let name = file.display();
         let failure =

@@ -15,6 +15,7 @@ use super::local::{pretty, print};
 use super::remote::{Answer, Call, Remote};
 use super::table::{Side, Table};
 use super::target::split_text;
+use crate::files::{self, FileError};
 
 /// A command and where to ask.
 #[derive(Debug, clap::Args)]
@@ -217,10 +218,22 @@ fn resource(title: &str, answer: &Value) -> String {
 /// # Errors
 /// When it cannot be read.
 pub(super) fn read(file: &Path) -> Result<String, Failure> {
-    if file == Path::new("-") {
-        let mut text = String::new();
-        let read = std::io::stdin().lock().read_to_string(&mut text);
-        return read.map(|_| text).map_err(|error| Failure::file("read", Path::new("stdin"), &error));
+    read_up_to(file, files::CONFIGURATION)
+}
+
+/// Does the same as [`read`] for a text of up to `most` bytes.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn read_up_to(file: &Path, most: u64) -> Result<String, Failure> {
+    if file != Path::new("-") {
+        return files::read_text(file, most).map(|(_, text)| text).map_err(|error| Failure::unreadable(file, &error));
     }
-    std::fs::read_to_string(file).map_err(|error| Failure::file("read", file, &error))
+    let stdin = Path::new("stdin");
+    let mut text = String::new();
+    match std::io::stdin().lock().take(most + 1).read_to_string(&mut text) {
+        Ok(length) if length as u64 > most => Err(Failure::unreadable(stdin, &FileError::TooLarge(most))),
+        Ok(_) => Ok(text),
+        Err(error) => Err(Failure::file("read", stdin, &error)),
+    }
 }

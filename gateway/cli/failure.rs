@@ -7,6 +7,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use super::Exit;
+use crate::files::FileError;
 
 /// What is printed on stderr when a command fails, and how the process ends.
 #[derive(Debug)]
@@ -36,6 +37,11 @@ impl Failure {
     /// A file that cannot be read or written.
     pub(super) fn file(verb: &str, file: &std::path::Path, error: &std::io::Error) -> Self {
         Self::new(Exit::Failed, format!("cannot {verb} {}: {error}", file.display()))
+    }
+
+    /// A file that cannot be used.
+    pub(super) fn unreadable(file: &std::path::Path, error: &FileError) -> Self {
+        Self::new(Exit::Failed, format!("{} {error}", file.display()))
     }
 
     /// What the server answered instead of success.

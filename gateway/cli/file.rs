@@ -9,11 +9,14 @@ use reqwest::blocking::Response;
 
 use super::Exit;
 use super::access::Access;
-use super::ask::{Ask, Change, Form, at, differences, finish, read};
+use super::ask::{Ask, Change, Form, at, differences, finish, read, read_up_to};
 use super::failure::{Failure, problems};
 use super::local::{self, print, write_whole};
 use super::remote::{Call, LONG, Remote};
 use crate::serve;
+
+/// The size of the largest export that is imported, in bytes.
+const LARGEST_EXPORT: u64 = 4 << 30;
 
 /// `weir apply`
 #[derive(Debug, clap::Args)]
@@ -126,6 +129,6 @@ pub(super) struct Import {
 
 impl Import {
     pub(super) fn run(&self) -> Exit {
-        finish(read(&self.file).map(|text| serve::import(&self.config, &text)))
+        finish(read_up_to(&self.file, LARGEST_EXPORT).map(|text| serve::import(&self.config, &text)))
     }
 }

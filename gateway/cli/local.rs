@@ -2,13 +2,14 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use config::model::Config;
 use config::text::problem::{self, Problem, Severity};
 
 use super::Exit;
+use crate::files;
 use crate::serve::{environment, unusable_files};
 
 /// `weir validate`
@@ -115,7 +116,7 @@ pub(super) fn write_whole(file: &Path, mode: u32, write: impl FnOnce(&mut File) 
     part.push(format!(".{}.part", std::process::id()));
     let part = PathBuf::from(part);
     let put = || {
-        let mut to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+        let mut to = files::open_to_write(&part, OpenOptions::new().write(true).create_new(true))?;
         write(&mut to)?;
         to.set_permissions(Permissions::from_mode(mode))?;
         to.sync_all()?;
@@ -156,7 +157,8 @@ pub(super) fn load(file: &Path) -> Result<(String, Config), Exit> {
 }
 
 fn read(file: &Path) -> Result<String, Exit> {
-    fs::read_to_string(file).map_err(|error| fail(&format!("cannot read {}: {error}", file.display())))
+    let read = files::read_text_in_time(file, files::CONFIGURATION);
+    read.map(|(_, text)| text).map_err(|error| fail(&format!("{} {error}", file.display())))
 }
 
 fn report(file: &Path, text: &str, problems: &[Problem]) {

@@ -17,6 +17,7 @@ use super::Exit;
 use super::access::{Access, Address, Found};
 use super::failure::Failure;
 use super::rollout;
+use crate::files;
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// The whole of a usual call.
@@ -197,7 +198,7 @@ impl Remote {
 
 /// The certificates of a PEM file.
 fn authorities(file: &Path) -> Result<Vec<Certificate>, Failure> {
-    let pem = std::fs::read(file).map_err(|error| Failure::file("read", file, &error))?;
+    let (_, pem) = files::read(file).map_err(|error| Failure::unreadable(file, &error))?;
     match Certificate::from_pem_bundle(&pem) {
         Ok(found) if !found.is_empty() => Ok(found),
         _ => {

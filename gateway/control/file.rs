@@ -10,9 +10,8 @@
 mod stamp;
 mod watch;
 
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use config::model::{Config, Process};
@@ -21,8 +20,10 @@ use config::text::problem::{self, Problem};
 use config::text::unfinished::may_be_unfinished;
 use tokio::sync::Notify;
 
+use super::readers::{Answer, Readers, Waiting};
 use super::{AllowEmpty, Author, Control, Environment, Refused};
 use crate::clock;
+use crate::files::{self, FileError};
 use crate::store::Revision;
 use stamp::Stamp;
 use watch::Watch;
@@ -110,6 +111,9 @@ pub struct ConfigFile {
     pending: Option<Pending>,
     /// Why it could not be read the last time, if it could not.
     unreadable: Option<String>,
+    readers: Readers,
+    /// The thread that waits for the file system of the file.
+    late: Option<Weak<Waiting>>,
     report: Report,
 }
 
@@ -153,10 +157,14 @@ impl FileAtStart {
     /// # Errors
     /// The printed problems, if the process settings cannot be read.
     pub fn read(path: &Path, environment: &Environment) -> Result<Self, String> {
-        // A file that can be read and not looked at is read again when it can be.
-        let stamp = Stamp::of(path).ok();
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| format!("weir: cannot read {shown}: {error}\n"))?;
+        let (stamp, text) = {
+            let path = path.to_owned();
+            // A file that can be read and not looked at is read again when it can be.
+            let read = move || (Stamp::of(&path).ok(), files::read_text(&path, files::CONFIGURATION));
+            let (stamp, read) = files::within(files::PATIENCE, read).unwrap_or((None, Err(FileError::Late)));
+            (stamp, read.map_err(|error| format!("weir: {shown} {error}\n"))?.1)
+        };
         let print = |problems: &[Problem]| problem::render(problems, &shown, &text);
         let (process, config) = match config::text::parse::parse(&text, &**environment) {
             Ok((config, warnings)) => {
@@ -208,7 +216,9 @@ impl FileAtStart {
             return false;
         }
         tokio::time::sleep(STILL.saturating_sub(age)).await;
-        Stamp::of(&self.path).is_ok_and(|now| now.is_still(stamp))
+        let path = self.path.clone();
+        files::within(files::PATIENCE, move || Stamp::of(&path))
+            .is_some_and(|now| now.is_ok_and(|now| now.is_still(stamp)))
     }
 }
 
@@ -231,7 +241,9 @@ impl ConfigFile {
                 (format(&last), (text, again), stamp)
             }
         };
-        Self { path, control, environment, process, applied, read, stamp, pending: None, unreadable: None, report }
+        let (readers, late) = (Readers::default(), None);
+        let (pending, unreadable) = (None, None);
+        Self { path, control, environment, process, applied, read, stamp, pending, unreadable, readers, late, report }
     }
 
     /// Applies the file whenever it changes, and whenever `asked` says so, until the control plane ends.
@@ -266,7 +278,7 @@ impl ConfigFile {
         let stamp = match self.stamp_now().await {
             Ok(stamp) => stamp,
             // Between the two steps of a replacement there may be no file.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.is_missing() => {
                 self.pending = None;
                 return Reload::Unchanged;
             }
@@ -312,9 +324,9 @@ impl ConfigFile {
     /// Reads the pending file, and applies it unless it has to stand still for longer.
     async fn read_if_finished(&mut self) -> Reload {
         let Some(pending) = self.pending.take() else { return Reload::Unchanged };
-        let text = match tokio::fs::read_to_string(&self.path).await {
+        let text = match self.text_now().await {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Reload::Unchanged,
+            Err(error) if error.is_missing() => return Reload::Unchanged,
             Err(error) => return self.unreadable(&error, false),
         };
         // What was read while somebody wrote is looked at again.
@@ -345,7 +357,7 @@ impl ConfigFile {
     async fn read_now(&mut self) -> Reload {
         self.pending = None;
         self.stamp = self.stamp_now().await.ok();
-        match tokio::fs::read_to_string(&self.path).await {
+        match self.text_now().await {
             Ok(text) => {
                 self.unreadable = None;
                 self.apply(text).await
@@ -354,9 +366,30 @@ impl ConfigFile {
         }
     }
 
-    async fn stamp_now(&self) -> io::Result<Stamp> {
-        let path = self.path.clone();
-        tokio::task::spawn_blocking(move || Stamp::of(&path)).await.map_err(io::Error::other)?
+    async fn stamp_now(&mut self) -> Result<Stamp, FileError> {
+        self.on_its_thread(|path| Stamp::of(path)).await
+    }
+
+    async fn text_now(&mut self) -> Result<String, FileError> {
+        self.on_its_thread(|path| files::read_text(path, files::CONFIGURATION).map(|(_, text)| text)).await
+    }
+
+    /// Does this with the file on a thread that is not waited for when its file system hangs. There is one such thread at most.
+    async fn on_its_thread<T: Send + 'static>(
+        &mut self,
+        work: impl Fn(&PathBuf) -> Result<T, FileError> + Send + Sync + 'static,
+    ) -> Result<T, FileError> {
+        if self.late.as_ref().is_some_and(|waiting| waiting.strong_count() > 0) {
+            return Err(FileError::Late);
+        }
+        match self.readers.all(vec![self.path.clone()], work).await.pop() {
+            Some(Answer::Done(done)) => done,
+            Some(Answer::Late(waiting)) => {
+                self.late = Some(waiting);
+                Err(FileError::Late)
+            }
+            Some(Answer::Skipped) | None => Err(FileError::Late),
+        }
     }
 
     async fn apply(&mut self, text: String) -> Reload {
@@ -390,8 +423,8 @@ impl ConfigFile {
     }
 
     /// Told once, however often the file is looked at.
-    fn unreadable(&mut self, error: &io::Error, forced: bool) -> Reload {
-        let report = format!("cannot read {}: {error}", self.path.display());
+    fn unreadable(&mut self, error: &FileError, forced: bool) -> Reload {
+        let report = format!("{} {error}", self.path.display());
         // Applied when it can be read again, even if it says what it said.
         self.read.1 = true;
         let known = self.unreadable.replace(report.clone());

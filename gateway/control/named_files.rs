@@ -10,7 +10,8 @@ use config::model::{AdminListener, Certificate, Config, Target, Version};
 use config::text::problem::Problem;
 
 use super::authorities::AuthorityKeeper;
-use super::certificates;
+use super::{certificates, readers};
+use crate::files;
 use crate::upstreams::read_authorities;
 
 /// The keepers of the content of files that a configuration names.
@@ -86,21 +87,29 @@ pub fn check(config: &Config) -> Vec<Problem> {
     let mut seen = HashSet::new();
     for (at, files) in named.certificates.into_iter().filter(|(_, files)| seen.insert(files.clone())) {
         let hidden = [&files.cert, &files.key].into_iter().find_map(|path| hidden(&at, path));
-        let problem = hidden.or_else(|| Some(Problem::error(&at, certificates::read_one(&files).err()?.to_string())));
+        let unusable = || Some(Problem::error(&at, certificates::read_one(&files).err()?.to_string()));
+        let problem = hidden.or_else(unusable);
         problems.extend(problem);
     }
     for (at, path) in named.authorities {
-        let unusable = || Some(Problem::error(&at, read_authorities(&path).err()?.to_string()));
-        problems.extend(hidden(&at, &path).or_else(unusable));
+        let read = path.clone();
+        let unusable = match files::within(files::PATIENCE, move || read_authorities(&read).err()) {
+            Some(error) => error.map(|error| error.to_string()),
+            None => Some(format!("{}: {}", path.display(), readers::late())),
+        };
+        problems.extend(hidden(&at, &path).or_else(|| Some(Problem::error(&at, unusable?))));
     }
     problems
 }
 
 /// A warning about a file that cannot be seen from here.
 fn hidden(at: &str, path: &Path) -> Option<Problem> {
-    let error =
-        fs::metadata(path).and_then(|found| if found.is_file() { fs::File::open(path).map(drop) } else { Ok(()) });
-    let error = error.err()?;
+    let looked = path.to_owned();
+    let look = move || {
+        fs::metadata(&looked).and_then(|found| if found.is_file() { fs::File::open(&looked).map(drop) } else { Ok(()) })
+    };
+    // One that does not answer is told of by who reads it.
+    let error = files::within(files::PATIENCE, look)?.err()?;
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied).then(|| {
         let message = format!("{} cannot be read here, so it was not checked: {error}", path.display());
         Problem::warning(at, message)

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// The time that one file, or a pair of them, may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+use crate::files::PATIENCE;
+
 /// Threads that may wait for file systems at the same time.
 const THREADS: usize = 64;
 /// Jobs of one list that may be late: those after them are left for another time.

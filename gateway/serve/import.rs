@@ -1,6 +1,5 @@
 //! `weir import`: the store of a gateway that has not run yet is filled from an export.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,15 +9,16 @@ use config::text::problem;
 use super::{Failure, environment};
 use crate::cli::Exit;
 use crate::control::{Environment, Revision, backup};
+use crate::files;
 use crate::store::embedded::Embedded;
 
 /// Fills the empty store that the file at `path` names with what `text`, an export, holds.
 #[must_use]
 pub fn import(path: &Path, text: &str) -> Exit {
-    let file = match fs::read_to_string(path) {
-        Ok(file) => file,
+    let file = match files::read_text_in_time(path, files::CONFIGURATION) {
+        Ok((_, file)) => file,
         Err(error) => {
-            eprintln!("weir: cannot read {}: {error}", path.display());
+            eprintln!("weir: {} {error}", path.display());
             return Exit::Failed;
         }
     };

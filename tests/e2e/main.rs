@@ -14,6 +14,7 @@ mod drain;
 mod entrance;
 mod failure;
 mod fault;
+mod files;
 mod framing;
 mod headers;
 mod interim;

@@ -289,7 +289,7 @@ async fn write(weir: &Weir, known: &Known, body: &[u8]) -> Option<Known> {
     let file = weir.file();
     let expected = match str::from_utf8(body) {
         Ok(text) => known.judge(text).map_err(|problems| render(&problems, &file.display().to_string(), text)),
-        Err(_) => Err(format!("cannot read {}: stream did not contain valid UTF-8", file.display())),
+        Err(_) => Err(format!("{} is not UTF-8", file.display())),
     };
     let expected = match expected {
         Ok(next) if !next.carries_the_load_of(known) => return None,

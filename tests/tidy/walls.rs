@@ -39,7 +39,7 @@ const ALL: &[&str] = &[
 const ALLOWED: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("lib", &[]),
-    ("cli", &["clock", "log", "serve"]),
+    ("cli", &["clock", "files", "log", "serve"]),
     (
         "serve",
         &[
@@ -49,6 +49,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "control",
             "demo",
             "edge",
+            "files",
             "live",
             "log",
             "metrics",
@@ -85,7 +86,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "upstreams",
         ],
     ),
-    ("store", &[]),
+    ("store", &["files"]),
     ("admin", &["clock", "control", "hook", "live", "metrics"]),
     ("notify", &["calls", "clock"]),
     ("hook", &["calls", "clock"]),

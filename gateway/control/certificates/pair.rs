@@ -86,15 +86,17 @@ pub(super) fn look(files: &Certificate, seen: Option<Seen>) -> Found {
     }
 }
 
-/// Reads one certificate and its key. Blocks on the file system.
+/// Reads one certificate and its key. Waits for the file system, within the time that files may take.
 ///
 /// # Errors
 /// The first thing that makes them unusable.
 pub fn read_one(files: &Certificate) -> Result<Arc<Certified>, CertificateProblem> {
-    match look(files, None) {
-        Found::Content(_, certified) => certified,
-        Found::Nothing(problem) => Err(problem),
-        Found::Same => unreachable!("nothing was seen before"),
+    let named = files.clone();
+    match files::within(files::PATIENCE, move || look(&named, None)) {
+        Some(Found::Content(_, certified)) => certified,
+        Some(Found::Nothing(problem)) => Err(problem),
+        Some(Found::Same) => unreachable!("nothing was seen before"),
+        None => Err(CertificateProblem { file: files.cert.display().to_string(), what: readers::late() }),
     }
 }
 

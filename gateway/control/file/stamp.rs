@@ -1,78 +1,59 @@
-//! What the file system says of a file: enough to see that it is another one, or was changed.
+//! The configuration file as the file system tells of it: enough to see that it is another one, or was changed.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
+use std::fs;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use std::{fs, io};
 
-/// A time of the file system: seconds since 1970, and nanoseconds.
-type Time = (i64, i64);
+use crate::files::{self, FileError};
 
 /// The file at a path at one moment.
 #[derive(Debug, Clone)]
 pub(super) struct Stamp {
     /// Its path without symbolic links.
     pub(super) target: PathBuf,
-    /// Device and inode.
-    identity: (u64, u64),
-    length: u64,
-    modified: Time,
-    /// When content, owner, mode or name changed last.
-    changed: Time,
+    mark: files::Stamp,
 }
 
 impl Stamp {
+    /// Looks at the file. Blocks on the file system.
+    ///
     /// # Errors
-    /// When there is no such file, or it cannot be looked at.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    /// When there is no such file, or it is none to be read.
+    pub(super) fn of(path: &Path) -> Result<Self, FileError> {
         let target = fs::canonicalize(path)?;
-        let found = fs::metadata(&target)?;
-        Ok(Self::new(target, &found))
-    }
-
-    fn new(target: PathBuf, found: &Metadata) -> Self {
-        Self {
-            target,
-            identity: (found.dev(), found.ino()),
-            length: found.len(),
-            modified: (found.mtime(), found.mtime_nsec()),
-            changed: (found.ctime(), found.ctime_nsec()),
-        }
+        let mark = files::Stamp::of(&target)?;
+        Ok(Self { target, mark })
     }
 
     /// True if nobody wrote between the two.
     pub(super) fn is_still(&self, earlier: &Self) -> bool {
-        let content = |stamp: &Self| (stamp.identity, stamp.length, stamp.modified);
-        self.target == earlier.target && content(self) == content(earlier)
+        self.target == earlier.target && self.mark.is_still(&earlier.mark)
     }
 
     /// True if nobody did anything to the file between the two. A copy may keep length and time of the content that it replaces.
     pub(super) fn is_untouched(&self, earlier: &Self) -> bool {
-        self.is_still(earlier) && self.changed == earlier.changed
+        self.target == earlier.target && self.mark == earlier.mark
     }
 
     /// True if it is another file than the earlier one, written before it came to its place: a link that points elsewhere, or a
     /// rename, which changes an inode after its last write.
     pub(super) fn replaces(&self, earlier: &Self) -> bool {
-        self.target != earlier.target || (self.identity != earlier.identity && self.was_touched_after_writing())
+        self.target != earlier.target || (self.mark.is_another(&earlier.mark) && self.was_touched_after_writing())
     }
+}
 
-    /// True if the last thing that was done to the file was no write.
-    pub(super) fn was_touched_after_writing(&self) -> bool {
-        self.changed > self.modified
-    }
+impl Deref for Stamp {
+    type Target = files::Stamp;
 
-    /// The time since the last write, `now` being the time since 1970. Zero for a time in the future.
-    pub(super) fn age(&self, now: Duration) -> Duration {
-        let (seconds, nanos) = self.modified;
-        let modified = Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanos).unwrap_or(0));
-        now.saturating_sub(modified)
+    fn deref(&self) -> &files::Stamp {
+        &self.mark
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -113,8 +94,8 @@ mod tests {
         fs::write(&path, "a").unwrap();
         let stamp = Stamp::of(&path).unwrap();
         assert_eq!(stamp.age(Duration::ZERO), Duration::ZERO);
-        let (seconds, nanos) = stamp.modified;
-        let modified = Duration::new(seconds.try_into().unwrap(), nanos.try_into().unwrap());
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
         assert_eq!(stamp.age(modified + Duration::from_secs(5)), Duration::from_secs(5));
     }
 }
