@@ -22,6 +22,7 @@ mod signals;
 mod token;
 mod workers;
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ use crate::control::file::{Applied, ConfigFile, FileAtStart, Reload, Report};
 use crate::control::{Control, Environment, Ground, Refused, named_files};
 use crate::edge::tls::{CertificateProblem, LiveCertificates};
 use crate::edge::{Edge, Refusal};
+use crate::files;
 use crate::live::Live;
 use crate::log::{AccessLog, AccessThread, Diagnostics, Outlet};
 use crate::metrics::{Labels, Metrics};
@@ -208,7 +210,7 @@ impl Started {
             unresolved: &Unresolved::LABELS,
             handshakes: &refusals,
         }));
-        let (access, thread) = AccessLog::open(&process.access_log, metrics.lines_dropped.clone())?;
+        let (access, thread) = AccessLog::open(&process.access_log, append, metrics.lines_dropped.clone())?;
         let certificates = Arc::new(LiveCertificates::default());
         let store: Arc<dyn Store> = match keep {
             Keep::Stored => Arc::new(Embedded::open(&process.store)?),
@@ -310,6 +312,11 @@ impl Started {
             about: self.about.clone(),
         }
     }
+}
+
+/// Opens the access log.
+fn append(path: &Path) -> io::Result<File> {
+    files::open_to_write(path, File::options().create(true).append(true))
 }
 
 /// Where rollouts are noted that the store cannot take. A gateway without it serves all the same.

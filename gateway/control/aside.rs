@@ -3,11 +3,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use config::release::rollout::RolloutId;
+
+use crate::files;
 
 /// Taken at the start and written over later, so that it needs no space of a full disk. Enough for some hundred rollouts.
 const ROOM: usize = 4096;
@@ -22,7 +24,7 @@ impl Aside {
     /// # Errors
     /// When that is not possible.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file = files::open_to_write(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))?;
         if file.metadata()?.len() < ROOM as u64 {
             file.write_all_at(&[b'\n'; ROOM], 0)?;
             file.sync_all()?;
@@ -70,5 +72,15 @@ mod tests {
         let fit = Aside::open(&path).unwrap().rollouts();
         assert!(fit.len() > 400 && fit == ids(1_000_000..1_000_000 + fit.len() as u64), "whole lines only");
         assert_eq!(std::fs::metadata(&path).unwrap().len(), ROOM as u64, "it takes no more space than at first");
+    }
+
+    #[test]
+    fn a_link_in_its_place_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, target) = (folder.path().join("aside"), folder.path().join("target"));
+        std::fs::write(&target, "kept").unwrap();
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        assert!(Aside::open(&path).is_err());
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "kept");
     }
 }

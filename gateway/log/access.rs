@@ -8,7 +8,7 @@
 //! swaps a buffer for an empty one and writes it out without holding its lock, so a slow disk or a reader that stopped
 //! reading costs lines, never a request.
 
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::{self, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,9 @@ const WAKE_BYTES: usize = 64 << 10;
 /// The longest that a line waits while the thread can write.
 const FLUSH: Duration = Duration::from_millis(100);
 
+/// Opens a file to append to it, and makes it when it is not there.
+pub type Opener = fn(&Path) -> io::Result<File>;
+
 /// The data path's end. Cheap to clone.
 #[derive(Clone)]
 pub struct AccessLog(Option<Arc<Shared>>);
@@ -45,8 +48,8 @@ pub struct AccessThread {
 /// The writer of the thread.
 struct Output {
     out: Box<dyn Write + Send>,
-    /// The file's path, where it is one.
-    path: Option<PathBuf>,
+    /// The file's path and what opens it, where it is one.
+    file: Option<(PathBuf, Opener)>,
 }
 
 struct Shared {
@@ -71,16 +74,21 @@ impl AccessLog {
     ///
     /// # Errors
     /// The file cannot be opened for writing, or the operating system gives no thread.
-    pub fn open(settings: &model::AccessLog, dropped: IntCounter) -> io::Result<(Self, Option<AccessThread>)> {
+    pub fn open(
+        settings: &model::AccessLog,
+        opener: Opener,
+        dropped: IntCounter,
+    ) -> io::Result<(Self, Option<AccessThread>)> {
         let output = match &settings.to {
             AccessTarget::Off => return Ok((Self::off(), None)),
-            AccessTarget::Stdout => Output { out: Box::new(io::stdout()), path: None },
+            AccessTarget::Stdout => Output { out: Box::new(io::stdout()), file: None },
             AccessTarget::File(path) => {
                 let named = |error: io::Error| {
                     let message = format!("the access log {} cannot be opened: {error}", path.display());
                     io::Error::new(error.kind(), message)
                 };
-                Output { out: open(path).map_err(named)?, path: Some(path.clone()) }
+                let out = Box::new(opener(path).map_err(named)?);
+                Output { out, file: Some((path.clone(), opener)) }
             }
         };
         let started = Self::with_capacity(output, settings.redact_query, dropped, BUFFER_BYTES)?;
@@ -167,10 +175,6 @@ impl Drop for AccessThread {
     }
 }
 
-fn open(path: &Path) -> io::Result<Box<dyn Write + Send>> {
-    Ok(Box::new(OpenOptions::new().create(true).append(true).open(path)?))
-}
-
 impl Shared {
     /// The thread: swaps each buffer and writes it out, until it is told to stop and has seen every buffer once more.
     fn write_all(&self, mut output: Output) {
@@ -203,7 +207,8 @@ impl Shared {
 
     /// One diagnostic when writing begins to fail, one when it works again.
     fn report(&self, failing: &mut bool, output: &Output, result: io::Result<()>) {
-        let stream = output.path.as_deref().unwrap_or(Path::new("standard output")).display();
+        let file = output.file.as_ref().map(|(path, _)| path.as_path());
+        let stream = file.unwrap_or(Path::new("standard output")).display();
         match (mem::replace(failing, result.is_err()), result) {
             (false, Err(error)) => {
                 tracing::error!(%error, "the access log cannot be written to {stream}; lines are dropped");
@@ -230,10 +235,10 @@ impl Shared {
 impl Output {
     /// Opens the file again by its name. Where that fails, lines go on into the old file.
     fn reopen(&mut self) {
-        let Some(path) = &self.path else { return };
-        match open(path) {
+        let Some((path, opener)) = &self.file else { return };
+        match opener(path) {
             Ok(out) => {
-                self.out = out;
+                self.out = Box::new(out);
                 tracing::info!("the access log {} was opened again", path.display());
             }
             Err(error) => tracing::error!(
@@ -288,7 +293,7 @@ mod tests {
     }
 
     fn output(out: impl Write + Send + 'static) -> Output {
-        Output { out: Box::new(out), path: None }
+        Output { out: Box::new(out), file: None }
     }
 
     fn start(out: impl Write + Send + 'static, dropped: &IntCounter) -> (AccessLog, AccessThread) {
@@ -362,12 +367,16 @@ mod tests {
         drop(let_go);
     }
 
+    fn append(path: &Path) -> io::Result<File> {
+        File::options().create(true).append(true).open(path)
+    }
+
     #[test]
     fn a_renamed_file_is_followed_by_a_new_one_and_no_line_is_lost() {
         let dir = tempfile::tempdir().unwrap();
         let (path, renamed) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
         let settings = model::AccessLog { to: AccessTarget::File(path.clone()), redact_query: false };
-        let (log, thread) = AccessLog::open(&settings, counter()).unwrap();
+        let (log, thread) = AccessLog::open(&settings, append, counter()).unwrap();
         thread::scope(|scope| {
             scope.spawn(|| (0..2000).for_each(|_| log.write(&smallest())));
             std::fs::rename(&path, &renamed).unwrap();
@@ -391,7 +400,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("access.log");
         std::fs::write(&path, "before\n").unwrap();
-        let open = |to| AccessLog::open(&model::AccessLog { to, redact_query: false }, counter());
+        let open = |to| AccessLog::open(&model::AccessLog { to, redact_query: false }, append, counter());
         let (log, thread) = open(AccessTarget::File(path.clone())).unwrap();
         log.write(&smallest());
         assert!(thread.unwrap().finish(LATE));

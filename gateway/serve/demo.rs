@@ -1,11 +1,13 @@
 //! `weir demo`: the gateway as it is, with built-in shops behind it.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 
 use super::{Keep, Started, run_with};
 use crate::cli::Exit;
 use crate::demo;
+use crate::files;
 use crate::log::Diagnostics;
 
 /// Runs the demo from `path`, which is written if it does not exist.
@@ -28,7 +30,7 @@ fn write_if_absent(path: &Path) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
-    std::fs::write(path, demo::FILE)
+    files::open_to_write(path, File::options().write(true).create_new(true))?.write_all(demo::FILE.as_bytes())
 }
 
 fn open_shops(started: &Started) -> io::Result<()> {

@@ -2,7 +2,6 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use config::model::Process;
@@ -10,6 +9,7 @@ use config::model::Process;
 use super::{Failure, Keep};
 use crate::control::tokens::Role;
 use crate::control::{Author, Control};
+use crate::files;
 use crate::log::Diagnostics;
 
 /// The name of the first token.
@@ -57,7 +57,7 @@ fn write(path: &Path, secret: &str) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;
+    let mut file = files::open_to_write(&next, OpenOptions::new().write(true).create_new(true))?;
     writeln!(file, "{secret}")?;
     file.sync_all()?;
     fs::rename(next, path)

@@ -53,8 +53,7 @@ impl Embedded {
     /// When the file is in use, damaged, of another program, of a newer schema, or cannot be read and written. It is left
     /// as it is then.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let path = std::path::absolute(path)
-            .map_err(|error| StoreError(format!("the store {} has no absolute path: {error}", path.display())))?;
+        let path = absolute(path)?;
         let mut database = Database::open(&path)?;
         if let Err(error) = database.settle() {
             tracing::error!("no change can be stored: {error}");
@@ -81,6 +80,17 @@ impl Embedded {
         let answer = self.ask(|owner| owner.database().and_then(job)).await;
         answer.unwrap_or_else(|| Err(StoreError(ENDED.into())))
     }
+}
+
+/// The absolute path of a file, its folder without links; the file itself may not be one.
+fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
+    let path = std::path::absolute(path)
+        .map_err(|error| StoreError(format!("the store {} has no absolute path: {error}", path.display())))?;
+    Ok(match (path.parent().map(Path::canonicalize), path.file_name()) {
+        (Some(Ok(folder)), Some(name)) => folder.join(name),
+        // What is wrong with it is told when it is opened.
+        _ => path,
+    })
 }
 
 #[async_trait]

@@ -1,7 +1,7 @@
 //! Files that are none, too large, or someone else's: each is refused by name, and holds nothing up.
 
-use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::kit::api::Api;
 use crate::kit::endpoint::Endpoint;
-use crate::kit::weir::{Weir, folder, run};
+use crate::kit::weir::{PROCESS, Weir, folder, run};
 use crate::shop;
 
 /// The things that are no configuration file, each with what is said of it.
@@ -74,4 +74,43 @@ async fn a_gateway_whose_file_becomes_something_else_serves_on_and_says_so() {
     fs::write(weir.file(), weir.text_of(&format!("{}stages:\n  mark: {{alias: prod}}\n", shop(&[&endpoint], "1"))))
         .unwrap();
     weir.lives("mark").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_file_is_written_through_a_link() {
+    for name in ["weir-state.db", "weir-state.aside", "access.log"] {
+        let folder = folder();
+        fs::write(folder.path().join("target"), "kept").unwrap();
+        symlink("target", folder.path().join(name)).unwrap();
+        fs::write(folder.path().join("weir.yaml"), format!("{PROCESS}access_log: access.log\n")).unwrap();
+        if name == "weir-state.aside" {
+            // A rollback that cannot be noted there is still a rollback.
+            let file = folder.path().join("weir.yaml");
+            let weir = Weir::start_file(folder, &file, PROCESS).await;
+            weir.logged("a symbolic link").await;
+            assert_eq!(fs::read_to_string(weir.folder.path().join("target")).unwrap(), "kept");
+            continue;
+        }
+        let (code, _, stderr) = run(folder.path(), &["serve"]).await;
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(stderr.contains(name) && stderr.contains("a symbolic link"), "{stderr}");
+        assert_eq!(fs::read_to_string(folder.path().join("target")).unwrap(), "kept");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_where_everybody_can_replace_it() {
+    let folder = folder();
+    let open = folder.path().join("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+    fs::write(open.join("weir.yaml"), format!("{PROCESS}triggers: []\n")).unwrap();
+    for arguments in [&["serve"][..], &["fmt", "--write"]] {
+        let (code, _, stderr) = run(&open, arguments).await;
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(stderr.contains("everybody can replace files"), "{stderr}");
+    }
+    assert!(!open.join("weir-state.db").exists());
+    fs::set_permissions(&open, Permissions::from_mode(0o1777)).unwrap();
+    assert_eq!(run(&open, &["fmt", "--write"]).await.0, Some(0), "a sticky folder is safe");
 }

@@ -1,12 +1,13 @@
 //! One SQLite file: what it may be, what is written to it, and what is true after a failure.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Transaction, TransactionBehavior, params};
 
+use crate::files;
 use crate::store::{Change, Entry, Image, Order, Page, PutError, Revision, StoreError, Stored};
 
 /// `Weir`, in the header of the file.
@@ -45,8 +46,10 @@ impl Database {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         create(path)?;
         let damaged = |error| StoreError(explain(path, &error));
-        // The path is absolute, so that SQLite takes no part of it for a URI or a name with a meaning of its own.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // The path is absolute, so that SQLite takes no part of it for a URI or a name with a meaning of its own. Its folder
+        // has no link in its name, because SQLite follows none here.
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let mut connection = Connection::open_with_flags(path, flags).map_err(damaged)?;
         let new = identify(&connection).map_err(damaged)?.map_err(|why| refuse(path, why))?;
         if connection.is_readonly("main").map_err(damaged)? {
@@ -201,12 +204,31 @@ impl Drop for Database {
 
 /// Makes an empty file if there is none. An existing one is not opened: to close it again would drop SQLite's locks.
 fn create(path: &Path) -> Result<(), StoreError> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+    match files::open_to_write(path, OpenOptions::new().write(true).create_new(true)) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(refuse(path, format!("cannot be created: {error}; its directory must be there and writable")))
         }
-        _ => Ok(()),
+        Err(_) => check_existing(path),
+        Ok(_) => Ok(()),
     }
+}
+
+/// Checks what is there without opening it.
+fn check_existing(path: &Path) -> Result<(), StoreError> {
+    let found =
+        std::fs::symlink_metadata(path).map_err(|error| refuse(path, format!("cannot be looked at: {error}")))?;
+    if found.is_symlink() {
+        return Err(refuse(path, "is a symbolic link, which is not followed; name the file itself"));
+    }
+    if !found.is_file() {
+        return Err(refuse(path, "is no regular file; give another path"));
+    }
+    let mode = found.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let file = path.display();
+        tracing::warn!("others can read or change the store {file} (mode {mode:04o}); `chmod 600 {file}` ends that");
+    }
+    Ok(())
 }
 
 /// Whether the file is new, or why it is none of ours. Reads only.

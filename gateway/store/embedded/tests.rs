@@ -127,7 +127,7 @@ fn a_place_where_no_file_can_be_is_refused() {
     let error = refusal(&path.join("below/nothing"));
     assert!(error.contains("cannot be created") && error.contains("its directory must be there"), "{error}");
     let error = refusal(directory.path());
-    assert!(error.contains("cannot be opened for reading and writing"), "{error}");
+    assert!(error.contains("is no regular file"), "{error}");
 }
 
 #[tokio::test]
