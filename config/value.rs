@@ -10,6 +10,7 @@ pub mod host;
 pub(crate) mod line;
 pub mod name;
 pub mod path;
+pub mod pattern;
 pub mod rule;
 pub(crate) mod size;
 pub mod target;

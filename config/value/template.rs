@@ -4,15 +4,19 @@
 //! (the spelling of Amazon API Gateway). `$${` stands for a literal `${`. The source is kept, so that a secret is
 //! printed back as `${NAME}` and never as its value.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// One parsed text with its variables. `Default` is the empty text.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// One parsed text with its variables. `Default` is the empty text. Two are equal that say and mean the same.
+#[derive(Clone, Default)]
 pub struct Template {
     source: Arc<str>,
     parts: Arc<[Part]>,
+    /// The names of the environment whose values were put in.
+    names: Arc<[Arc<str>]>,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,9 +53,9 @@ impl Template {
             // Most texts: source and value are one.
             let source: Arc<str> = source.into();
             let literal = (!source.is_empty()).then(|| Part::Literal(Arc::clone(&source)));
-            return Ok(Self { source, parts: literal.into_iter().collect() });
+            return Ok(Self { source, parts: literal.into_iter().collect(), names: Arc::default() });
         }
-        let mut parts = Vec::new();
+        let (mut parts, mut names) = (Vec::new(), Vec::new());
         let mut literal = String::new();
         let mut rest = source;
         while let Some(dollar) = rest.find('$') {
@@ -69,6 +73,7 @@ impl Template {
                     parts.push(Part::StageVariable(variable.into()));
                 } else if is_variable(name) {
                     literal.push_str(&env(name).ok_or_else(|| TemplateError::Missing(name.to_owned()))?);
+                    names.push(name.into());
                 } else {
                     return Err(TemplateError::Name(name.to_owned()));
                 }
@@ -82,7 +87,33 @@ impl Template {
         if !literal.is_empty() {
             parts.push(Part::Literal(literal.into()));
         }
-        Ok(Self { source: source.into(), parts: parts.into() })
+        Ok(Self { source: source.into(), parts: parts.into(), names: names.into() })
+    }
+
+    /// The same text, a part of which came from `other`: with the names of its environment too.
+    #[must_use]
+    pub(crate) fn partly(self, other: &Self) -> Self {
+        if other.names.is_empty() {
+            return self;
+        }
+        Self { names: self.names.iter().chain(&*other.names).cloned().collect(), ..self }
+    }
+
+    /// The names of the environment whose values were put in; also those that the source does not show, because a text was
+    /// taken apart after they were put in.
+    pub fn environment(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+
+    /// True if names of the environment stand for themselves: the text was read by [`unresolved`].
+    pub(crate) fn is_unresolved(&self) -> bool {
+        let stands =
+            |name: &str| self.parts.iter().any(|part| matches!(part, Part::Literal(text) if text.contains(name)));
+        self.environment().filter_map(unresolved).any(|name| stands(&name))
+    }
+
+    fn means(&self) -> (&Arc<str>, &Arc<[Part]>) {
+        (&self.source, &self.parts)
     }
 
     /// The text as it was written, variables unresolved: safe to print.
@@ -123,6 +154,39 @@ impl Template {
         }
         Ok(text)
     }
+}
+
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        self.means() == other.means()
+    }
+}
+
+impl Eq for Template {}
+
+impl PartialOrd for Template {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Template {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.means().cmp(&other.means())
+    }
+}
+
+impl Hash for Template {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.means().hash(state);
+    }
+}
+
+/// An environment in which each name stands for itself: for texts that are only looked at, and must not show what is in the
+/// environment, nor whether it is there.
+#[must_use]
+pub fn unresolved(name: &str) -> Option<String> {
+    Some(format!("${{{name}}}"))
 }
 
 /// Whether `name` has the shape `[A-Za-z_][A-Za-z0-9_]*`.
@@ -167,6 +231,20 @@ mod tests {
         assert_eq!(host.render(&BTreeMap::new()), Err("region"));
         let variables = BTreeMap::from([("region".to_owned(), "eu".to_owned())]);
         assert_eq!(host.render(&variables).as_deref(), Ok("eu.shop.internal"));
+    }
+
+    #[test]
+    fn names_of_the_environment_are_known_and_change_no_meaning() {
+        let token = parse("Bearer ${TOKEN}!").unwrap();
+        assert_eq!(token.environment().collect::<Vec<_>>(), ["TOKEN"]);
+        assert!(!token.is_unresolved());
+        let open = Template::parse("a ${TOKEN} b", &unresolved).unwrap();
+        assert_eq!(open.fixed(), Some("a ${TOKEN} b"));
+        assert!(open.is_unresolved());
+        let plain = parse("10.0.0.1").unwrap();
+        let partly = plain.clone().partly(&token);
+        assert_eq!(partly, plain);
+        assert_eq!(partly.environment().collect::<Vec<_>>(), ["TOKEN"]);
     }
 
     #[test]

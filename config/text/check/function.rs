@@ -120,7 +120,9 @@ impl<'a> Check<'a> {
                 self.value(Problem::error(path, message).help(help));
             }
             Ok(text) => {
-                if let Err(error) = text.parse::<AliasName>() {
+                if let Err(error) = text.parse::<AliasName>()
+                    && !template.is_unresolved()
+                {
                     let source = template.source();
                     let when = if source == text { "" } else { " once its variables are put in" };
                     self.value(Problem::error(path, format!("`{source}` is not an alias name{when}: {error}")));

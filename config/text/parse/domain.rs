@@ -324,7 +324,7 @@ pub(super) fn overrides(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Arc<Ov
         for item in place.items(r, "a list of secrets such as `[\"${WEIR_OVERRIDE_TOKEN}\"]`") {
             let Some(token) = env_template(&item, r, "a secret") else { continue };
             let fits = token.fixed().is_some_and(|text| text.len() >= 16 && text.bytes().all(|b| b.is_ascii_graphic()));
-            if !fits {
+            if !fits && !token.is_unresolved() {
                 r.problems.push(item.problem("a token is at least 16 visible ASCII characters"));
             }
             tokens.push(token);

@@ -31,7 +31,11 @@ pub(super) fn shorthand(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Upstre
 fn url(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Upstream> {
     let written = place.text(r, "a URL such as `http://10.0.0.11:8080`")?;
     let whole = resolve_whole(place, r, written)?;
-    let text = whole.as_deref().unwrap_or(written);
+    if let Some(name) = whole.as_ref().filter(|whole| whole.is_unresolved()) {
+        // What it stands for is not to be known here, but that it is something is.
+        return Some(Upstream { endpoints: vec![Endpoint { host: name.clone(), port: 80 }], ..plain() });
+    }
+    let text = whole.as_ref().and_then(Template::fixed).unwrap_or(written);
     let (tls, rest) = match text.split_once("://") {
         Some(("http", rest)) => (None, rest),
         Some(("https", rest)) => (Some(UpstreamTls::default()), rest),
@@ -54,20 +58,23 @@ fn url(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Upstream> {
         r.problems.push(problem.help("set the header instead: `headers: {set: {authorization: \"${NAME}\"}}`"));
         return None;
     }
-    let endpoint = endpoint(place, r, authority, default_port)?;
+    let mut endpoint = endpoint(place, r, authority, default_port)?;
+    if let Some(whole) = &whole {
+        endpoint.host = endpoint.host.partly(whole);
+    }
     let path = if path == "/" { "" } else { path };
     let path_prefix = path_prefix(place, r, path)?;
     Some(Upstream { endpoints: vec![endpoint], path_prefix, tls, ..plain() })
 }
 
 /// A text that is one environment variable and nothing else stands for its value.
-fn resolve_whole(place: &Place<'_>, r: &mut Reading<'_>, text: &str) -> Option<Option<String>> {
+fn resolve_whole(place: &Place<'_>, r: &mut Reading<'_>, text: &str) -> Option<Option<Template>> {
     let inner = text.strip_prefix("${").and_then(|text| text.strip_suffix('}'));
     if inner.is_none_or(|name| name.contains(['{', '}', '.'])) {
         return Some(None);
     }
     let template = template_text(place, r, text)?;
-    Some(template.fixed().map(str::to_owned))
+    Some(Some(template).filter(|template| template.fixed().is_some()))
 }
 
 /// An upstream without endpoints and with the default of everything else.
@@ -131,8 +138,7 @@ pub(super) fn endpoints(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Vec<En
     for item in place.some_items(r, "a list of endpoints such as `[10.0.0.11:8080]`")? {
         let before = r.problems.len();
         let text = item.text(r, "an endpoint such as `10.0.0.11:8080`");
-        let whole = text.and_then(|text| resolve_whole(&item, r, text).map(|whole| whole.unwrap_or(text.to_owned())));
-        let Some(endpoint) = whole.and_then(|text| endpoint(&item, r, &text, None)) else {
+        let Some(endpoint) = text.and_then(|text| whole_endpoint(&item, r, text)) else {
             item.veil(r, before, "an endpoint such as `10.0.0.11:8080`");
             complete = false;
             continue;
@@ -146,6 +152,16 @@ pub(super) fn endpoints(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Vec<En
     complete.then_some(endpoints)
 }
 
+/// An endpoint that may be one environment variable and nothing else.
+fn whole_endpoint(place: &Place<'_>, r: &mut Reading<'_>, text: &str) -> Option<Endpoint> {
+    let Some(whole) = resolve_whole(place, r, text)? else { return endpoint(place, r, text, None) };
+    if whole.is_unresolved() {
+        return Some(Endpoint { host: whole, port: 80 });
+    }
+    let Endpoint { host, port } = endpoint(place, r, whole.fixed().unwrap_or(text), None)?;
+    Some(Endpoint { host: host.partly(&whole), port })
+}
+
 /// `host:port`; without a port only where `default_port` gives one.
 fn endpoint(place: &Place<'_>, r: &mut Reading<'_>, text: &str, default_port: Option<u16>) -> Option<Endpoint> {
     if text.contains("://") {
@@ -154,9 +170,11 @@ fn endpoint(place: &Place<'_>, r: &mut Reading<'_>, text: &str, default_port: Op
         return None;
     }
     let (host, port) = split_port(text);
-    let port = match (port, default_port) {
-        (Some(port), _) => template_text(place, r, port)?.fixed().and_then(parse_port),
-        (None, default) => default,
+    let written = port.map(|port| template_text(place, r, port)).map_or(Some(None), |port| port.map(Some))?;
+    let port = match &written {
+        Some(port) if port.is_unresolved() => default_port.or(Some(80)),
+        Some(port) => port.fixed().and_then(parse_port),
+        None => default_port,
     };
     let Some(port) = port else {
         let problem = place.problem(format!("{} is not an endpoint: expected `host:port`", quoted(text)));
@@ -170,7 +188,9 @@ fn endpoint(place: &Place<'_>, r: &mut Reading<'_>, text: &str, default_port: Op
     }
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let host = template_text(place, r, host)?;
+    let host = if let Some(port) = &written { host.partly(port) } else { host };
     let error = match host.fixed() {
+        Some(_) if host.is_unresolved() => None,
         Some(fixed) => fixed.parse::<Host>().err(),
         // With a variable put in, it has to look like a host.
         None => with_variables(&host, "x").parse::<Host>().err(),
@@ -214,7 +234,7 @@ fn path_prefix(place: &Place<'_>, r: &mut Reading<'_>, text: &str) -> Option<Tem
     let template = template_text(place, r, text)?;
     let path = with_variables(&template, "x");
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/".contains(&b);
-    let problem = if path.is_empty() {
+    let problem = if path.is_empty() || template.is_unresolved() {
         return Some(template);
     } else if !path.starts_with('/') {
         place
