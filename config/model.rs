@@ -8,6 +8,7 @@
 mod alias;
 mod function;
 mod layer;
+mod mention;
 mod past;
 mod patch;
 mod process;
@@ -29,9 +30,12 @@ pub use function::{
     Alias, Dialect, FixedResponse, Function, KeySource, OnMissingKey, OnUnhealthy, Rule, Selection, Target, Version,
 };
 pub use layer::Layer;
+pub use mention::{Mention, Said};
 pub use past::{EarlierSplit, Past};
 pub use patch::{AliasPatch, Field};
-pub use process::{AccessLog, AccessTarget, AdminListener, Drain, Limits, Listener, MinRate, Process, Retention};
+pub use process::{
+    AccessLog, AccessTarget, AdminListener, Drain, EnvironmentRules, Limits, Listener, MinRate, Process, Retention,
+};
 pub(crate) use release::QUANTILES;
 pub use release::{
     Bake, Check, Decision, Gate, Guard, Hook, HookCall, Hooks, Limit, Margin, Notifier, OnInsufficient, OnRestart,

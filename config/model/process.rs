@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::Certificate;
+use crate::value::pattern::{CallPattern, VariablePattern};
 
 /// What needs a restart to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,12 @@ pub struct Process {
     pub limits: Limits,
     /// How the process stops.
     pub drain: Drain,
+    /// The address of the admin API as people and hooks reach it, without a slash at the end. YAML: `admin: {url: URL}`.
+    pub admin_url: Option<String>,
+    /// The names of the environment that a configuration may use.
+    pub environment: EnvironmentRules,
+    /// The hosts that an operator may name; `None` for all. YAML: `calls: {allow: [HOST]}`.
+    pub calls: Option<Vec<CallPattern>>,
     /// One line per request. YAML: `access_log: stdout` (default), `off`, a path, or
     /// `access_log: {to: PATH, redact_query: true}`.
     pub access_log: AccessLog,
@@ -44,6 +51,29 @@ pub enum AdminListener {
     },
     /// A Unix socket, for the user of the process alone (mode 0600).
     Socket(PathBuf),
+}
+
+/// The names of the environment that a configuration may use. YAML: `environment: {allow: [PATTERN], operator: [PATTERN]}`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EnvironmentRules {
+    /// Those that anybody may use; `None` for all.
+    pub allow: Option<Vec<VariablePattern>>,
+    /// Those that an operator may use at new places.
+    pub operator: Vec<VariablePattern>,
+}
+
+impl EnvironmentRules {
+    /// Tells if anybody may use this name.
+    #[must_use]
+    pub fn allows(&self, name: &str) -> bool {
+        self.allow.as_ref().is_none_or(|allow| allow.iter().any(|pattern| pattern.takes(name)))
+    }
+
+    /// Tells if an operator may use this name wherever they like.
+    #[must_use]
+    pub fn gives_operators(&self, name: &str) -> bool {
+        self.allows(name) && self.operator.iter().any(|pattern| pattern.takes(name))
+    }
 }
 
 /// How much of the journal is kept.
@@ -151,6 +181,9 @@ impl Default for Process {
             limits: Limits::default(),
             drain: Drain { delay: Duration::from_secs(5), deadline: Duration::from_secs(30) },
             access_log: AccessLog::default(),
+            admin_url: None,
+            environment: EnvironmentRules::default(),
+            calls: None,
         }
     }
 }

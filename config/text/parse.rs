@@ -23,6 +23,7 @@ use crate::value::name::{FunctionName, StageName};
 
 mod alias;
 mod asked;
+mod authority;
 mod domain;
 mod function;
 mod gate;
@@ -38,6 +39,7 @@ mod scalar;
 mod upstream;
 mod value;
 
+pub use crate::value::template::unresolved;
 pub use asked::{Named, asked_plan};
 pub(crate) use plan::CONSTRUCTORS;
 pub use value::parse_value;
@@ -247,6 +249,7 @@ fn file(text: &str, r: &mut Reading<'_>) -> Option<Node> {
 fn config(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Config> {
     let mut fields = place.fields(r, FILE)?;
     let mut config = Config { process: Arc::new(process::process(&mut fields, r)), ..Config::default() };
+    r.environment = config.process.environment.clone();
     (config.functions, config.numbers) = fields.read(r, "functions", function::functions).unwrap_or_default();
     config.stages = fields.read(r, "stages", domain::stages).unwrap_or_default();
     config.domains = fields.read(r, "domains", domain::domains).unwrap_or_default();

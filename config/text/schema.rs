@@ -47,6 +47,20 @@ fn config() -> Value {
                 "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/listener" }
             },
             "admin": admin(),
+            "environment": described(
+                "The names of the environment that a configuration may use. A change needs a restart.",
+                object(&[], json!({
+                    "allow": variables("Those that anybody may use; all unless given."),
+                    "operator": variables("Those that an operator may use where the live configuration does not; none unless given."),
+                })),
+            ),
+            "calls": described(
+                "The hosts that an operator may name in hooks, notifiers, queries and endpoints. A change needs a restart.",
+                object(&["allow"], json!({ "allow": {
+                    "description": "Hosts (`ci.example.com`, `*.example.com`) and networks (`10.0.0.0/8`).",
+                    "type": "array", "items": { "type": "string", "minLength": 1 }
+                } })),
+            ),
             "store": described(
                 "Where the live state is kept. A change needs a restart.",
                 object(&["path"], json!({ "path": { "type": "string", "minLength": 1, "description": "A file; default weir-state.db." } })),
@@ -223,18 +237,27 @@ fn min_rate() -> Value {
     json!({ "description": description, "anyOf": [off, sides] })
 }
 
+fn variables(text: &str) -> Value {
+    json!({ "description": text, "type": "array", "items": { "type": "string", "pattern": "^[A-Za-z0-9_]*\\*?[A-Za-z0-9_]*$", "minLength": 1 } })
+}
+
 fn admin() -> Value {
+    let url = json!({ "type": "string", "pattern": "^https?://[^?#@]+$", "description": "The address as people and hooks reach it, for links; that of the listener unless given." });
     let tcp = object(
         &["address"],
         json!({
             "address": { "$ref": "#/$defs/address" },
             "tls": { "$ref": "#/$defs/certificate", "description": "Its TLS certificate; needed off this machine." },
             "insecure": boolean("Whether plain text is served off this machine; default false."),
+            "url": url,
         }),
     );
     let socket = object(
         &["socket"],
-        json!({ "socket": { "$ref": "#/$defs/file", "description": "A Unix socket, for the user of the process alone." } }),
+        json!({
+            "socket": { "$ref": "#/$defs/file", "description": "A Unix socket, for the user of the process alone." },
+            "url": url,
+        }),
     );
     let description = "Where the admin API listens; default 127.0.0.1:9900. A change needs a restart.";
     json!({ "description": description, "anyOf": [{ "$ref": "#/$defs/address" }, tcp, socket] })

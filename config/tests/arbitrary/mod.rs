@@ -155,6 +155,11 @@ fn process(d: &mut Draw) -> Process {
             AdminListener::Tcp { address: "[::]:9900".parse().unwrap(), tls: None, insecure: true },
             AdminListener::Socket("/run/weir: a.sock".into()),
         ]);
+        process.admin_url = d.maybe(|d| d.of(&["https://weir.example.com", "http://10.0.0.1:9900/weir"]).to_owned());
+        process.environment.allow = d.maybe(|_| vec!["*".parse().unwrap(), "CI_*".parse().unwrap()]);
+        process.environment.operator = d.maybe(|_| vec!["CI_TOKEN".parse().unwrap()]).unwrap_or_default();
+        process.calls =
+            d.maybe(|_| ["*.example.com", "10.0.0.0/8", "::1"].map(|pattern| pattern.parse().unwrap()).to_vec());
         process.store = "a b/state: 1.db".into();
         process.access_log = AccessLog {
             to: d.of(&[AccessTarget::Stdout, AccessTarget::Off, AccessTarget::File("logs/a: b.jsonl".into())]),

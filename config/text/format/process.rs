@@ -1,17 +1,24 @@
 //! Process settings.
 
-use crate::model::{AccessTarget, AdminListener, Listener, MinRate, Process};
+use crate::model::{AccessTarget, AdminListener, EnvironmentRules, Listener, MinRate, Process};
 use crate::text::format::Entries;
 use crate::text::format::tree::Tree;
 use crate::text::format::ways::certificate;
 use crate::value::duration::show_duration;
+use crate::value::pattern::VariablePattern;
 use crate::value::size::show_size;
 
 /// The settings that differ from their defaults.
 pub(super) fn process(entries: &mut Entries, process: &Process) {
     let default = Process::default();
     entries.put_unless("listeners", &process.listeners, &default.listeners, |l| Tree::lines(l.iter().map(listener)));
-    entries.put_unless("admin", &process.admin, &default.admin, admin);
+    if process.admin != default.admin || process.admin_url.is_some() {
+        entries.put("admin", admin(&process.admin, process.admin_url.as_deref()));
+    }
+    entries.put_full("environment", environment(&process.environment));
+    entries.put_some("calls", process.calls.as_ref(), |allow| {
+        Entries::default().put("allow", Tree::list(allow.iter().map(Tree::text))).flow()
+    });
     entries.put_unless("store", &process.store, &default.store, |path| {
         Entries::default().put("path", Tree::text(&path.display())).flow()
     });
@@ -48,15 +55,25 @@ fn listener(listener: &Listener) -> Tree {
         .flow()
 }
 
-fn admin(admin: &AdminListener) -> Tree {
+fn admin(admin: &AdminListener, url: Option<&str>) -> Tree {
+    let mut entries = Entries::default();
     match admin {
-        AdminListener::Tcp { address, tls, insecure } => Entries::default()
+        AdminListener::Tcp { address, tls, insecure } => entries
             .put("address", Tree::text(address))
             .put_some("tls", tls.as_ref(), certificate)
-            .put_unless("insecure", insecure, &false, Tree::raw)
-            .flow(),
-        AdminListener::Socket(path) => Entries::default().put("socket", Tree::text(&path.display())).flow(),
-    }
+            .put_unless("insecure", insecure, &false, Tree::raw),
+        AdminListener::Socket(path) => entries.put("socket", Tree::text(&path.display())),
+    };
+    entries.put_some("url", url.as_ref(), Tree::text).flow()
+}
+
+fn environment(rules: &EnvironmentRules) -> Tree {
+    let patterns = |patterns: &[VariablePattern]| Tree::list(patterns.iter().map(Tree::text));
+    let operator = patterns(&rules.operator);
+    Entries::default()
+        .put_some("allow", rules.allow.as_ref(), |allow| patterns(allow))
+        .put_full("operator", operator)
+        .flow()
 }
 
 fn limits(process: &Process, default: &Process) -> Tree {

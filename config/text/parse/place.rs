@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use crate::model::Field;
+use crate::model::{EnvironmentRules, Field};
 use crate::text::problem::{Position, Problem, nearest};
 use crate::text::yaml::{Key, Node, Value, join};
 use crate::value::template::Template;
@@ -13,6 +13,8 @@ use crate::value::template::Template;
 pub(crate) struct Reading<'e> {
     /// Answers for the environment.
     pub(crate) env: &'e dyn Fn(&str) -> Option<String>,
+    /// The names of the environment that the file allows itself.
+    pub(crate) environment: EnvironmentRules,
     /// Everything found so far.
     pub(crate) problems: Vec<Problem>,
     /// Paths of named things that could not be read: what refers to them is not wrong as well.
@@ -21,7 +23,7 @@ pub(crate) struct Reading<'e> {
 
 impl<'e> Reading<'e> {
     pub(crate) fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
-        Self { env, problems: Vec::new(), broken: HashSet::new() }
+        Self { env, environment: EnvironmentRules::default(), problems: Vec::new(), broken: HashSet::new() }
     }
 }
 

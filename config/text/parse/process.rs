@@ -5,17 +5,23 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::{AccessLog, AccessTarget, AdminListener, Drain, Limits, Listener, MinRate, Process, Retention};
+use crate::text::parse::authority;
 use crate::text::parse::domain::certificate;
 use crate::text::parse::place::{Fields, Place, Reading, quoted};
 use crate::text::parse::scalar::{duration, integer, networks, size, switch};
 use crate::text::parse::upstream::file;
 
-/// `listeners`, `admin`, `store`, `journal`, `workers`, `limits` and `drain`, from the fields of the file.
+/// `listeners`, `admin`, `environment`, `calls`, `store`, `journal`, `workers`, `limits` and `drain`, from the fields of the file.
 pub(super) fn process(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> Process {
     let default = Process::default();
+    let listeners = fields.read(r, "listeners", listeners).unwrap_or(default.listeners);
+    let (admin, admin_url) = fields.read(r, "admin", admin).unwrap_or((default.admin, None));
     Process {
-        listeners: fields.read(r, "listeners", listeners).unwrap_or(default.listeners),
-        admin: fields.read(r, "admin", admin).unwrap_or(default.admin),
+        listeners,
+        admin,
+        admin_url,
+        environment: fields.read(r, "environment", authority::environment).unwrap_or_default(),
+        calls: fields.read(r, "calls", authority::calls),
         store: fields.read(r, "store", store).unwrap_or(default.store),
         journal: fields.read(r, "journal", journal).unwrap_or(default.journal),
         workers: fields.read(r, "workers", |place, r| count(place, r, 0..=1024)).unwrap_or(default.workers),
@@ -89,12 +95,13 @@ fn address(place: &Place<'_>, r: &mut Reading<'_>) -> Option<SocketAddr> {
 }
 
 /// `127.0.0.1:9900`, `{address: 10.0.0.1:9900, tls: {cert: FILE, key: FILE}}`, or `{socket: /run/weir.sock}`.
-fn admin(place: &Place<'_>, r: &mut Reading<'_>) -> Option<AdminListener> {
+fn admin(place: &Place<'_>, r: &mut Reading<'_>) -> Option<(AdminListener, Option<String>)> {
     if place.is_scalar() {
         let listener = AdminListener::at(address(place, r)?);
-        return guarded(place, &listener, r).then_some(listener);
+        return guarded(place, &listener, r).then_some((listener, None));
     }
     let mut fields = place.fields(r, "an address such as `127.0.0.1:9900`, or a mapping with `address` or `socket`")?;
+    let url = fields.read(r, "url", authority::outer_url);
     if let Some(socket) = fields.take("socket") {
         for name in ["address", "tls", "insecure"] {
             if let Some(other) = fields.take(name) {
@@ -103,7 +110,7 @@ fn admin(place: &Place<'_>, r: &mut Reading<'_>) -> Option<AdminListener> {
             }
         }
         fields.finish(r);
-        return file(&socket, r).map(AdminListener::Socket);
+        return file(&socket, r).map(|path| (AdminListener::Socket(path), url));
     }
     let at = fields.require(r, "address", "for example `address: 127.0.0.1:9900`");
     let found = at.as_ref().and_then(|place| address(place, r));
@@ -114,7 +121,7 @@ fn admin(place: &Place<'_>, r: &mut Reading<'_>) -> Option<AdminListener> {
     let listener = AdminListener::Tcp { address: found?, tls: certificate, insecure };
     // A certificate that cannot be read has its own problem.
     let read = !tls || matches!(&listener, AdminListener::Tcp { tls: Some(_), .. });
-    (read && guarded(&at?, &listener, r)).then_some(listener)
+    (read && guarded(&at?, &listener, r)).then_some((listener, url))
 }
 
 /// Whether nobody on the way can read the tokens, or the operator has taken that on.

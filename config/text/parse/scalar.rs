@@ -132,13 +132,18 @@ pub(crate) fn template(place: &Place<'_>, r: &mut Reading<'_>, what: &str) -> Op
 
 /// A part of a place's text as a template.
 pub(crate) fn template_text(place: &Place<'_>, r: &mut Reading<'_>, text: &str) -> Option<Template> {
-    match Template::parse(text, r.env) {
-        Ok(template) => Some(template),
+    let template = match Template::parse(text, r.env) {
+        Ok(template) => template,
         Err(error) => {
             r.problems.push(place.problem(error.to_string()));
-            None
+            return None;
         }
-    }
+    };
+    let forbidden = template.environment().find(|name| !r.environment.allows(name)).map(str::to_owned);
+    let Some(name) = forbidden else { return Some(template) };
+    let problem = place.problem(format!("the environment variable `{name}` may not be used"));
+    r.problems.push(problem.help("only what `environment: {allow: [PATTERN]}` names may be used"));
+    None
 }
 
 /// A template that may hold environment variables but no stage variables.
@@ -165,7 +170,8 @@ pub(crate) fn full_template(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Te
 pub(crate) fn url(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Template> {
     let template = full_template(place, r)?;
     let parsed = template.fixed().and_then(|text| text.parse::<http::Uri>().ok());
-    let fits = parsed.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+    let fits = parsed.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
+        || template.is_unresolved();
     if !fits {
         let problem = place.problem("this is not a URL");
         r.problems.push(problem.help("it starts with `https://` or `http://` and names a host"));
