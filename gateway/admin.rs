@@ -50,6 +50,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::{Notify, Semaphore, watch};
 
+use crate::control::authority::Authority;
 use crate::control::{Control, Environment};
 use crate::hook::Hooks;
 use crate::live::Live;
@@ -74,6 +75,8 @@ pub struct Admin {
     pub hooks: Hooks,
     /// For `${NAME}` in what is sent.
     pub environment: Environment,
+    /// Who may use which names of it.
+    pub authority: Arc<Authority>,
     /// Whether new traffic is welcome: false before the first snapshot and while draining.
     pub ready: Arc<AtomicBool>,
     /// Is notified when somebody asks this node to stop.

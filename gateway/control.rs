@@ -14,7 +14,7 @@
 //! - `file`: the configuration file, watched and applied
 //! - `writer`: the queue of commands, and the one writer to the store
 //! - `rollback`: earlier states, brought back from the journal
-//! - `programs`: the right to name programs in hooks
+//! - [`authority`]: the right to name programs, names of the environment and hosts
 //! - [`named_files`], `readers`: the files that a configuration names, listed, and threads to read them on
 //! - [`certificates`]: the keeper of certificates of domains
 //! - `authorities`: the keeper of certificate authorities of versions
@@ -29,6 +29,7 @@
 
 pub mod aside;
 mod authorities;
+pub mod authority;
 pub mod backup;
 pub mod certificates;
 pub mod conduct;
@@ -37,7 +38,6 @@ pub mod journal;
 mod migrate;
 mod named;
 pub mod named_files;
-mod programs;
 mod publish;
 mod readers;
 mod retention;
@@ -66,6 +66,7 @@ use crate::outcomes::Wake;
 use crate::store::{PutError, Store, StoreError};
 use crate::upstreams::Upstreams;
 use aside::Aside;
+use authority::{Authority, Forbidden};
 use certificates::Keeper;
 use conduct::{Ballots, Calls, Conductor, Shared, Sights};
 use named_files::FileKeepers;
@@ -93,7 +94,7 @@ pub struct Author {
     pub who: String,
     /// In the author's words.
     pub why: Option<String>,
-    /// Whether plans of theirs may have hooks that run programs as this process's user.
+    /// Whether they may name what is not live yet: programs that run as this process's user, names of its environment, and hosts.
     pub may_run: bool,
 }
 
@@ -181,12 +182,9 @@ pub enum Refused {
     /// The word does not fit where the rollout stands.
     #[error("{0}")]
     Rollout(String),
-    /// A plan brings a hook with this command, and its author may not.
-    #[error(
-        "a hook that runs `{0}` does so as the gateway's user: a token of role admin brings it, once in a plan of the \
-         configuration, and everybody may release by that plan's name"
-    )]
-    Program(String),
+    /// The author may not name something that the change names.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// The store could not take it: what is stored is what was.
     #[error("{0}")]
     Unavailable(String),
@@ -227,6 +225,8 @@ pub struct Ground {
     pub metrics: Arc<Metrics>,
     /// For `${NAME}`.
     pub environment: Environment,
+    /// Who may name what.
+    pub authority: Arc<Authority>,
     /// How much of the journal is kept.
     pub retention: Retention,
     /// Threads that serve requests: each counts outcomes for itself.

@@ -38,6 +38,7 @@ use crate::admin::{self, About, Admin, LastReload};
 use crate::cli::Exit;
 use crate::clock;
 use crate::control::aside::Aside;
+use crate::control::authority::Authority;
 use crate::control::backup::ImportError;
 use crate::control::conduct::Calls;
 use crate::control::file::{Applied, ConfigFile, FileAtStart, Reload, Report};
@@ -121,6 +122,7 @@ fn serve(
     let environment: Environment = Arc::new(environment);
     let file = FileAtStart::read(path, &environment).map_err(Failure::File)?;
     let process = Arc::clone(&file.process);
+    let environment = allowed(environment, &process);
     let share = Share::new(open_files, workers::count(&process), process.listeners.len())?;
     let stdout = open.stdout.insert(Outlet::start("standard output", io::stdout())?);
     let control_threads =
@@ -186,6 +188,7 @@ struct Started {
     control: Control,
     calls: Calls,
     environment: Environment,
+    authority: Arc<Authority>,
     metrics: Arc<Metrics>,
     certificates: Arc<LiveCertificates>,
     access: AccessLog,
@@ -217,12 +220,14 @@ impl Started {
             Keep::Ephemeral => Arc::new(Memory::default()),
         };
         let calls = Calls::new(&metrics);
+        let authority = Arc::new(Authority::new(process));
         let ground = Ground {
             store,
             live: Arc::clone(&live),
             certificates: Arc::clone(&certificates),
             metrics: Arc::clone(&metrics),
             environment: Arc::clone(&environment),
+            authority: Arc::clone(&authority),
             retention: process.journal,
             workers: workers::count(process),
             wake: Arc::new(Wake::new(clock::now())),
@@ -247,7 +252,18 @@ impl Started {
             store: (keep == Keep::Stored).then(|| process.store.clone()),
         };
         Ok((
-            Self { live, control, calls, environment, metrics, certificates, access, edge: Arc::new(edge), about },
+            Self {
+                live,
+                control,
+                calls,
+                environment,
+                authority,
+                metrics,
+                certificates,
+                access,
+                edge: Arc::new(edge),
+                about,
+            },
             thread,
         ))
     }
@@ -306,12 +322,19 @@ impl Started {
             control: self.control.clone(),
             hooks: self.calls.hooks.clone(),
             environment: Arc::clone(&self.environment),
+            authority: Arc::clone(&self.authority),
             ready: Arc::clone(ready),
             drain: Arc::clone(drain),
             reload,
             about: self.about.clone(),
         }
     }
+}
+
+/// The part of an environment that the settings allow.
+fn allowed(environment: Environment, process: &Arc<Process>) -> Environment {
+    let process = Arc::clone(process);
+    Arc::new(move |name| environment(name).filter(|_| process.environment.allows(name)))
 }
 
 /// Opens the access log.

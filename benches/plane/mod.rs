@@ -52,6 +52,7 @@ pub(crate) fn start(
         calls,
         aside: Aside::default(),
         metrics,
+        authority: Arc::default(),
         environment,
         retention: Process::default().journal,
         workers: 2,

@@ -1,5 +1,6 @@
 //! One request as an operation sees it: names, parameters, body and conditions, each checked as it is read.
 
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::Bound;
 use std::str::FromStr;
@@ -20,7 +21,8 @@ use super::Server;
 use super::auth::reason;
 use super::error::Failure;
 use super::operation::{Answer, Operation};
-use crate::control::{AllowEmpty, Author, Done, Expected, Guard, Revision, Wish};
+use crate::control::authority::Forbidden;
+use crate::control::{AllowEmpty, Author, Done, Expected, Guard, Refused, Revision, Wish};
 use crate::live::Snapshot;
 
 /// The revision at which an answer holds.
@@ -157,7 +159,30 @@ impl Call {
     /// # Errors
     /// 422 with every problem.
     pub(super) fn read<T>(&self, parse: impl FnOnce(&str, parse::Env<'_>) -> Parsed<T>) -> Result<T, Failure> {
-        parse(&self.body, &*self.server.environment).map(|(value, _)| value).map_err(Failure::problems)
+        self.with_environment(|env| parse(&self.body, env).map_err(Failure::problems)).map(|(value, _)| value)
+    }
+
+    /// Reads with the names of the environment that the caller may use.
+    ///
+    /// # Errors
+    /// 403 for another name, whether it is set or not; else what `read` says.
+    pub(super) fn with_environment<T>(
+        &self,
+        read: impl FnOnce(parse::Env<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (live, forbidden) = (self.live().config, RefCell::new(None));
+        let env = |name: &str| {
+            if self.author.may_run || self.server.authority.may_read(name, &live) {
+                return (self.server.environment)(name);
+            }
+            forbidden.borrow_mut().get_or_insert_with(|| name.to_owned());
+            None
+        };
+        let outcome = read(&env);
+        match forbidden.into_inner() {
+            Some(name) => Err(Refused::from(Forbidden::Variable { name, place: "the body".to_owned() }).into()),
+            None => outcome,
+        }
     }
 
     /// The reason is what the body says, if it says one.

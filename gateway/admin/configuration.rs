@@ -121,7 +121,7 @@ fn preferred(headers: &HeaderMap) -> Result<Form, Failure> {
 }
 
 async fn apply(call: Call) -> Answer {
-    let (file, warnings) = parse::parse(&call.body, &*call.server.environment).map_err(Failure::problems)?;
+    let (file, warnings) = call.with_environment(|env| parse::parse(&call.body, env).map_err(Failure::problems))?;
     let dry_run = call.dry_run()?;
     let done = call.server.control.apply_file(call.author.clone(), file, call.allow_empty()?, dry_run).await?;
     if dry_run {
@@ -222,7 +222,7 @@ async fn explained(call: Call) -> Answer {
         answer["revision"] = snapshot.revision.into();
         return Ok(([(super::call::REVISION, HeaderValue::from(snapshot.revision))], Json(answer)).into_response());
     };
-    let (proposed, _) = parse::parse(file, &*call.server.environment).map_err(Failure::problems)?;
+    let (proposed, _) = parse::parse(file, &parse::unresolved).map_err(Failure::problems)?;
     Ok(Json(explain(&Table::compile(&proposed), &head, &mut First).json()).into_response())
 }
 

@@ -120,7 +120,7 @@ impl From<Refused> for Failure {
             Refused::Precondition { .. } => Self::new("PreconditionFailed", message),
             Refused::NotInJournal { .. } | Refused::NothingEarlier(_) => Self::new("NotFound", message),
             Refused::Rollout(_) => Self::new("RolloutState", message),
-            Refused::Program(_) => Self::new("Forbidden", message),
+            Refused::Forbidden(_) => Self::new("Forbidden", message),
             Refused::Unavailable(_) => Self::new("StoreUnavailable", message),
             Refused::Unknown(_) => Self::new("Unknown", message),
             Refused::Stopping => Self::new("Stopping", message),

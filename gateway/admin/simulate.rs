@@ -6,6 +6,7 @@ use axum::Json;
 use axum::response::IntoResponse;
 use config::release::preflight::Observed;
 use config::release::simulate::{self, Assumed, Defect, Percentage, Rate, Seen};
+use config::text::parse;
 use config::text::problem::Problem;
 use config::value::name::{AliasName, FunctionName};
 use serde::Deserialize;
@@ -53,7 +54,7 @@ async fn simulated(call: Call) -> Answer {
         _ => return Err(Failure::invalid("the body: an alias is named by `function` and `alias`")),
     };
     let aliases: Vec<_> = target.iter().map(|(function, alias)| (function, alias)).collect();
-    let (plan, name) = asked::plan(plan.as_ref(), &aliases, &config, &*call.server.environment)?;
+    let (plan, name) = asked::plan(plan.as_ref(), &aliases, &config, &parse::unresolved)?;
     let seen = match &target {
         Some((function, alias)) => {
             let model = functions::find(&config, function)?;

@@ -1,5 +1,6 @@
 //! The admin API over real sockets: every path, every refusal.
 
+mod authority;
 mod changes;
 mod doors;
 mod reads;

@@ -14,6 +14,7 @@ use config::text::edit::Edit;
 use config::value::name::VersionId;
 use tokio::runtime::Handle;
 
+use super::authority::Authority;
 use super::conduct::Calls;
 use super::{AllowEmpty, Author, Control, Ground, Outcome, Refused, Wish};
 use crate::control::aside::Aside;
@@ -75,7 +76,8 @@ impl Node {
             calls,
             aside: Aside::default(),
             metrics: Arc::clone(&metrics),
-            environment: Arc::new(|_| None),
+            environment: Arc::new(environment),
+            authority: Arc::new(Authority::new(&process())),
             retention,
             workers: 1,
             wake: Arc::new(Wake::new(crate::clock::now())),
@@ -86,7 +88,7 @@ impl Node {
     }
 
     pub(crate) async fn file(&self, text: &str) -> Outcome {
-        let file = config::text::parse::parse(text, &|_| None).unwrap().0;
+        let file = config::text::parse::parse(text, &environment).unwrap().0;
         self.control.apply_file(Author::of("file"), file, AllowEmpty(false), false).await
     }
 
@@ -97,6 +99,18 @@ impl Node {
         let cursor = snapshot.cursor(index).map_or(0, |cursor| cursor.0.load(Ordering::Relaxed));
         (index, Arc::clone(snapshot.table.alias(index).unwrap()), cursor)
     }
+}
+
+/// The environment of a node.
+pub(crate) fn environment(name: &str) -> Option<String> {
+    let set = ["SECRET", "OTHER", "CI_TOKEN", "URL"].contains(&name);
+    set.then(|| if name == "URL" { "http://127.0.0.1:99/".to_owned() } else { format!("the-value-of-{name}") })
+}
+
+/// The process settings of a node.
+pub(crate) fn process() -> Process {
+    let text = "environment: {operator: [CI_*]}\nadmin: 127.0.0.1:9900\nlisteners: ['0.0.0.0:8080']\n";
+    config::text::parse::parse_process(text, &|_| None).unwrap().0
 }
 
 /// A file with one function, and a line more.

@@ -24,7 +24,7 @@ use super::rollback::Past;
 use super::rollouts::{Freeze, Moves, ROLLOUT, Rollouts};
 use super::tokens::Tokens;
 use super::{AllowEmpty, Author, CONFIG, Done, Expected, FILE, Ground, Guard, Refused, TOKEN};
-use super::{migrate, programs, retention};
+use super::{migrate, retention};
 use crate::clock::{self, Steady};
 use crate::live::Progress;
 use crate::store::{Change, Order, Page, PutError, Revision};
@@ -188,7 +188,7 @@ impl Writer {
             self.check(guard.as_ref())?;
             let draft = self.draft(author, what).await?;
             let begun = if let What::Begin(ask) = what { Some(&*ask.plan) } else { None };
-            programs::admit(author, &self.known.config, &draft.config, begun)?;
+            self.ground.authority.admit(author, &self.known.config, &draft.config, begun)?;
             looked.admit(what, &self.known.config, &draft.config)?;
             if *dry_run || draft.changes.is_empty() {
                 if matches!(what, What::Start(_)) {

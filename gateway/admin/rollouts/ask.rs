@@ -77,7 +77,7 @@ pub(super) fn read(call: &mut Call) -> Result<(Ask, bool), Failure> {
     let members = members.into_iter().map(MemberForm::asked).collect::<Result<Vec<_>, _>>()?;
     let config = call.live().config;
     let aliases = members.iter().map(|asked| (&asked.function, &asked.alias)).collect::<Vec<_>>();
-    let (plan, plan_name) = asked::plan(plan.as_ref(), &aliases, &config, &*call.server.environment)?;
+    let (plan, plan_name) = call.with_environment(|env| asked::plan(plan.as_ref(), &aliases, &config, env))?;
     has_notifiers(&config, &plan)?;
     let speaker = Speaker { who: call.author.who.clone(), why: call.author.why.clone() };
     Ok((Ask { members, plan, plan_name, speaker, supersede, adopt }, preflight))

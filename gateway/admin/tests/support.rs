@@ -12,7 +12,8 @@ use tokio::sync::{Notify, watch};
 use crate::admin::{About, Admin, LastReload, Listener, serve};
 use crate::clock;
 use crate::control::Author;
-use crate::control::tests::Node;
+use crate::control::authority::Authority;
+use crate::control::tests::{Node, environment, process};
 use crate::control::tokens::Role;
 use crate::hook::Hooks;
 
@@ -64,7 +65,8 @@ impl Api {
             metrics: Arc::clone(&node.metrics),
             control: node.control.clone(),
             hooks: Hooks::default(),
-            environment: Arc::new(|_| None),
+            environment: Arc::new(environment),
+            authority: Arc::new(Authority::new(&process())),
             ready: Arc::new(AtomicBool::new(true)),
             drain: Arc::clone(&drain),
             reload: watch::Sender::new(LastReload::default()).subscribe(),
