@@ -291,7 +291,7 @@ impl Started {
         let doors = workers::open(&self, &process)?;
         let door = door::open(&process.admin)?;
         let announcement = format!("{}weir: admin on {}\n", doors.announcement(), door.name()?);
-        let url = door.url()?;
+        let url = process.admin_url.clone().or(door.url()?);
         let (ready, drain) = (Arc::new(AtomicBool::new(true)), Arc::new(Notify::new()));
         let reloads = watch::Sender::new(LastReload::default());
         workers::start(&self, doors, &stop)?;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::model::{Config, Function, Https, Plan, Target, Version};
+use crate::model::{Config, Function, Https, Mention, Plan, Said, Target, Version};
 use crate::text::check::locate::Locator;
 use crate::text::problem::{Broken, Problem};
 use crate::text::yaml::{Node, join};
@@ -88,8 +88,29 @@ pub(crate) fn check_text(config: &Config, broken: &Broken, root: &Node) -> Vec<P
     let mut check = Check::new(config, broken);
     check.everything();
     check.tls();
+    check.links();
     let mut locator = Locator::new(root);
     check.found.into_iter().map(|found| locator.locate(found.problem, found.at_key)).collect()
+}
+
+/// Warnings about secrets that stand in the configuration, where everybody who reads it reads them.
+#[must_use]
+pub fn check_secrets(config: &Config) -> Vec<Problem> {
+    let help = "keep it in the environment, and write `${NAME}`";
+    let warning = |path: String| Problem::warning(path, "this secret stands in the file").help(help);
+    let mut problems = Vec::new();
+    let is_literal = |mention: &Mention<'_>| mention.text.environment().next().is_none();
+    for (name, notifier) in &config.notifiers {
+        let secrets = notifier.mentions().into_iter().filter(|m| m.said == Said::Value && is_literal(m));
+        problems.extend(secrets.map(|secret| {
+            let field = secret.place.split(' ').next().unwrap_or_default();
+            warning(format!("{}.{field}", join("notifiers", name.as_str())))
+        }));
+    }
+    if config.overrides.mentions().iter().any(is_literal) {
+        problems.push(warning("override.tokens".to_owned()));
+    }
+    problems
 }
 
 /// These problems at their places in a text.

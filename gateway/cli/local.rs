@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use config::model::Config;
+use config::text::check::check_secrets;
 use config::text::problem::{self, Problem, Severity};
 
 use super::Exit;
@@ -34,7 +35,8 @@ impl Validate {
         };
         let (config, problems) = match config::text::parse::parse(&text, &environment) {
             Ok((config, mut problems)) => {
-                problems.extend(config::text::parse::locate(&text, unusable_files(&config)));
+                let found = [unusable_files(&config), check_secrets(&config)].concat();
+                problems.extend(config::text::parse::locate(&text, found));
                 (Some(config), problems)
             }
             Err(problems) => (None, problems),
