@@ -1,7 +1,7 @@
 //! The first token: made when nobody has one, shown once, and kept beside the store for the command line of the same user.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use config::model::Process;
@@ -22,8 +22,8 @@ pub(super) struct TokenFile {
     keep: Keep,
 }
 
-/// Makes the first token, of the role admin, if the store has none. Its secret is said once on standard error and written
-/// into a file beside the store, with the extension `token`.
+/// Makes the first token, of the role admin, if the store has none. Its secret is said once on standard error, if that is a
+/// terminal, and written into a file beside the store, with the extension `token`.
 ///
 /// # Errors
 /// When the token cannot be stored, or its file cannot be written.
@@ -41,11 +41,16 @@ pub(super) async fn ensure(
     write(&path, secret.reveal()).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot write the token to {}: {error}", path.display()))
     })?;
-    diagnostics.say(&format!(
-        "weir: made the token `{NAME}` for the admin API, shown this once and kept in {}: {}\n",
-        path.display(),
-        secret.reveal()
-    ));
+    let file = path.display();
+    // What is no terminal is a log that is kept, and read by others.
+    diagnostics.say(&if io::stderr().is_terminal() {
+        format!(
+            "weir: made the token `{NAME}` for the admin API, shown this once and kept in {file}: {}\n",
+            secret.reveal()
+        )
+    } else {
+        format!("weir: made the token `{NAME}` for the admin API; it is in {file}, for this user alone\n")
+    });
     Ok(TokenFile { path: Some(path), keep })
 }
 
