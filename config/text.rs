@@ -15,4 +15,5 @@ pub mod problem;
 pub mod schema;
 pub mod texts;
 pub mod unfinished;
+pub mod veil;
 pub(crate) mod yaml;

@@ -32,6 +32,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod veiled;
 mod versions;
 
 use std::path::PathBuf;

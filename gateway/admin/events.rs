@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use bytes::Bytes;
+use config::text::veil::veil;
 use http_body_util::channel::{Channel, Sender};
 use serde_json::json;
 use tokio::sync::watch;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 use super::call::Call;
 use super::error::Failure;
 use super::operation::{Answer, Content, Operation, run};
+use super::receive::NOBODY;
 use crate::control::journal::Query;
 use crate::control::{Control, Refused, Revision};
 use crate::live::Progress;
@@ -50,7 +52,9 @@ async fn follow(call: Call) -> Answer {
     let (sender, body) = Channel::<Bytes, Infallible>::new(WAITING);
     let progress = call.server.live.progress();
     let newest = end(&call.server.control, true).await?.unwrap_or(0);
-    let stream = Stream { control: call.server.control.clone(), progress, sender, last: after.unwrap_or(newest) };
+    let is_veiled = call.author.who == NOBODY;
+    let stream =
+        Stream { control: call.server.control.clone(), progress, sender, last: after.unwrap_or(newest), is_veiled };
     tokio::spawn(stream.run(newest));
     let headers = [(header::CONTENT_TYPE, EVENTS), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::new(body)).into_response())
@@ -73,6 +77,8 @@ struct Stream {
     sender: Sender<Bytes, Infallible>,
     /// The last revision that the client knows.
     last: Revision,
+    /// True if the client showed no token.
+    is_veiled: bool,
 }
 
 /// Why a stream ends.
@@ -121,7 +127,10 @@ impl Stream {
         let entries = self.control.journal(everything_after(self.last)).await?.entries;
         for entry in &entries {
             // A JSON text without line breaks: one line of data.
-            let entry_json = serde_json::to_string(entry).expect("texts and numbers are JSON");
+            let mut entry_json = serde_json::to_value(entry).expect("texts and numbers are JSON");
+            if self.is_veiled {
+                veil(&mut entry_json);
+            }
             let id = entry.revision;
             self.send(format!("id: {id}\nevent: change\ndata: {entry_json}\n\n")).await?;
             self.last = id;

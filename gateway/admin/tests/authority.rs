@@ -143,3 +143,47 @@ async fn the_gateway_is_no_endpoint_of_its_own() {
     }
     api.operate("PUT", "/v1/functions/shop/draft", r#""http://127.0.0.1:8081""#).await.is(200);
 }
+
+#[tokio::test]
+async fn a_reader_without_a_token_sees_no_literal_secret() {
+    let api = Api::start().await;
+    let put = |path: &'static str, body: &'static str| api.administer("PUT", path, body);
+    put(
+        "/v1/notifiers/team",
+        r#"{"webhook": {"url": "https://u:literal@example.com/literal?t=literal", "secret": "literal"}}"#,
+    )
+    .await
+    .is(201);
+    put("/v1/plans/mine", r#"{"canaryWeight": 5, "hooks": {"before": ["https://ci.example.com/?t=literal"]}}"#)
+        .await
+        .is(201);
+    put("/v1/settings", r#"{"override": {"tokens": ["0123456789-literal"]}}"#).await.is(200);
+    put(
+        "/v1/functions/shop/draft",
+        r#"{"endpoints": ["127.0.0.1:9"], "headers": {"set": {"authorization": "literal"}}}"#,
+    )
+    .await
+    .is(200);
+    for path in [
+        "/v1/config",
+        "/v1/journal",
+        "/v1/notifiers",
+        "/v1/notifiers/team",
+        "/v1/plans",
+        "/v1/settings",
+        "/v1/functions",
+        "/v1/functions/shop/draft",
+        "/v1/drift",
+        "/v1/status",
+    ] {
+        let seen = api.get(path).await.is(200);
+        assert!(!seen.body.contains("literal"), "{path}: {}", seen.body);
+        let bearer = format!("Bearer {}", api.viewer);
+        api.ask("GET", path, &[("authorization", &bearer)], "").await.is(200);
+    }
+    let json = [("accept", "application/json")];
+    assert!(!api.ask("GET", "/v1/config", &json, "").await.is(200).body.contains("literal"));
+    let bearer = format!("Bearer {}", api.viewer);
+    let whole = api.ask("GET", "/v1/notifiers/team", &[("authorization", &bearer)], "").await.is(200);
+    assert!(whole.body.contains("literal"), "who shows a token sees what is there");
+}

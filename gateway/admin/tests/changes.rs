@@ -155,7 +155,7 @@ async fn stages_domains_plans_and_notifiers_are_made_read_and_deleted() {
         ("stages", "release", r#"{"alias": "prod"}"#, "alias"),
         ("domains", "a.example.com", r#"{"routes": [{"path": "/*", "to": "shop:prod"}]}"#, "routes"),
         ("plans", "careful", r#"{"canaryStep": {"weight": 20, "interval": "10m"}}"#, "canaryStep"),
-        ("notifiers", "oncall", r#"{"webhook": {"url": "https://example.com/hook"}}"#, "webhook"),
+        ("notifiers", "oncall", r#"{"webhook": {"url": "https://example.com/"}}"#, "webhook"),
     ];
     for (kind, name, body, field) in things {
         let path = format!("/v1/{kind}/{name}");
