@@ -16,7 +16,7 @@ use super::Exit;
 use super::access::{Access, Address, DEFAULT_FILE};
 use super::ask::finish;
 use super::failure::Failure;
-use super::local::{fail, load, pretty, print};
+use super::local::{fail, load_unresolved, pretty, print};
 use super::remote::{Call, Remote};
 use crate::serve::environment;
 
@@ -100,7 +100,7 @@ impl Explain {
     }
 
     fn local(&self) -> Exit {
-        let (_, config) = match load(self.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE))) {
+        let config = match load_unresolved(self.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE))) {
             Ok(loaded) => loaded,
             Err(exit) => return exit,
         };

@@ -145,8 +145,17 @@ pub(super) fn diff(old: &Path, new: &Path, json: bool) -> Exit {
 
 /// The file's text and what it means; problems and warnings go to stderr.
 pub(super) fn load(file: &Path) -> Result<(String, Config), Exit> {
+    load_with(file, &environment)
+}
+
+/// The same with each name of the environment standing for itself, for commands that only look.
+pub(super) fn load_unresolved(file: &Path) -> Result<Config, Exit> {
+    load_with(file, &config::text::parse::unresolved).map(|(_, config)| config)
+}
+
+fn load_with(file: &Path, environment: config::text::parse::Env<'_>) -> Result<(String, Config), Exit> {
     let text = read(file)?;
-    match config::text::parse::parse(&text, &environment) {
+    match config::text::parse::parse(&text, environment) {
         Ok((config, warnings)) => {
             report(file, &text, &warnings);
             Ok((text, config))

@@ -14,10 +14,9 @@ use super::Exit;
 use super::access::{Access, DEFAULT_FILE};
 use super::ask::{Form, finish};
 use super::failure::Failure;
-use super::local::load;
+use super::local::load_unresolved;
 use super::remote::{Call, LONG, Remote};
 use super::target::AliasTarget;
-use crate::serve::environment;
 
 /// `weir simulate`
 #[derive(Debug, clap::Args)]
@@ -84,10 +83,8 @@ impl Simulate {
         let is_own = |plan: &str| plan.parse::<PlanName>().is_ok() && Plan::predefined(plan).is_none();
         let is_name = self.plan.as_deref().is_some_and(is_own);
         match &self.access.config {
-            Some(file) if is_name => load(file).map(|(_, config)| config),
-            None if is_name && Path::new(DEFAULT_FILE).exists() => {
-                load(Path::new(DEFAULT_FILE)).map(|(_, config)| config)
-            }
+            Some(file) if is_name => load_unresolved(file),
+            None if is_name && Path::new(DEFAULT_FILE).exists() => load_unresolved(Path::new(DEFAULT_FILE)),
             _ => Ok(Config::default()),
         }
     }
@@ -98,7 +95,7 @@ impl Simulate {
         };
         let invalid =
             |problems| self.placed(Failure::new(Exit::Invalid, "this cannot be simulated").with_problems(problems));
-        let (plan, name) = parse::asked_plan(plan, &file.plans, &environment).map_err(invalid)?;
+        let (plan, name) = parse::asked_plan(plan, &file.plans, &parse::unresolved).map_err(invalid)?;
         let base = self.base.unwrap_or_default();
         let runs = self.runs.unwrap_or_else(|| simulate::default_runs(&plan));
         let assumed = Assumed { rate, base, defect: self.defect, runs, seed: self.seed };
