@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use rand::RngExt;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
+
+use crate::dial::Dial;
 
 #[cfg(test)]
 pub(crate) mod fake;
@@ -32,6 +35,30 @@ pub struct Caller(Arc<Clients>);
 struct Clients {
     plain: OnceLock<Result<Client, String>>,
     secure: OnceLock<Result<Client, String>>,
+    dial: Dial,
+}
+
+/// Looks names up for the client, on threads that may block, and leaves out what is not dialled.
+struct Lookup(Dial);
+
+impl Resolve for Lookup {
+    fn resolve(&self, name: Name) -> Resolving {
+        let dial = self.0.clone();
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let (mut addresses, mut refused) = (Vec::new(), None);
+            for address in found {
+                match dial.check(address.ip()) {
+                    Ok(()) => addresses.push(address),
+                    Err(why) => refused = Some(why),
+                }
+            }
+            match refused {
+                Some(why) if addresses.is_empty() => Err(why.into()),
+                _ => Ok(Box::new(addresses.into_iter()) as Addrs),
+            }
+        })
+    }
 }
 
 /// One request.
@@ -72,6 +99,12 @@ pub enum CallError {
 }
 
 impl Caller {
+    /// A client that connects to these addresses alone.
+    #[must_use]
+    pub fn dialling(dial: Dial) -> Self {
+        Self(Arc::new(Clients { dial, ..Clients::default() }))
+    }
+
     /// Asks once.
     ///
     /// # Errors
@@ -79,6 +112,10 @@ impl Caller {
     pub async fn send(&self, call: Call<'_>) -> Result<Answer, CallError> {
         let url =
             Url::parse(call.url).map_err(|error| CallError::Unsendable(format!("the URL cannot be read: {error}")))?;
+        let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
+        if let Some(address) = literal {
+            self.0.dial.check(address).map_err(|why| CallError::Unsendable(why.to_string()))?;
+        }
         let mut request = self.client(url.scheme())?.request(call.method, url).body(call.body);
         for (name, value) in call.headers {
             request = request.header(name, value);
@@ -104,7 +141,8 @@ impl Caller {
         let base = Client::builder()
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
-            .connect_timeout(CONNECT);
+            .connect_timeout(CONNECT)
+            .dns_resolver(Arc::new(Lookup(self.0.dial.clone())));
         let build = |builder: reqwest::ClientBuilder| {
             builder.build().map_err(|error| format!("TLS cannot be set up: {}", cause(&error)))
         };
@@ -175,4 +213,17 @@ fn cause(error: &reqwest::Error) -> String {
         inner = Some(source);
     }
     inner.map_or_else(|| "for no reason that is known".to_owned(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_stands_for_a_link_local_address_is_not_called() {
+        let ask = |name: &str| Lookup(Dial::default()).resolve(name.parse().unwrap());
+        let refused = ask("169.254.169.254").await.err().expect("it is refused").to_string();
+        assert!(refused.contains("link-local"), "{refused}");
+        assert!(ask("localhost").await.unwrap().all(|address| address.ip().is_loopback()));
+    }
 }

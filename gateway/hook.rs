@@ -14,6 +14,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::calls::{self, Caller, colon};
 use crate::clock;
+use crate::dial::Dial;
 
 mod callback;
 mod command;
@@ -124,6 +125,12 @@ impl Hooks {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, asking at these addresses alone.
+    #[must_use]
+    pub fn dialling(dial: Dial) -> Self {
+        Self { caller: Caller::dialling(dial), ..Self::default() }
     }
 
     /// Asks and waits for the answer. Whoever drops the future takes the question back: the connection is closed, the

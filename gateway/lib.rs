@@ -18,6 +18,7 @@ pub mod cli;
 pub mod clock;
 pub mod control;
 pub mod demo;
+pub mod dial;
 pub mod edge;
 pub mod files;
 pub mod hook;

@@ -16,6 +16,7 @@ use prometheus::IntCounter;
 use serde::Serialize;
 
 use crate::calls::Caller;
+use crate::dial::Dial;
 
 mod deliver;
 mod message;
@@ -78,8 +79,14 @@ impl Notifiers {
     /// With nothing to tell; `lost` counts the notices that reach nobody: dropped, refused, or sent in vain.
     #[must_use]
     pub fn counting(lost: IntCounter) -> Self {
-        let (caller, queues, idle) = Default::default();
-        Self(Arc::new(Inner { caller, queues, idle, lost }))
+        Self::dialling(Dial::default(), lost)
+    }
+
+    /// The same, at these addresses alone.
+    #[must_use]
+    pub fn dialling(dial: Dial, lost: IntCounter) -> Self {
+        let (queues, idle) = Default::default();
+        Self(Arc::new(Inner { caller: Caller::dialling(dial), queues, idle, lost }))
     }
 
     /// Tells one notifier, some time soon, in order; returns at once. Must be called on a runtime.

@@ -7,6 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::calls::{Answer, Call, CallError, Caller, colon, quote};
+use crate::dial::Dial;
 
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,12 @@ impl Queries {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, at these addresses alone.
+    #[must_use]
+    pub fn dialling(dial: Dial) -> Self {
+        Self(Caller::dialling(dial))
     }
 
     /// The value of `promql` now, at the server whose API is below `url`.

@@ -43,6 +43,7 @@ use crate::control::backup::ImportError;
 use crate::control::conduct::Calls;
 use crate::control::file::{Applied, ConfigFile, FileAtStart, Reload, Report};
 use crate::control::{Control, Environment, Ground, Refused, named_files};
+use crate::dial::Dial;
 use crate::edge::tls::{CertificateProblem, LiveCertificates};
 use crate::edge::{Edge, Refusal};
 use crate::files;
@@ -219,8 +220,9 @@ impl Started {
             Keep::Stored => Arc::new(Embedded::open(&process.store)?),
             Keep::Ephemeral => Arc::new(Memory::default()),
         };
-        let calls = Calls::new(&metrics);
-        let authority = Arc::new(Authority::new(process));
+        let dial = Dial::new(process);
+        let calls = Calls::new(&metrics, &dial);
+        let authority = Arc::new(Authority::new(process, dial.clone()));
         let ground = Ground {
             store,
             live: Arc::clone(&live),
@@ -235,7 +237,8 @@ impl Started {
             aside: aside(process, keep),
         };
         let upstreams =
-            Upstreams::new(runtime.handle().clone(), Arc::new(UpstreamObserver), Arc::new(LaneChecker::default()));
+            Upstreams::new(runtime.handle().clone(), Arc::new(UpstreamObserver), Arc::new(LaneChecker::default()))
+                .dialling(dial);
         let control = runtime.block_on(Control::start(ground, upstreams))?;
         let starts_empty = live.load().revision == 0;
         metrics.store_started_empty.set(starts_empty.into());

@@ -47,6 +47,7 @@ pub use state::{EndpointView, UpstreamState};
 pub use trust::{Authorities, Trust, TrustError, read_authorities};
 
 use crate::clock;
+use crate::dial::Dial;
 use endpoint::Millis;
 use names::{Lookup, Resolver};
 
@@ -65,6 +66,8 @@ pub enum Event<'a> {
     Up { endpoint: SocketAddr },
     /// A name has other addresses than before.
     Resolved { name: &'a str, addresses: &'a [SocketAddr] },
+    /// An address is not dialled, for this reason.
+    Undialled { endpoint: SocketAddr, reason: &'a str },
     /// A name cannot be looked up any more (or for the first time); `kept` addresses of its last answer stay.
     Unresolved { name: &'a str, error: &'a str, kept: usize },
 }
@@ -108,6 +111,7 @@ struct Shared {
     next_id: AtomicU64,
     resolver: Arc<Resolver>,
     checker: Arc<dyn Checker>,
+    dial: Dial,
 }
 
 impl Upstreams {
@@ -125,8 +129,16 @@ impl Upstreams {
             next_id: AtomicU64::new(1),
             resolver: Arc::new(Resolver::new(lookup)),
             checker,
+            dial: Dial::default(),
         };
         Self { shared: Arc::new(shared), states: HashMap::new(), authority_files: BTreeMap::new() }
+    }
+
+    /// The same with endpoints at these addresses alone. Before the first upstream.
+    #[must_use]
+    pub fn dialling(mut self, dial: Dial) -> Self {
+        Arc::get_mut(&mut self.shared).expect("no upstream shares it yet").dial = dial;
+        self
     }
 
     /// The states for the upstreams of a revision, in the same order: the present one when nothing changed that its
@@ -241,6 +253,7 @@ impl fmt::Display for Event<'_> {
             Self::Down { endpoint, reason } => write!(f, "endpoint {endpoint} is down: {reason}"),
             Self::Up { endpoint } => write!(f, "endpoint {endpoint} is up"),
             Self::Resolved { name, addresses } => write!(f, "{name} resolves to {addresses:?}"),
+            Self::Undialled { reason, .. } => write!(f, "an endpoint is left out: {reason}"),
             Self::Unresolved { name, error, kept: 0 } => {
                 write!(f, "{name} cannot be resolved ({error}): it has no endpoint until it can")
             }

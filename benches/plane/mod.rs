@@ -7,6 +7,7 @@ use gateway::clock;
 use gateway::control::aside::Aside;
 use gateway::control::conduct::Calls;
 use gateway::control::{Control, Environment, Ground};
+use gateway::dial::Dial;
 use gateway::edge::tls::LiveCertificates;
 use gateway::live::Live;
 use gateway::metrics::{Labels, Metrics};
@@ -43,7 +44,7 @@ pub(crate) fn start(
     let environment: Environment = Arc::new(|_| None);
     let live = Arc::new(Live::default());
     let upstreams = Upstreams::new(runtime.handle().clone(), Arc::new(Nobody), Arc::new(LaneChecker::default()));
-    let calls = Calls::new(&metrics);
+    let calls = Calls::new(&metrics, &Dial::default());
     calls.admin_url.set(None).expect("it is new");
     let ground = Ground {
         store,

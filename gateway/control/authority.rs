@@ -5,21 +5,21 @@
 //! function asks about all of it, whichever way a change comes in: it looks at what differs between two configurations.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 
-use config::model::{AdminListener, Config, EnvironmentRules, Function, Mention, Notifier, Plan, Process, Said};
+use config::model::{Config, EnvironmentRules, Function, Mention, Notifier, Plan, Process, Said};
 use config::text::problem::Problem;
 use config::value::pattern::CallPattern;
 
 use super::{Author, Refused};
+use crate::dial::{Dial, Undialled};
 
 /// What the process settings say about who may name what.
 #[derive(Debug, Clone, Default)]
 pub struct Authority {
     environment: EnvironmentRules,
     calls: Option<Vec<CallPattern>>,
-    /// The addresses of the gateway's own listeners.
-    listeners: Vec<SocketAddr>,
+    dial: Dial,
 }
 
 /// The thing that an author named and may not.
@@ -67,17 +67,8 @@ struct Known<'a> {
 impl Authority {
     /// The rules of these settings.
     #[must_use]
-    pub fn new(process: &Process) -> Self {
-        let admin = match process.admin {
-            AdminListener::Tcp { address, .. } => Some(address),
-            AdminListener::Socket(_) => None,
-        };
-        let listeners = process.listeners.iter().map(|listener| listener.address).chain(admin);
-        Self {
-            environment: process.environment.clone(),
-            calls: process.calls.clone(),
-            listeners: listeners.filter(|address| address.port() != 0).collect(),
-        }
+    pub fn new(process: &Process, dial: Dial) -> Self {
+        Self { environment: process.environment.clone(), calls: process.calls.clone(), dial }
     }
 
     /// Tells if anybody may use this name of the environment.
@@ -170,7 +161,7 @@ impl Authority {
     fn may_call(&self, host: &str) -> bool {
         match &self.calls {
             Some(allow) => allow.iter().any(|pattern| pattern.takes(host)),
-            None => !host.parse().is_ok_and(is_link_local),
+            None => !host.parse().is_ok_and(|address| self.dial.check(address).is_err()),
         }
     }
 
@@ -179,22 +170,14 @@ impl Authority {
         let mut problems = Vec::new();
         for (name, function) in after.functions_unlike(before) {
             let known = before.functions.get(name).map(|old| endpoints(old)).unwrap_or_default();
-            for address in endpoints(function).difference(&known).filter(|address| self.is_own(**address)) {
-                let message =
-                    format!("the endpoint `{address}` is a listener of this gateway, which would call itself");
-                let problem = Problem::error(format!("functions.{name}"), message);
-                problems.push(problem.help("name where the version runs"));
+            for address in endpoints(function).difference(&known) {
+                if let Err(why @ Undialled::Own(_)) = self.dial.check_endpoint(*address) {
+                    let problem = Problem::error(format!("functions.{name}"), format!("the endpoint {why}"));
+                    problems.push(problem.help("name where the version runs"));
+                }
             }
         }
         problems
-    }
-
-    fn is_own(&self, address: SocketAddr) -> bool {
-        let ip = address.ip().to_canonical();
-        self.listeners
-            .iter()
-            .filter(|own| own.port() == address.port())
-            .any(|own| own.ip() == ip || ip.is_unspecified() || (own.ip().is_unspecified() && is_of_this_machine(ip)))
     }
 }
 
@@ -239,17 +222,4 @@ fn is_named(name: &str, live: &Config) -> bool {
         || live.notifiers.values().any(|notifier| has(Notifier::mentions(notifier)))
         || live.stages.values().any(|stage| has(stage.mentions()))
         || live.functions.values().any(|function| has(function.mentions()))
-}
-
-/// Tells if an address is link-local: of the cloud's metadata service, among others.
-pub(super) fn is_link_local(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    }
-}
-
-/// Tells if this machine has the address: a socket can be bound to it.
-fn is_of_this_machine(address: IpAddr) -> bool {
-    address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
 }

@@ -26,9 +26,11 @@ use super::rollouts::{Rollouts, view};
 use super::writer::{Command, Moved, Wanted, What};
 use super::{Author, Ground, Refused};
 use crate::clock::{self, Steady};
+use crate::dial::Dial;
 use crate::hook::{Hooks, Question};
 use crate::metrics::{Judged, Metrics, Standing};
 use crate::notify::Notifiers;
+use crate::query::Queries;
 
 pub use news::{Ballot, Ballots};
 pub use sight::{Sight, Sights};
@@ -49,16 +51,22 @@ pub struct Calls {
     pub hooks: Hooks,
     /// Tells notifiers.
     pub notifiers: Notifiers,
+    /// Asks Prometheus servers.
+    pub queries: Queries,
     /// Where hooks and people answer, if they can: `http://127.0.0.1:9900`. Known once the gateway serves.
     pub admin_url: Arc<SetOnce<Option<String>>>,
 }
 
 impl Calls {
-    /// With nobody asked or told yet.
+    /// With nobody asked or told yet, at these addresses alone.
     #[must_use]
-    pub fn new(metrics: &Metrics) -> Self {
-        let (hooks, admin_url) = Default::default();
-        Self { hooks, notifiers: Notifiers::counting(metrics.notices_lost.clone()), admin_url }
+    pub fn new(metrics: &Metrics, dial: &Dial) -> Self {
+        Self {
+            hooks: Hooks::dialling(dial.clone()),
+            notifiers: Notifiers::dialling(dial.clone(), metrics.notices_lost.clone()),
+            queries: Queries::dialling(dial.clone()),
+            admin_url: Arc::default(),
+        }
     }
 }
 
@@ -112,6 +120,7 @@ impl Conductor {
         shared: Arc<Shared>,
         clock: Steady,
     ) -> Self {
+        let servers = servers::Servers::new(ground.calls.queries.clone());
         Self {
             ground,
             commands,
@@ -120,7 +129,7 @@ impl Conductor {
             shared,
             clock,
             sights: BTreeMap::new(),
-            servers: servers::Servers::default(),
+            servers,
             answers: JoinSet::new(),
             asked: BTreeMap::new(),
             sent: BTreeMap::new(),

@@ -18,6 +18,7 @@ use super::authority::Authority;
 use super::conduct::Calls;
 use super::{AllowEmpty, Author, Control, Ground, Outcome, Refused, Wish};
 use crate::control::aside::Aside;
+use crate::dial::Dial;
 use crate::edge::tls::LiveCertificates;
 use crate::live::Live;
 use crate::metrics::{AUTHORITY, Labels, Metrics};
@@ -67,7 +68,7 @@ impl Node {
         let live = Arc::new(Live::default());
         let labels = Labels { listeners: &["".into()], refused: &[], unresolved: &[], handshakes: &[] };
         let metrics = Arc::new(Metrics::new(&labels));
-        let calls = Calls::new(&metrics);
+        let calls = Calls::new(&metrics, &Dial::default());
         calls.admin_url.set(None).unwrap();
         let ground = Ground {
             store,
@@ -77,7 +78,7 @@ impl Node {
             aside: Aside::default(),
             metrics: Arc::clone(&metrics),
             environment: Arc::new(environment),
-            authority: Arc::new(Authority::new(&process())),
+            authority: Arc::new(Authority::new(&process(), Dial::new(&process()))),
             retention,
             workers: 1,
             wake: Arc::new(Wake::new(crate::clock::now())),

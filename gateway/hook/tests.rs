@@ -14,6 +14,15 @@ fn provide_crypto() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
+#[tokio::test]
+async fn a_link_local_address_is_not_called() {
+    for host in ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]"] {
+        let hook = http(&format!("http://{host}:9/"));
+        let failure = Hooks::new().ask(&hook, &question()).await.unwrap_err();
+        assert!(failure.to_string().contains("link-local"), "{failure}");
+    }
+}
+
 fn template(text: &str) -> Template {
     Template::parse(text, &|name| (name == "SECRET").then(|| "s3cret".to_owned())).unwrap()
 }

@@ -101,7 +101,11 @@ impl edge::Observer for EdgeObserver {
 impl upstreams::Observer for UpstreamObserver {
     fn observe(&self, upstream: &UpstreamKey, event: &Event<'_>) {
         match event {
-            Event::Ejected { .. } | Event::Failing { .. } | Event::Down { .. } | Event::Unresolved { .. } => {
+            Event::Ejected { .. }
+            | Event::Failing { .. }
+            | Event::Down { .. }
+            | Event::Undialled { .. }
+            | Event::Unresolved { .. } => {
                 tracing::warn!(%upstream, "{event}");
             }
             Event::Returned { .. } | Event::Up { .. } | Event::Resolved { .. } => tracing::info!(%upstream, "{event}"),

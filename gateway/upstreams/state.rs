@@ -230,6 +230,11 @@ impl UpstreamState {
         let mut members = Vec::new();
         for ((host, port), addresses) in self.spec().endpoints.iter().zip(&control.addresses) {
             for &address in addresses {
+                if let Err(reason) = self.shared.dial.check_endpoint(address) {
+                    let reason = reason.to_string();
+                    self.common.reporter.tell(&Event::Undialled { endpoint: address, reason: &reason });
+                    continue;
+                }
                 let endpoint = match known.get(&(host.as_str(), address)) {
                     Some(member) => Arc::clone(&member.endpoint),
                     None => {

@@ -139,7 +139,7 @@ async fn the_gateway_is_no_endpoint_of_its_own() {
     for address in ["127.0.0.1:8080", "127.0.0.1:9900", "[::1]:8080", "0.0.0.0:8080", "[::ffff:127.0.0.1]:9900"] {
         let body = format!(r#"{{"endpoints": ["{address}"]}}"#);
         let refused = api.administer("PUT", "/v1/functions/shop/draft", &body).await.refuses(422, "InvalidConfig");
-        assert!(refused["message"].as_str().unwrap().contains("a listener of this gateway"), "{refused}");
+        assert!(refused["message"].as_str().unwrap().contains("is a listener of this gateway"), "{refused}");
     }
     api.operate("PUT", "/v1/functions/shop/draft", r#""http://127.0.0.1:8081""#).await.is(200);
 }

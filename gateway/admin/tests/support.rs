@@ -15,6 +15,7 @@ use crate::control::Author;
 use crate::control::authority::Authority;
 use crate::control::tests::{Node, environment, process};
 use crate::control::tokens::Role;
+use crate::dial::Dial;
 use crate::hook::Hooks;
 
 /// One function with two versions, an alias and a domain.
@@ -66,7 +67,7 @@ impl Api {
             control: node.control.clone(),
             hooks: Hooks::default(),
             environment: Arc::new(environment),
-            authority: Arc::new(Authority::new(&process())),
+            authority: Arc::new(Authority::new(&process(), Dial::new(&process()))),
             ready: Arc::new(AtomicBool::new(true)),
             drain: Arc::clone(&drain),
             reload: watch::Sender::new(LastReload::default()).subscribe(),

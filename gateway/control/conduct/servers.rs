@@ -11,7 +11,6 @@ use tokio::time;
 use crate::query::Queries;
 
 /// The servers that running rollouts ask.
-#[derive(Default)]
 pub(super) struct Servers {
     queries: Queries,
     asked: BTreeMap<RolloutId, Asked>,
@@ -26,6 +25,11 @@ struct Asked {
 }
 
 impl Servers {
+    /// Nobody is asked yet.
+    pub(super) fn new(queries: Queries) -> Self {
+        Self { queries, asked: BTreeMap::new() }
+    }
+
     /// What the servers of the current step say, by the place of their gate; asks them from now on.
     pub(super) fn answers(&mut self, rollout: &Rollout) -> Vec<(usize, Answer)> {
         let (Phase::Baking { step, .. } | Phase::Deciding { step, .. }) = rollout.phase else { return Vec::new() };

@@ -49,6 +49,21 @@ fn addresses(state: &UpstreamState) -> BTreeSet<SocketAddr> {
 }
 
 #[tokio::test]
+async fn what_a_name_stands_for_is_left_out_if_it_may_not_be_dialled() {
+    let [good, link, own] =
+        ["10.0.0.1:80", "169.254.169.254:80", "127.0.0.1:9900"].map(|address| address.parse::<SocketAddr>().unwrap());
+    let answers: Answer = Arc::new(Mutex::new(Ok(vec![link, good, own])));
+    let (upstreams, notes) = scripted_names(&answers);
+    let mut upstreams = upstreams.dialling(Dial::new(&config::model::Process::default()));
+    let state = reconcile(&mut upstreams, key(1), spec(&[("shop.test", 80), ("169.254.0.1", 80)]));
+    until("the first answer", || !addresses(&state).is_empty()).await;
+    assert_eq!(addresses(&state), [good].into());
+    for why in ["169.254.169.254 is a link-local", "127.0.0.1:9900 is a listener", "169.254.0.1 is a link-local"] {
+        assert!(notes.count(why) > 0, "{why}");
+    }
+}
+
+#[tokio::test]
 async fn a_name_is_followed_and_its_last_good_answer_kept() {
     let [a, b, c] = [1, 2, 3].map(|n| SocketAddr::from(([10, 0, 0, n], 80)));
     let answers: Answer = Arc::new(Mutex::new(Ok(vec![b, a, b])));
