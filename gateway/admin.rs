@@ -9,6 +9,7 @@ mod auth;
 mod backup;
 mod call;
 mod configuration;
+mod connections;
 mod drafts;
 mod error;
 mod events;
@@ -29,6 +30,7 @@ mod receive;
 mod rollouts;
 mod simulate;
 mod status;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -56,6 +58,7 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 use auth::{Gate, Peer};
 use call::REVISION;
+use connections::Connections;
 use error::Failure;
 use operation::{Operation, Verb};
 use status::Window;
@@ -134,7 +137,8 @@ type Names = Result<RawPathParams, RawPathParamsRejection>;
 
 /// Answers on `listener` until the runtime ends.
 pub async fn serve(listener: Listener, admin: Admin) {
-    listener.serve(router(admin)).await;
+    let connections = Connections::new(listener.room.min(256));
+    listener.serve(router(admin), connections).await;
 }
 
 /// Every path of the admin API. Starts the sampler of rates: needs a runtime.

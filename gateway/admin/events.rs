@@ -20,7 +20,7 @@ use crate::control::journal::Query;
 use crate::control::{Control, Refused, Revision};
 use crate::live::Progress;
 
-const EVENTS: &str = "text/event-stream";
+pub(super) const EVENTS: &str = "text/event-stream";
 /// Nothing happened for so long: a comment tells both sides that the other is still there.
 const SILENCE: Duration = Duration::from_secs(15);
 /// Entries that are read at a time.
