@@ -1,7 +1,7 @@
 //! The admin API: health, metrics, and everything that can be asked of a gateway or told to it.
 //!
-//! Runs on the control plane's threads, never on a data-path worker's; reads snapshots, and changes things by asking
-//! `control`. What it can do is one table of operations ([`operation`]), from which routes and documentation are made.
+//! Runs on threads of its own, so that neither requests nor the control plane wait for it, nor it for them; reads snapshots, and
+//! changes things by asking `control`. What it can do is one table of operations ([`operation`]), from which routes and documentation are made.
 
 mod aliases;
 mod asked;
@@ -35,6 +35,7 @@ mod taken;
 mod tests;
 mod tokens;
 mod versions;
+mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,10 +59,10 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 use auth::{Gate, Peer};
 use call::REVISION;
-use connections::Connections;
 use error::Failure;
 use operation::{Operation, Verb};
 use status::Window;
+use work::Work;
 
 pub use listen::Listener;
 
@@ -120,6 +121,8 @@ struct Server {
     admin: Admin,
     gate: Gate,
     window: Arc<Window>,
+    /// How much is carried out at a time.
+    work: Arc<Work>,
     /// Whose turn it is to simulate.
     simulating: Arc<Semaphore>,
 }
@@ -137,16 +140,17 @@ type Names = Result<RawPathParams, RawPathParamsRejection>;
 
 /// Answers on `listener` until the runtime ends.
 pub async fn serve(listener: Listener, admin: Admin) {
-    let connections = Connections::new(listener.room.min(256));
-    listener.serve(router(admin), connections).await;
+    let work = Arc::new(Work::new(listener.room));
+    let connections = Arc::clone(&work.connections);
+    listener.serve(router(admin, work), connections).await;
 }
 
 /// Every path of the admin API. Starts the sampler of rates: needs a runtime.
-fn router(admin: Admin) -> Router {
+fn router(admin: Admin, work: Arc<Work>) -> Router {
     let gate = Gate::new(admin.control.clone(), Arc::clone(&admin.metrics));
     let window = Arc::new(Window::new());
     tokio::spawn(Window::follow(Arc::downgrade(&window), Arc::clone(&admin.metrics)));
-    let server = Arc::new(Server { admin, gate, window, simulating: Arc::new(Semaphore::new(1)) });
+    let server = Arc::new(Server { admin, gate, window, work, simulating: Arc::new(Semaphore::new(1)) });
     let mut router = Router::new();
     for operation in operation::all() {
         let filter = match operation.verb {

@@ -32,6 +32,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .takes("settings")
             .answers(Content::Form("settingsResource")),
         Operation::get(CONFIG, "getConfig", "The live configuration as a file; variables stay `${NAME}`.", run!(live))
+            .takes_long()
             .answers(Content::File("config")),
         Operation::change(
             Verb::Post,
@@ -41,6 +42,7 @@ pub(super) fn operations() -> Vec<Operation> {
             run!(apply),
         )
         .unguarded()
+        .takes_long()
         .query(&["allow_empty"])
         .takes_all(Content::File("config"))
         .answers(Content::Form("applied")),
@@ -55,11 +57,19 @@ pub(super) fn operations() -> Vec<Operation> {
         .takes("goingBack")
         .answers(Content::Form("applied")),
         Operation::get("/v1/drift", "getDrift", "Where the applied file and the live state differ.", run!(drift))
+            .takes_long()
             .answers(Content::Form("changes")),
-        Operation::act(Verb::Post, "/v1/explain", "explain", "Where a request goes, step by step.", run!(explained))
-            .access(Access::Read)
-            .takes_all(Content::Form("question"))
-            .answers(Content::Form("explanation")),
+        Operation::act(
+            Verb::Post,
+            "/v1/explain",
+            "explain",
+            "Where a request goes, step by step; with a file to explain it by, for viewers.",
+            run!(explained),
+        )
+        .access(Access::Read)
+        .takes_long()
+        .takes("question")
+        .answers(Content::Form("explanation")),
     ]
 }
 
@@ -207,6 +217,7 @@ async fn explained(call: Call) -> Answer {
         answer["revision"] = snapshot.revision.into();
         return Ok(([(super::call::REVISION, HeaderValue::from(snapshot.revision))], Json(answer)).into_response());
     };
+    call.needs_token("a file to explain a request by")?;
     let (proposed, _) = parse::parse(file, &*call.server.environment).map_err(Failure::problems)?;
     Ok(Json(explain(&Table::compile(&proposed), &head, &mut First).json()).into_response())
 }

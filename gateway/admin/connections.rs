@@ -2,7 +2,7 @@
 //!
 //! A connection is free while it has no request: it was just opened, or waits for its client's next one. A full table ends the
 //! free connection whose client has been silent for the longest time, so that whoever says something is not kept out by others who
-//! say nothing. A connection with a request is never ended for another one.
+//! say nothing. Connections with a request are never more than the table holds: [`Work`](super::work::Work) bounds them.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,6 +20,8 @@ use crate::clock;
 
 /// How long a client may take no byte of what waits for it.
 const STALL: Duration = Duration::from_secs(30);
+/// How long a client may take its answer before it has to leave for others whose requests find no place.
+const TAKING: Duration = Duration::from_secs(1);
 
 /// The table of open connections.
 pub(super) struct Connections {
@@ -93,6 +95,11 @@ impl Connections {
     /// Ends the free connection that has been silent for the longest time; false if there is none.
     pub(super) fn end_silent(&self) -> bool {
         self.end_oldest(State::Free, Duration::ZERO)
+    }
+
+    /// Ends the connection that has taken no byte of its answer for the longest time; false if there is none, or all take theirs.
+    pub(super) fn end_slow(&self) -> bool {
+        self.end_oldest(State::Taking, TAKING)
     }
 
     fn end_oldest(&self, state: State, silent: Duration) -> bool {
@@ -229,5 +236,15 @@ mod tests {
         assert!(connections.enter().is_none(), "nobody is silent");
         drop(next);
         assert!(connections.enter().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_its_answer_slowly_leaves_and_one_that_takes_it_stays() {
+        let connections = table();
+        let place = connections.enter().expect("there is room");
+        place.connection.is_now(State::Taking);
+        assert!(!connections.end_slow(), "it has just begun");
+        place.connection.moved.store(0, Ordering::Relaxed);
+        assert!(connections.end_slow() && leaves(&place).await);
     }
 }

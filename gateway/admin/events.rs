@@ -23,8 +23,8 @@ use crate::live::Progress;
 pub(super) const EVENTS: &str = "text/event-stream";
 /// Nothing happened for so long: a comment tells both sides that the other is still there.
 const SILENCE: Duration = Duration::from_secs(15);
-/// Entries that are read at a time.
-const CHUNK: usize = 100;
+/// Entries that are read at a time: few, because every other answer waits while they are rendered.
+const CHUNK: usize = 20;
 /// Events that wait for a client that is slow.
 const WAITING: usize = 16;
 
@@ -47,11 +47,15 @@ async fn follow(call: Call) -> Answer {
         }
         None => call.parameter("after")?,
     };
+    let place = call.server.work.follow()?;
     let (sender, body) = Channel::<Bytes, Infallible>::new(WAITING);
     let progress = call.server.live.progress();
     let newest = end(&call.server.control, true).await?.unwrap_or(0);
     let stream = Stream { control: call.server.control.clone(), progress, sender, last: after.unwrap_or(newest) };
-    tokio::spawn(stream.run(newest));
+    tokio::spawn(async move {
+        stream.run(newest).await;
+        drop(place);
+    });
     let headers = [(header::CONTENT_TYPE, EVENTS), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::new(body)).into_response())
 }

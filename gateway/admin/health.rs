@@ -22,9 +22,11 @@ pub(super) fn operations() -> Vec<Operation> {
             .statuses(&[200, 503])
             .answers(TEXT),
         Operation::get("/metrics", "metrics", "Metrics in Prometheus's text format.", run!(metrics))
+            .takes_long()
             .access(Access::Open)
             .answers(TEXT),
         Operation::get("/v1/openapi.json", "openapi", "This document.", run!(document))
+            .takes_long()
             .access(Access::Open)
             .answers(Content::Form("document")),
     ]

@@ -15,6 +15,7 @@ use crate::control::journal::{Query, Verdict};
 pub(super) fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/v1/journal", "readJournal", "Changes with author and reason, in pages.", run!(read))
+            .takes_long()
             .query(&["after", "before", "order", "limit", "name", "who", "since"])
             .answers(Content::Page("entry")),
         Operation::get(
@@ -23,6 +24,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "Whether no entry was changed or left out.",
             run!(verify),
         )
+        .takes_long()
         .answers(Content::Form("verdict")),
     ]
 }

@@ -37,6 +37,7 @@ pub(super) fn operations() -> Vec<Operation> {
     let summary = "The node, and what each alias and version did within the last minute; functions in pages.";
     vec![
         Operation::get("/v1/status", "getStatus", summary, run!(status))
+            .takes_long()
             .query(&["function", "limit", "after"])
             .answers(Content::Form("status")),
     ]

@@ -66,6 +66,9 @@ async fn explain_tells_of_what_is_live_and_of_a_proposal() {
     assert_eq!(told["revision"], api.node.live.load().revision);
     let proposal = super::support::FILE.replace("{1: 95, 2: 5}", "2");
     let question = json!({ "host": "shop.example.com", "config": proposal });
+    api.ask("POST", "/v1/explain", &kind, &question.to_string()).await.refuses(401, "Unauthorized");
+    let viewer = format!("Bearer {}", api.viewer);
+    let kind = [kind[0], ("authorization", &*viewer)];
     let told = api.ask("POST", "/v1/explain", &kind, &question.to_string()).await.is(200).json();
     assert!(told.to_string().contains("\"2\"") && told["revision"].is_null(), "{told}");
     let bad = json!({ "host": "shop.example.com", "config": "functions: 1" });
