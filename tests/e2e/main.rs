@@ -3,6 +3,7 @@
 mod kit;
 
 mod access;
+mod admin;
 mod balance;
 mod certificates;
 mod commands;
