@@ -260,7 +260,11 @@ impl Control {
         tokio::spawn(certificates::follow(Arc::downgrade(&certificates)));
         let (commands, queue) = mpsc::channel(64);
         tokio::spawn(writer.run(queue, commands.downgrade(), keepers));
-        let shared = Arc::new(Shared { sights: watch::Sender::default(), ballots: Ballots::default() });
+        let shared = Arc::new(Shared {
+            sights: watch::Sender::default(),
+            ballots: Ballots::default(),
+            unstored: watch::Sender::default(),
+        });
         let (weak, told) = (commands.downgrade(), rollouts.clone());
         let conductor = Conductor::new(conducted, weak, told, moves, Arc::clone(&shared), clock);
         tokio::spawn(conductor.run());
@@ -383,6 +387,12 @@ impl Control {
     #[must_use]
     pub fn sights(&self) -> watch::Receiver<Sights> {
         self.shared.sights.subscribe()
+    }
+
+    /// Why the next step of this rollout could not be stored, if it waits for that.
+    #[must_use]
+    pub fn unstored(&self, id: RolloutId) -> Option<String> {
+        self.shared.unstored.borrow().get(&id).cloned()
     }
 
     /// Links by which somebody approves or rejects.

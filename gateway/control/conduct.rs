@@ -66,6 +66,8 @@ impl Calls {
 pub(super) struct Shared {
     pub(super) sights: watch::Sender<Sights>,
     pub(super) ballots: Ballots,
+    /// The rollouts whose next step the store could not take, and why.
+    pub(super) unstored: watch::Sender<BTreeMap<RolloutId, String>>,
 }
 
 pub(super) struct Conductor {
@@ -93,7 +95,7 @@ pub(super) struct Conductor {
 enum Delivery {
     Taken,
     /// The store could not take it now.
-    Later,
+    Later(String),
     /// What follows from it is not valid, for this reason.
     Never(String),
 }
@@ -256,10 +258,15 @@ impl Conductor {
     async fn send(&mut self, id: RolloutId, event: Event) {
         let author = Author::of(&format!("rollout {id}"));
         let is_told_once = matches!(event, Event::HookEnded { .. } | Event::Restarted);
-        match self.ask_writer(author.clone(), What::Event(id, Box::new(event.clone()))).await {
+        let delivery = self.ask_writer(author.clone(), What::Event(id, Box::new(event.clone()))).await;
+        self.shared.unstored.send_if_modified(|unstored| match &delivery {
+            Delivery::Later(why) => unstored.insert(id, why.clone()).is_none(),
+            Delivery::Taken | Delivery::Never(_) => unstored.remove(&id).is_some(),
+        });
+        match delivery {
             Delivery::Taken => {}
-            Delivery::Later if is_told_once => self.undelivered.push_back((id, event)),
-            Delivery::Later => {}
+            Delivery::Later(_) if is_told_once => self.undelivered.push_back((id, event)),
+            Delivery::Later(_) => {}
             Delivery::Never(why) => {
                 tracing::error!("the rollout {id} ends, because its next step is not valid any more: {why}");
                 let speaker = Speaker { who: author.who.clone(), why: Some(why) };
@@ -286,7 +293,7 @@ impl Conductor {
                     return Delivery::Never(refused.to_string());
                 }
                 tracing::warn!("a rollout waits, because its next step cannot be stored: {refused}");
-                Delivery::Later
+                Delivery::Later(refused.to_string())
             }
         }
     }

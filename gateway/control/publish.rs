@@ -165,6 +165,7 @@ impl Publisher {
             Update::Transaction(transaction) => transaction.revision,
             Update::Image(image) => image.revision,
         };
+        self.ground.live.stored(revision, clock::now());
         // The texts are gone before anything is made of them: they take as much room.
         let stored = match self.stored(update) {
             Ok(stored) => stored,

@@ -3,6 +3,7 @@
 mod command;
 mod draft;
 mod looked;
+mod paused;
 mod unsaved;
 
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub(super) struct Writer {
     stale: bool,
     /// A rollback that is live and not stored.
     unsaved: Option<Unsaved>,
+    /// Whether the store took nothing the last time.
+    is_paused: bool,
     journal: retention::Kept,
     clock: Steady,
     rollouts: watch::Sender<Rollouts>,
@@ -101,8 +104,19 @@ impl Writer {
             rollouts: Rollouts::default(),
         };
         let journal = retention::Kept::new(start);
-        let mut writer =
-            Self { ground, ahead, tokens, known, stale: true, unsaved: None, journal, clock, rollouts, moved };
+        let mut writer = Self {
+            ground,
+            ahead,
+            tokens,
+            known,
+            stale: true,
+            unsaved: None,
+            is_paused: false,
+            journal,
+            clock,
+            rollouts,
+            moved,
+        };
         writer.refresh().await?;
         Ok(writer)
     }
@@ -123,6 +137,10 @@ impl Writer {
                 },
                 () = time::sleep(SAVE_EVERY), if self.unsaved.is_some() => {
                     self.save().await;
+                    continue;
+                }
+                () = time::sleep(SAVE_EVERY), if self.is_paused && self.unsaved.is_none() => {
+                    self.probe().await;
                     continue;
                 }
                 _ = look.tick() => {
@@ -324,8 +342,10 @@ impl Writer {
             .filter_map(|change| Some((change.name.strip_prefix(CONFIG)?.into(), change.text.is_some())))
             .collect();
         let began = clock::now();
-        match self.ground.store.put_if(known.revision, draft.changes, line).await {
-            Ok(_) => {}
+        let put = self.ground.store.put_if(known.revision, draft.changes, line).await;
+        self.store_took(put.as_ref().map(|_| ()));
+        match put {
+            Ok(_) => self.ground.live.stored(revision, clock::now()),
             Err(PutError::Conflict { .. }) => return Err(Failed::Conflict),
             Err(error) => return Err(Failed::Store(error)),
         }

@@ -256,6 +256,8 @@ fn statuses() -> Schemas {
         "store": { "type": "object", "properties": {
             "kind": { "enum": ["embedded", "memory"] }, "path": { "type": ["string", "null"] },
             "healthy": { "type": "boolean" }, "message": { "type": ["string", "null"] },
+            "writable": { "type": "boolean", "description": "Whether it took the last change." },
+            "paused_since": { "type": ["string", "null"], "description": "RFC 3339." },
         } },
         "freeze": reference("freeze"),
         "unusable": { "type": "array", "items": unusable, "description": "Things that cannot be used as they are; 100 at most." },

@@ -65,6 +65,10 @@ impl Store for Failing {
         self.inner.trim(until).await
     }
 
+    async fn probe(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn restore(&self, image: Image, journal: Vec<Entry>) -> Result<(), PutError> {
         self.inner.restore(image, journal).await
     }
