@@ -447,11 +447,11 @@ impl Control {
         Ok(journal::read(&*self.store, &query).await?)
     }
 
-    /// Checks the whole journal against its hashes.
+    /// Checks the whole journal against its hashes, and the stored texts against it.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn verify(&self) -> Result<journal::Verdict, Refused> {
+    pub async fn verify(&self) -> Result<journal::Checked, Refused> {
         Ok(journal::verify(&*self.store).await?)
     }
 

@@ -166,7 +166,10 @@ async fn of_store(server: &Server) -> Value {
     let unsaved = (server.metrics.unsaved_rollback.get() > 0)
         .then(|| "it cannot take a rollback that is live; it is tried again every second".to_owned());
     let error = [is_paused, unsaved].into_iter().flatten().reduce(|paused, unsaved| format!("{paused}; {unsaved}"));
-    let error = error.or(server.control.journal(last).await.err().map(|error| error.to_string()));
+    let newest = server.control.journal(last).await;
+    let head = newest.as_ref().ok().and_then(|page| page.entries.first());
+    let head = head.map(|line| json!({ "revision": line.revision, "hash": line.hash }));
+    let error = error.or(newest.as_ref().err().map(ToString::to_string));
     json!({
         "kind": if server.about.store.is_some() { "embedded" } else { "memory" },
         "path": server.about.store,
@@ -174,6 +177,7 @@ async fn of_store(server: &Server) -> Value {
         "writable": paused.is_none(),
         "paused_since": paused.map(|paused| rfc3339(paused.since)),
         "message": error,
+        "head": head,
     })
 }
 

@@ -35,6 +35,8 @@ use draft::Draft;
 use looked::Halt;
 use unsaved::Unsaved;
 
+/// So many revisions lie between two lines in the log that tell the newest hash of the journal.
+const ANNOUNCE_EVERY: Revision = 100;
 /// How often an unsaved rollback is tried again.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
@@ -118,6 +120,9 @@ impl Writer {
             moved,
         };
         writer.refresh().await?;
+        if writer.known.revision > 0 {
+            writer.announce_head();
+        }
         Ok(writer)
     }
 
@@ -333,7 +338,8 @@ impl Writer {
         let known = &self.known;
         let revision = known.revision + 1;
         let sides = (&known.config, &draft.config);
-        let told = Told { what: draft.told(), news: draft.moves.news(), moved_by: draft.moved_by.clone() };
+        let others = journal::others(&draft.changes);
+        let told = Told { what: draft.told(), news: draft.moves.news(), moved_by: draft.moved_by.clone(), others };
         let line = journal::line(revision, clock::unix(), author, sides, told, &known.head);
         let head = Hash::of(&line);
         let touched: Vec<(Arc<str>, bool)> = draft
@@ -351,6 +357,10 @@ impl Writer {
         }
         let known = &mut self.known;
         (known.revision, known.config, known.head) = (revision, draft.config, head);
+        if revision.is_multiple_of(ANNOUNCE_EVERY) {
+            self.announce_head();
+        }
+        let known = &mut self.known;
         if let Some(file) = draft.file {
             known.file = file;
         }
@@ -369,6 +379,12 @@ impl Writer {
             self.announce(draft.moves, began, stored);
         }
         live.map_err(Failed::Refused)
+    }
+
+    /// Writes the newest hash of the journal where it can be compared with later: whoever changes the store cannot change that.
+    fn announce_head(&self) {
+        let Known { revision, head, .. } = &self.known;
+        tracing::info!("the journal stands at revision {revision} with hash {}", head.as_str());
     }
 
     /// Tells what rollouts did, and how they stand. It was `decided` then, took so long to be `stored`, and is live now.

@@ -203,6 +203,7 @@ fn journal() -> Schemas {
     } });
     let entry = json!({ "type": "object", "properties": {
         "revision": integer("After the change."),
+        "hash": string("SHA-256 of its line in the journal."),
         "time": string("RFC 3339."),
         "who": string("Such as `token:ci`, `file`, `start`."),
         "why": { "type": ["string", "null"] },
@@ -218,6 +219,9 @@ fn journal() -> Schemas {
         "to": integer("The last."),
         "broken_at": integer("The first revision that is wrong."),
         "message": string("What is wrong with it."),
+        "differs": { "type": "array", "items": string("What is wrong with a stored text."), "description": "The first 20." },
+        "head": string("SHA-256 of the newest line: kept elsewhere, it shows a journal that was written anew."),
+        "unchecked": integer("Texts that changed last before the kept journal begins."),
     } });
     vec![("entry", entry), ("verdict", verdict)]
 }
@@ -257,6 +261,8 @@ fn statuses() -> Schemas {
             "kind": { "enum": ["embedded", "memory"] }, "path": { "type": ["string", "null"] },
             "healthy": { "type": "boolean" }, "message": { "type": ["string", "null"] },
             "writable": { "type": "boolean", "description": "Whether it took the last change." },
+            "head": { "type": ["object", "null"], "description": "The newest line of the journal, and its SHA-256.",
+                "properties": { "revision": integer(""), "hash": string("") } },
             "paused_since": { "type": ["string", "null"], "description": "RFC 3339." },
         } },
         "freeze": reference("freeze"),
