@@ -118,6 +118,8 @@ pub struct Destination {
     pub outcomes: Option<Arc<Outcomes>>,
     /// Which of its failures a spare answers.
     pub shield: Shield,
+    /// What the alias carried over from before its last change of weights, as the access log tells it.
+    pub owed: Option<Box<str>>,
 }
 
 /// The way in of one request: all that is known before a version is chosen.
