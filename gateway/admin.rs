@@ -13,6 +13,7 @@ mod connections;
 mod drafts;
 mod error;
 mod events;
+mod explain;
 mod form;
 mod freeze;
 mod functions;

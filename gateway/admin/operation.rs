@@ -9,7 +9,7 @@ use super::auth::Access;
 use super::call::Call;
 use super::error::Failure;
 use super::{aliases, backup, drafts, freeze, health, links, rollouts, simulate};
-use super::{configuration, events, functions, journal, named, node, status, tokens, versions};
+use super::{configuration, events, explain, functions, journal, named, node, status, tokens, versions};
 use crate::control::tokens::Role;
 
 /// What comes of a call.
@@ -31,6 +31,7 @@ pub(super) fn all() -> Vec<Operation> {
         freeze::operations(),
         links::operations(),
         configuration::operations(),
+        explain::operations(),
         journal::operations(),
         events::operations(),
         status::operations(),

@@ -142,6 +142,9 @@ fn bodies() -> Schemas {
                     } },
                     "client": string("The client's address; default 127.0.0.1."),
                     "config": string("A file to explain it by, instead of what is live."),
+                    "revision": integer("The revision to explain it by, instead of what is live."),
+                    "slot": integer("The slot that it draws, if it draws one."),
+                    "drawn": drawn(),
                 }),
             ),
         ),
@@ -321,4 +324,17 @@ fn integer(description: &str) -> Value {
 
 pub(super) fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+/// Why a version was chosen, as a line of the access log tells it.
+fn drawn() -> Value {
+    let reasons = ["direct", "override", "random", "stable", "only", "rule", "bucket", "slot"];
+    json!({ "type": "object", "required": ["reason", "version"], "additionalProperties": false,
+        "description": "Why the version was chosen, as its line in the access log tells it; headers are not asked then.",
+        "properties": {
+            "reason": { "enum": reasons }, "alias": string("Unless a version was named."),
+            "version": string("That was chosen: `shielded_from` of the line if it has one."),
+            "rule": integer("From 0."), "bucket": integer("0 to 9999."), "slot": integer(""),
+            "owed": string("As in the line."),
+        } })
 }
