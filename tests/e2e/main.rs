@@ -20,6 +20,7 @@ mod headers;
 mod interim;
 mod killed;
 mod names;
+mod past;
 mod process;
 mod release;
 mod reload;
