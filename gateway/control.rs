@@ -393,12 +393,6 @@ impl Control {
         self.shared.sights.subscribe()
     }
 
-    /// Why the next step of this rollout could not be stored, if it waits for that.
-    #[must_use]
-    pub fn unstored(&self, id: RolloutId) -> Option<String> {
-        self.shared.unstored.borrow().get(&id).cloned()
-    }
-
     /// Links by which somebody approves or rejects.
     #[must_use]
     pub fn ballots(&self) -> &Ballots {

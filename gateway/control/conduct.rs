@@ -24,7 +24,7 @@ use tokio::time;
 
 use super::rollouts::{Rollouts, view};
 use super::writer::{Command, Moved, Wanted, What};
-use super::{Author, Ground, Refused};
+use super::{Author, Control, Ground, Refused};
 use crate::clock::{self, Steady};
 use crate::hook::{Hooks, Question};
 use crate::metrics::{Judged, Metrics, Standing};
@@ -68,6 +68,14 @@ pub(super) struct Shared {
     pub(super) ballots: Ballots,
     /// The rollouts whose next step the store could not take, and why.
     pub(super) unstored: watch::Sender<BTreeMap<RolloutId, String>>,
+}
+
+impl Control {
+    /// Why the next step of this rollout could not be stored, if it waits for that.
+    #[must_use]
+    pub fn unstored(&self, id: RolloutId) -> Option<String> {
+        self.shared.unstored.borrow().get(&id).cloned()
+    }
 }
 
 pub(super) struct Conductor {
