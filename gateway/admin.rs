@@ -1,7 +1,7 @@
 //! The admin API: health, metrics, and everything that can be asked of a gateway or told to it.
 //!
-//! Runs on the control plane's threads, never on a data-path worker's; reads snapshots, and changes things by asking
-//! `control`. What it can do is one table of operations ([`operation`]), from which routes and documentation are made.
+//! Runs on threads of its own, so that neither requests nor the control plane wait for it, nor it for them; reads snapshots, and
+//! changes things by asking `control`. What it can do is one table of operations ([`operation`]), from which routes and documentation are made.
 
 mod aliases;
 mod asked;
@@ -9,9 +9,11 @@ mod auth;
 mod backup;
 mod call;
 mod configuration;
+mod connections;
 mod drafts;
 mod error;
 mod events;
+mod explain;
 mod form;
 mod freeze;
 mod functions;
@@ -29,11 +31,13 @@ mod receive;
 mod rollouts;
 mod simulate;
 mod status;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod tokens;
 mod veiled;
 mod versions;
+mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -61,6 +65,7 @@ use call::REVISION;
 use error::Failure;
 use operation::{Operation, Verb};
 use status::Window;
+use work::Work;
 
 pub use listen::Listener;
 
@@ -121,6 +126,8 @@ struct Server {
     admin: Admin,
     gate: Gate,
     window: Arc<Window>,
+    /// How much is carried out at a time.
+    work: Arc<Work>,
     /// Whose turn it is to simulate.
     simulating: Arc<Semaphore>,
 }
@@ -138,15 +145,17 @@ type Names = Result<RawPathParams, RawPathParamsRejection>;
 
 /// Answers on `listener` until the runtime ends.
 pub async fn serve(listener: Listener, admin: Admin) {
-    listener.serve(router(admin)).await;
+    let work = Arc::new(Work::new(listener.room));
+    let connections = Arc::clone(&work.connections);
+    listener.serve(router(admin, work), connections).await;
 }
 
 /// Every path of the admin API. Starts the sampler of rates: needs a runtime.
-fn router(admin: Admin) -> Router {
+fn router(admin: Admin, work: Arc<Work>) -> Router {
     let gate = Gate::new(admin.control.clone(), Arc::clone(&admin.metrics));
     let window = Arc::new(Window::new());
     tokio::spawn(Window::follow(Arc::downgrade(&window), Arc::clone(&admin.metrics)));
-    let server = Arc::new(Server { admin, gate, window, simulating: Arc::new(Semaphore::new(1)) });
+    let server = Arc::new(Server { admin, gate, window, work, simulating: Arc::new(Semaphore::new(1)) });
     let mut router = Router::new();
     for operation in operation::all() {
         let filter = match operation.verb {

@@ -23,6 +23,7 @@
 //! - [`conduct`]: the conductor, which carries rollouts out
 //! - [`aside`]: rollouts that went back while the store could take nothing
 //! - `named`: a configuration as texts with names
+//! - `past`: the configuration as it was at a revision
 //! - [`journal`], `retention`: the record of every change, and its bounds
 //! - [`tokens`]: the right to use the admin API
 //! - [`backup`]: a whole store as one file
@@ -38,6 +39,7 @@ pub mod journal;
 mod migrate;
 mod named;
 pub mod named_files;
+mod past;
 mod publish;
 mod readers;
 mod retention;
@@ -207,6 +209,7 @@ impl From<StoreError> for Refused {
 pub struct Control {
     commands: mpsc::Sender<Command>,
     store: Arc<dyn Store>,
+    environment: Environment,
     tokens: Arc<Tokens>,
     rollouts: watch::Receiver<Rollouts>,
     shared: Arc<Shared>,
@@ -248,6 +251,7 @@ impl Control {
     pub async fn start(ground: Ground, upstreams: Upstreams) -> Result<Self, Refused> {
         let (store, conducted, aside) = (Arc::clone(&ground.store), ground.clone(), ground.aside.clone());
         let (live, metrics) = (Arc::clone(&ground.live), Arc::clone(&ground.metrics));
+        let environment = Arc::clone(&ground.environment);
         let certificates = Keeper::new(&ground);
         let keepers = FileKeepers { certificates: Arc::clone(&certificates), authorities: Arc::default() };
         let ahead = publish::start(ground.clone(), keepers.clone(), upstreams)
@@ -263,11 +267,15 @@ impl Control {
         tokio::spawn(certificates::follow(Arc::downgrade(&certificates)));
         let (commands, queue) = mpsc::channel(64);
         tokio::spawn(writer.run(queue, commands.downgrade(), keepers));
-        let shared = Arc::new(Shared { sights: watch::Sender::default(), ballots: Ballots::default() });
+        let shared = Arc::new(Shared {
+            sights: watch::Sender::default(),
+            ballots: Ballots::default(),
+            unstored: watch::Sender::default(),
+        });
         let (weak, told) = (commands.downgrade(), rollouts.clone());
         let conductor = Conductor::new(conducted, weak, told, moves, Arc::clone(&shared), clock);
         tokio::spawn(conductor.run());
-        let control = Self { commands, store, tokens, rollouts, shared };
+        let control = Self { commands, store, environment, tokens, rollouts, shared };
         control.go_back_again(&aside).await;
         control.end_stuck_rollouts(&live, &metrics).await;
         Ok(control)
@@ -440,11 +448,11 @@ impl Control {
         Ok(journal::read(&*self.store, &query).await?)
     }
 
-    /// Checks the whole journal against its hashes.
+    /// Checks the whole journal against its hashes, and the stored texts against it.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn verify(&self) -> Result<journal::Verdict, Refused> {
+    pub async fn verify(&self) -> Result<journal::Checked, Refused> {
         Ok(journal::verify(&*self.store).await?)
     }
 

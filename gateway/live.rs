@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use config::model::{self, Shield};
@@ -30,6 +30,18 @@ pub struct Live {
     current: ArcSwap<Snapshot>,
     progress: watch::Sender<Progress>,
     unusable: Mutex<BTreeMap<&'static str, Arc<[Unusable]>>>,
+    /// The newest revision that is stored and not seen by the publisher yet, and since when there is such a one.
+    behind: Mutex<Option<(Revision, Instant)>>,
+    paused: Mutex<Option<Paused>>,
+}
+
+/// The store takes no change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paused {
+    /// The store's reason.
+    pub reason: String,
+    /// The time since which it takes none, counted from 1970.
+    pub since: Duration,
 }
 
 /// One thing that cannot be used as it is, which takes down itself alone.
@@ -106,6 +118,8 @@ pub struct Destination {
     pub outcomes: Option<Arc<Outcomes>>,
     /// Which of its failures a spare answers.
     pub shield: Shield,
+    /// What the alias carried over from before its last change of weights, as the access log tells it.
+    pub owed: Option<Box<str>>,
 }
 
 /// The way in of one request: all that is known before a version is chosen.
@@ -147,7 +161,13 @@ impl Default for Live {
             aliases: Chunks::default(),
             upstreams: Chunks::default(),
         };
-        Self { current: ArcSwap::from_pointee(empty), progress: watch::Sender::default(), unusable: Mutex::default() }
+        Self {
+            current: ArcSwap::from_pointee(empty),
+            progress: watch::Sender::default(),
+            unusable: Mutex::default(),
+            behind: Mutex::default(),
+            paused: Mutex::default(),
+        }
     }
 }
 
@@ -171,13 +191,44 @@ impl Live {
     pub(crate) fn publish(&self, next: Arc<Snapshot>) -> Arc<Snapshot> {
         let seen = next.revision;
         let before = self.current.swap(next);
+        self.seen(seen);
         self.progress.send_replace(Progress { seen, problems: Arc::default() });
         before
     }
 
     /// Says that a revision cannot go live; what is live stays. Called by the publisher alone.
     pub(crate) fn refuse(&self, seen: Revision, problems: Vec<Problem>) {
+        self.seen(seen);
         self.progress.send_replace(Progress { seen, problems: problems.into() });
+    }
+
+    /// Says that this revision is stored: from `now` on the publisher is behind until it has seen it.
+    pub(crate) fn stored(&self, revision: Revision, now: Instant) {
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        if revision > self.progress.borrow().seen {
+            let since = behind.map_or(now, |(_, since)| since);
+            *behind = Some((revision, since));
+        }
+    }
+
+    fn seen(&self, revision: Revision) {
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        *behind = behind.filter(|(stored, _)| *stored > revision);
+    }
+
+    /// The newest revision that is stored and that the publisher has not seen, and since when it is behind.
+    pub fn behind(&self) -> Option<(Revision, Instant)> {
+        *self.behind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the store takes no change, if so.
+    pub fn paused(&self) -> Option<Paused> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces why the store takes no change.
+    pub(crate) fn set_paused(&self, paused: Option<Paused>) {
+        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = paused;
     }
 
     /// Everything that cannot be used now, by its kind.

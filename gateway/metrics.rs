@@ -116,6 +116,8 @@ families! {
         "1" "Whether the store was empty when the gateway started.";
     UNSAVED_ROLLBACK = Gauge "weir_unsaved_rollback" []
         "1" "Whether a rollback is live that the store could not take yet.";
+    STORE_WRITABLE = Gauge "weir_store_writable" []
+        "1" "Whether the store took the last change; 0 while rollouts and edits wait for it.";
     UNUSABLE = Gauge "weir_unusable" ["kind"]
         "a closed list" "Things that cannot be used as they are, and are tried again every few seconds.";
     CERTIFICATES = Gauge "weir_tls_certificate_not_after_seconds" ["domain"]
@@ -183,6 +185,8 @@ pub struct Metrics {
     pub store_started_empty: IntGauge,
     /// Whether a rollback is live that is not stored.
     pub unsaved_rollback: IntGauge,
+    /// Whether the store took the last change.
+    pub store_writable: IntGauge,
     /// Access-log lines lost: for [`AccessLog::open`](crate::log::AccessLog::open).
     pub lines_dropped: IntCounter,
     /// Lines of diagnostics lost: for [`Diagnostics::count`](crate::log::Diagnostics::count).
@@ -222,6 +226,7 @@ impl Metrics {
             revision: fixed.gauge(&REVISION),
             store_started_empty: fixed.gauge(&STARTED_EMPTY),
             unsaved_rollback: fixed.gauge(&UNSAVED_ROLLBACK),
+            store_writable: writable(fixed.gauge(&STORE_WRITABLE)),
             lines_dropped: fixed.counter(&LINES_DROPPED),
             diagnostics_dropped: fixed.counter(&DIAGNOSTICS_DROPPED),
             rollback: fixed.histograms(&ROLLBACK, ["detected", "stored", "live"]),
@@ -314,6 +319,12 @@ impl Metrics {
         let families = self.registry.gather();
         TextEncoder::new().encode_to_string(&families).expect("every family has a name and a series")
     }
+}
+
+/// A store is taken to be writable until it says otherwise.
+fn writable(gauge: IntGauge) -> IntGauge {
+    gauge.set(1);
+    gauge
 }
 
 #[cfg(test)]

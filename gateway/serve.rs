@@ -34,7 +34,7 @@ use config::text::problem::Problem;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 
-use crate::admin::{self, About, Admin, LastReload};
+use crate::admin::{About, Admin, LastReload};
 use crate::cli::Exit;
 use crate::clock;
 use crate::control::aside::Aside;
@@ -130,6 +130,9 @@ fn serve(
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("weir-control").enable_all().build();
     let runtime = open.runtime.insert(control_threads?);
     let _context = runtime.enter();
+    let admin_threads =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("weir-admin").enable_all().build();
+    let admin = open.admin.insert(admin_threads?);
     let (started, access) = Started::new(runtime, &process, keep, environment, share)?;
     open.access = access;
     signals.access.get_or_init(|| started.access.clone());
@@ -137,7 +140,7 @@ fn serve(
     let applied = runtime.block_on(started.apply(&file))?;
     open.token = Some(runtime.block_on(token::ensure(&started.control, &process, keep, diagnostics))?);
     stdout.write(before(&started)?.as_bytes());
-    started.run(runtime, signals, stdout, (file, applied))
+    started.run((runtime, admin), signals, stdout, (file, applied))
 }
 
 /// Why the gateway did not start.
@@ -195,6 +198,8 @@ struct Started {
     access: AccessLog,
     edge: Arc<Edge>,
     about: About,
+    /// Connections that the admin API has descriptors for.
+    admin_room: usize,
 }
 
 impl Started {
@@ -266,6 +271,7 @@ impl Started {
                 access,
                 edge: Arc::new(edge),
                 about,
+                admin_room: share.admin_room(),
             },
             thread,
         ))
@@ -284,7 +290,7 @@ impl Started {
     /// Opens the sockets, says so, and serves until it is told to stop.
     fn run(
         self,
-        runtime: &Runtime,
+        (runtime, admin): (&Runtime, &Runtime),
         signals: Signals,
         stdout: &Outlet,
         (file, applied): (FileAtStart, Applied),
@@ -292,13 +298,16 @@ impl Started {
         let process = Arc::clone(&file.process);
         let stop = watch::Sender::new(false);
         let doors = workers::open(&self, &process)?;
-        let door = door::open(&process.admin)?;
+        let door = {
+            let _context = admin.enter();
+            door::open(&process.admin)?.with_room_for(self.admin_room)
+        };
         let announcement = format!("{}weir: admin on {}\n", doors.announcement(), door.name()?);
         let url = process.admin_url.clone().or(door.url()?);
         let (ready, drain) = (Arc::new(AtomicBool::new(true)), Arc::new(Notify::new()));
         let reloads = watch::Sender::new(LastReload::default());
         workers::start(&self, doors, &stop)?;
-        runtime.spawn(admin::serve(door, self.admin(&ready, &drain, reloads.subscribe())));
+        admin.spawn(crate::admin::serve(door, self.admin(&ready, &drain, reloads.subscribe())));
         // It serves once.
         let _ = self.calls.admin_url.set(url);
         let metrics = Arc::clone(&self.metrics);

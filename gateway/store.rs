@@ -158,6 +158,12 @@ pub trait Store: Send + Sync {
     /// When they may still be there.
     async fn trim(&self, until: Revision) -> Result<u64, StoreError>;
 
+    /// Tries whether a change could be written, without one: asked after a transaction that was not.
+    ///
+    /// # Errors
+    /// Why not.
+    async fn probe(&self) -> Result<(), StoreError>;
+
     /// Fills a store that holds nothing with what another one held: texts with their revisions, and its journal.
     ///
     /// # Errors

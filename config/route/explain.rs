@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::model::{KeySource, Route, Shield};
 use crate::route::head::{Headers, RequestHead};
-use crate::route::resolve::{Draw, Reason, Resolution, Routed, Unresolved, allowed, resolve};
+use crate::route::resolve::{Draw, Past, Reason, Resolution, Routed, Unresolved, again, allowed, resolve};
 use crate::route::table::{AliasIndex, Answers, DomainIndex, FunctionIndex, StageIndex, Table, UpstreamIndex, Via};
 use crate::value::host::normalize;
 
@@ -45,6 +45,26 @@ pub fn explain<H: Headers + ?Sized, D: Draw>(table: &Table, head: &RequestHead<'
         Err(unresolved) => telling.unresolved(*unresolved, head),
     }
     Explanation { steps: telling.steps, outcome }
+}
+
+/// Explains a request of the past, by the table that it was resolved by.
+///
+/// # Errors
+/// Says what does not fit the table.
+pub fn explain_again<H: Headers + ?Sized, D: Draw>(
+    table: &Table,
+    head: &RequestHead<'_, H>,
+    past: &Past<'_>,
+    draw: &mut D,
+) -> Result<Explanation, String> {
+    let resolution = again(table, head, past, draw)?;
+    let mut telling = Telling { table, steps: Vec::new() };
+    let mut buffer = [0; 256];
+    if let Some(host) = normalize(head.host, &mut buffer) {
+        telling.step("host", host);
+    }
+    telling.resolved(&resolution, head);
+    Ok(Explanation { steps: telling.steps, outcome: Ok(resolution) })
 }
 
 impl Explanation {

@@ -21,8 +21,9 @@
 use std::fmt;
 
 pub use crate::route::head::{Headers, RequestHead};
+use crate::route::slot::Owed;
 use crate::route::table::{AliasIndex, DomainIndex, FunctionIndex, Pointed, StageIndex, Table, UpstreamIndex, Via};
-use crate::value::name::VersionId;
+use crate::value::name::{AliasName, VersionId};
 use crate::value::{host, path};
 
 mod choice;
@@ -98,6 +99,20 @@ pub enum Reason {
     Only,
 }
 
+/// What is told of a request of the past, in its line of the access log: why its version was chosen. The headers that it stood on
+/// are not told.
+#[derive(Debug, Clone, Copy)]
+pub struct Past<'a> {
+    /// The alias, unless a version was named.
+    pub alias: Option<&'a AliasName>,
+    /// The version that was chosen.
+    pub version: VersionId,
+    /// Why.
+    pub reason: Reason,
+    /// What had been carried over when its slot was drawn.
+    pub owed: Option<&'a Owed>,
+}
+
 /// A routing key that Weir issues: 128 random bits, as a cookie 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IssuedKey {
@@ -169,6 +184,21 @@ pub fn choose<H: Headers + ?Sized, D: Draw>(
     draw: &mut D,
 ) -> Result<Resolution, Unresolved> {
     choice::choose(table, head, routed, draw)
+}
+
+/// Chooses the version of a request of the past, in the table that it was resolved by. What it held beside host, path and method is
+/// taken from what is told of it.
+///
+/// # Errors
+/// Says what does not fit the table.
+pub fn again<H: Headers + ?Sized, D: Draw>(
+    table: &Table,
+    head: &RequestHead<'_, H>,
+    past: &Past<'_>,
+    draw: &mut D,
+) -> Result<Resolution, String> {
+    let routed = route(table, head).map_err(|unresolved| unresolved.to_string())?;
+    choice::again(table, head, &routed, past, draw)
 }
 
 /// The methods that the routes of this path take, for the answer 405; each once, in alphabetical order.

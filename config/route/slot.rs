@@ -11,6 +11,7 @@
 mod build;
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::value::name::VersionId;
@@ -117,6 +118,32 @@ impl Owed {
     }
 }
 
+/// As the access log holds it: `1=-250,2=250`.
+impl fmt::Display for Owed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (version, owed)) in self.0.iter().enumerate() {
+            write!(f, "{}{version}={owed}", if index == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Owed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` does not say what versions are owed, such as `1=-250,2=250`");
+        let part = |part: &str| {
+            let (version, owed) = part.split_once('=')?;
+            let owed = owed.parse().ok().filter(|owed: &i32| owed.abs() < REQUEST)?;
+            Some((version.parse::<VersionId>().ok()?, owed))
+        };
+        let parts: Option<Vec<_>> = text.split(',').map(part).collect();
+        let parts = parts.filter(|parts| parts.iter().map(|(_, owed)| i64::from(*owed)).sum::<i64>() == 0);
+        parts.filter(|parts| parts.is_sorted_by(|a, b| a.0 < b.0)).map(Self).ok_or_else(wrong)
+    }
+}
+
 /// One alias's way through a sequence.
 ///
 /// The alias has a cursor that begins at [`Slots::start`]; each request takes its value, adds one, and goes to the part
@@ -130,6 +157,8 @@ pub struct Slots {
     /// What each part is owed all along, beside what it is owed by the sequence.
     base: Box<[i32]>,
     split: Split,
+    /// What was carried over; `None` if nothing was.
+    carried: Option<Arc<Owed>>,
 }
 
 /// The places at which a cursor can begin.
@@ -165,6 +194,7 @@ impl Slots {
             start,
             base: vec![0; split.parts().len()].into(),
             split: split.clone(),
+            carried: None,
         }
     }
 
@@ -181,13 +211,22 @@ impl Slots {
     /// Requests that still take a slot of the old way after its cursor was read are not in `owed`.
     #[must_use]
     pub fn carried(split: &Split, owed: &Owed, seed: u64, sequence: impl FnOnce() -> Arc<SlotSequence>) -> Self {
+        let before = owed;
         let owed = owed.at_start_of(split);
         let above_zero: Vec<usize> = (0..owed.len()).filter(|&i| split.parts()[i].1 > Weight::ZERO).collect();
-        match above_zero[..] {
-            _ if owed.iter().all(|&owed| owed == 0) => Self::fresh(split, sequence()),
+        let slots = match above_zero[..] {
+            _ if owed.iter().all(|&owed| owed == 0) => return Self::fresh(split, sequence()),
             [a, b] => Self::carried_by_two(split, (a, b), owed[a], sequence(), seed),
             _ => Self::carried_by_many(split, &owed, seed),
-        }
+        };
+        Self { carried: Some(Arc::new(before.clone())), ..slots }
+    }
+
+    /// What was carried over from before the last change of weights: with it, [`carried`](Self::carried) makes the same way again.
+    /// `None` if it is that of [`fresh`](Self::fresh).
+    #[must_use]
+    pub fn carried_over(&self) -> Option<&Owed> {
+        self.carried.as_deref()
     }
 
     /// Finds the place of the sequence where part `a` is owed what it is owed here, rounded to what can occur.
@@ -229,7 +268,7 @@ impl Slots {
         };
         let mut base = vec![0; split.parts().len()];
         (base[a], base[b]) = (rounded, -rounded);
-        Self { sequence, exchange, start: Start::Cursor(start), base: base.into(), split: split.clone() }
+        Self { sequence, exchange, start: Start::Cursor(start), base: base.into(), split: split.clone(), carried: None }
     }
 
     /// A sequence of its own that begins with as much of what is owed as can be carried.
@@ -244,6 +283,7 @@ impl Slots {
             start: Start::Cursor(0),
             base: base.into(),
             split: split.clone(),
+            carried: None,
         }
     }
 
@@ -620,6 +660,24 @@ mod tests {
                 let worst = alias.take(requests);
                 prop_assert!(worst < if few { REQUEST } else { 2 * REQUEST }, "{} in {:?}", worst, split);
             }
+        }
+    }
+
+    #[test]
+    fn what_was_carried_over_makes_the_same_way_again() {
+        let (two, three) = (split(&[5_000, 5_000]), split(&[5_000, 3_000, 2_000]));
+        for next in [&split(&[9_000, 1_000]), &three, &split(&[1_000, 6_000, 3_000])] {
+            for (before, cursor) in [(&two, 3), (&three, 7), (&three, 16_390)] {
+                let sequence = |split: &Split| Arc::new(SlotSequence::new(split, 1));
+                let owed = Slots::fresh(before, sequence(before)).owed(cursor);
+                let slots = Slots::carried(next, &owed, 9, || sequence(next));
+                let Some(told) = slots.carried_over().map(ToString::to_string) else { continue };
+                let again = Slots::carried(next, &told.parse().unwrap(), 9, || sequence(next));
+                assert_eq!(again, slots, "{told}");
+            }
+        }
+        for wrong in ["", "1", "1=5", "1=-10000,2=10000", "2=5,1=-5", "1=5,1=-5", "x=1,1=-1"] {
+            assert!(wrong.parse::<Owed>().is_err(), "{wrong}");
         }
     }
 }

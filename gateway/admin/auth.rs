@@ -172,6 +172,9 @@ pub(super) fn who(grant: &Grant) -> String {
     format!("token:{}", grant.name)
 }
 
+/// Who reads without a token.
+pub(super) const NOBODY: &str = "nobody";
+
 /// Why, in the author's words: percent-encoded UTF-8.
 pub(super) const WHY: HeaderName = HeaderName::from_static("x-weir-why");
 /// Characters of it, decoded.

@@ -19,6 +19,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "Everything that the store holds, hashes of tokens included.",
             run!(export),
         )
+        .takes_long()
         .access(Access::Role(Role::Admin))
         .answers(Content::Text(LINES)),
     ]

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Server;
-use super::auth::reason;
+use super::auth::{NOBODY, reason};
 use super::error::Failure;
 use super::operation::{Answer, Operation};
 use crate::control::authority::Forbidden;
@@ -152,6 +152,17 @@ impl Call {
             return Err(Failure::invalid("the body: write a mapping of names to values"));
         }
         serde_json::from_value(value).map_err(|error| Failure::invalid(format!("the body: {error}")))
+    }
+
+    /// Refuses what a read without a token may not ask for.
+    ///
+    /// # Errors
+    /// 401 where nobody said who asks.
+    pub(super) fn needs_token(&self, what: &str) -> Result<(), Failure> {
+        if self.author.who != NOBODY {
+            return Ok(());
+        }
+        Err(Failure::new("Unauthorized", format!("{what} needs a token of role viewer: `Authorization: Bearer TOKEN`")))
     }
 
     /// The body by a parser of the file's.

@@ -1,21 +1,14 @@
-//! The configuration as a whole: settings, the live state as a file, what it means for a request.
-
-use std::net::{IpAddr, Ipv4Addr};
+//! The configuration as a whole: settings, and the live state as a file.
 
 use axum::Json;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
-use config::route::explain::explain;
-use config::route::head::RequestHead;
-use config::route::resolve::Draw;
-use config::route::table::{AliasIndex, Table, UpstreamIndex};
 use config::text::diff::diff;
 use config::text::edit::Edit;
 use config::text::{format, parse};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::auth::Access;
 use super::call::{Call, Shown, change, changes, resource, tried_out};
 use super::error::{Failure, problem};
 use super::operation::{Answer, Content, Operation, Verb, run};
@@ -33,6 +26,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .takes("settings")
             .answers(Content::Form("settingsResource")),
         Operation::get(CONFIG, "getConfig", "The live configuration as a file; variables stay `${NAME}`.", run!(live))
+            .takes_long()
             .answers(Content::File("config")),
         Operation::change(
             Verb::Post,
@@ -42,6 +36,7 @@ pub(super) fn operations() -> Vec<Operation> {
             run!(apply),
         )
         .unguarded()
+        .takes_long()
         .query(&["allow_empty"])
         .takes_all(Content::File("config"))
         .answers(Content::Form("applied")),
@@ -61,11 +56,8 @@ pub(super) fn operations() -> Vec<Operation> {
             "Where the applied file and the live state differ, and which rollouts run on top of it.",
             run!(drift),
         )
+        .takes_long()
         .answers(Content::Form("drift")),
-        Operation::act(Verb::Post, "/v1/explain", "explain", "Where a request goes, step by step.", run!(explained))
-            .access(Access::Read)
-            .takes_all(Content::Form("question"))
-            .answers(Content::Form("explanation")),
     ]
 }
 
@@ -165,80 +157,4 @@ async fn drift(call: Call) -> Answer {
     });
     let changes: Vec<Value> = diff(&file, &live).into_iter().map(change).collect();
     Ok(Json(json!({ "changes": changes, "layers": layers.collect::<Map<_, _>>() })).into_response())
-}
-
-/// A request to explain.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Question {
-    host: String,
-    #[serde(default = "root")]
-    path: String,
-    #[serde(default = "get_method")]
-    method: String,
-    #[serde(default)]
-    headers: Vec<(String, String)>,
-    #[serde(default = "this_machine")]
-    client: IpAddr,
-    /// A file to explain it by, instead of what is live.
-    config: Option<String>,
-}
-
-fn root() -> String {
-    "/".into()
-}
-
-fn get_method() -> String {
-    "GET".into()
-}
-
-fn this_machine() -> IpAddr {
-    Ipv4Addr::LOCALHOST.into()
-}
-
-async fn explained(call: Call) -> Answer {
-    let mut question: Question = call.form()?;
-    if !question.path.starts_with('/') {
-        return Err(Failure::invalid(format!("the body: path: `{}` does not start with `/`", question.path)));
-    }
-    for (name, _) in &mut question.headers {
-        name.make_ascii_lowercase();
-    }
-    let (path, query) = match question.path.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (&*question.path, None),
-    };
-    let head = RequestHead {
-        method: &question.method,
-        host: &question.host,
-        path,
-        query,
-        headers: &*question.headers,
-        client: question.client,
-    };
-    let Some(file) = &question.config else {
-        let snapshot = call.server.live.load_full();
-        let mut answer = explain(&snapshot.table, &head, &mut snapshot.peek()).json();
-        answer["revision"] = snapshot.revision.into();
-        return Ok(([(super::call::REVISION, HeaderValue::from(snapshot.revision))], Json(answer)).into_response());
-    };
-    let (proposed, _) = parse::parse(file, &parse::unresolved).map_err(Failure::problems)?;
-    Ok(Json(explain(&Table::compile(&proposed), &head, &mut First).json()).into_response())
-}
-
-/// Draws for a file that runs nowhere: the first slot, and every version is healthy.
-struct First;
-
-impl Draw for First {
-    fn slot(&mut self, _: AliasIndex) -> u64 {
-        0
-    }
-
-    fn random(&mut self) -> u64 {
-        0
-    }
-
-    fn healthy(&self, _: UpstreamIndex) -> bool {
-        true
-    }
 }

@@ -42,6 +42,7 @@ pub(super) const CODES: &[(u16, &str)] = &[
     (415, "UnsupportedMediaType"),
     (422, "InvalidConfig"),
     (429, "TooManyAttempts"),
+    (503, "Busy"),
     (503, "Stopping"),
     (503, "StoreUnavailable"),
     (503, "Unknown"),

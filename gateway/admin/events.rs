@@ -14,19 +14,19 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::auth::NOBODY;
 use super::call::Call;
 use super::error::Failure;
 use super::operation::{Answer, Content, Operation, run};
-use super::receive::NOBODY;
 use crate::control::journal::Query;
 use crate::control::{Control, Refused, Revision};
 use crate::live::Progress;
 
-const EVENTS: &str = "text/event-stream";
+pub(super) const EVENTS: &str = "text/event-stream";
 /// Nothing happened for so long: a comment tells both sides that the other is still there.
 const SILENCE: Duration = Duration::from_secs(15);
-/// Entries that are read at a time.
-const CHUNK: usize = 100;
+/// Entries that are read at a time: few, because every other answer waits while they are rendered.
+const CHUNK: usize = 20;
 /// Events that wait for a client that is slow.
 const WAITING: usize = 16;
 
@@ -49,13 +49,17 @@ async fn follow(call: Call) -> Answer {
         }
         None => call.parameter("after")?,
     };
+    let place = call.server.work.follow()?;
     let (sender, body) = Channel::<Bytes, Infallible>::new(WAITING);
     let progress = call.server.live.progress();
     let newest = end(&call.server.control, true).await?.unwrap_or(0);
     let is_veiled = call.author.who == NOBODY;
     let stream =
         Stream { control: call.server.control.clone(), progress, sender, last: after.unwrap_or(newest), is_veiled };
-    tokio::spawn(stream.run(newest));
+    tokio::spawn(async move {
+        stream.run(newest).await;
+        drop(place);
+    });
     let headers = [(header::CONTENT_TYPE, EVENTS), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::new(body)).into_response())
 }

@@ -9,20 +9,22 @@ use super::error::Failure;
 use super::operation::{Answer, Content, Operation, run};
 use super::since_1970;
 use crate::control::Revision;
-use crate::control::journal::{Query, Verdict};
+use crate::control::journal::{Checked, Query, Verdict};
 
 /// Of the journal.
 pub(super) fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/v1/journal", "readJournal", "Changes with author and reason, in pages.", run!(read))
+            .takes_long()
             .query(&["after", "before", "order", "limit", "name", "who", "since"])
             .answers(Content::Page("entry")),
         Operation::get(
             "/v1/journal/verify",
             "verifyJournal",
-            "Whether no entry was changed or left out.",
+            "Whether no entry was changed or left out, and what is stored is what they say.",
             run!(verify),
         )
+        .takes_long()
         .answers(Content::Form("verdict")),
     ]
 }
@@ -54,9 +56,16 @@ async fn read(call: Call) -> Answer {
 }
 
 async fn verify(call: Call) -> Answer {
-    let verdict = match call.server.control.verify().await? {
+    let Checked { verdict, head, unchecked } = call.server.control.verify().await?;
+    let mut told = match verdict {
         Verdict::Whole { from, to } => json!({ "ok": true, "from": from, "to": to }),
         Verdict::Broken { at, message } => json!({ "ok": false, "broken_at": at, "message": message }),
+        Verdict::Differs { texts, total } => {
+            let message = format!("{total} of the stored texts differ from the journal");
+            json!({ "ok": false, "message": message, "differs": texts })
+        }
     };
-    Ok(Json(verdict).into_response())
+    told["head"] = head.as_str().into();
+    told["unchecked"] = unchecked.into();
+    Ok(Json(told).into_response())
 }

@@ -1,5 +1,6 @@
 //! Where the admin API listens: TCP with or without TLS, or a Unix socket of mode 0600.
 
+use std::convert::Infallible;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -9,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::header;
+use axum::response::Response;
 use config::model::AdminListener;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,14 +22,14 @@ use rustls::ServerConfig;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::auth::Peer;
+use super::connections::{Connection, Connections, Place, State, Watched};
+use super::events;
+use super::taken::taken;
 
-/// Open connections.
-const CONNECTIONS: usize = 256;
 /// For a TLS handshake, and for the head of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// After an `accept` that failed for want of resources.
@@ -37,6 +40,8 @@ pub struct Listener {
     socket: Bound,
     tls: Option<TlsAcceptor>,
     local: bool,
+    /// How many connections it may have.
+    pub(super) room: usize,
 }
 
 enum Bound {
@@ -68,7 +73,13 @@ impl Listener {
             }
             AdminListener::Socket(path) => (Bound::Unix(private(path)?, OwnPath(path.clone())), true),
         };
-        Ok(Self { socket, tls: tls.map(TlsAcceptor::from), local })
+        Ok(Self { socket, tls: tls.map(TlsAcceptor::from), local, room: usize::MAX })
+    }
+
+    /// The same with at most so many connections at a time, if the API itself does not allow fewer.
+    #[must_use]
+    pub fn with_room_for(self, connections: usize) -> Self {
+        Self { room: connections, ..self }
     }
 
     /// Where it is: `127.0.0.1:9900`, `10.0.0.1:9900 (https)` or `unix:/run/weir.sock`.
@@ -94,25 +105,23 @@ impl Listener {
     }
 
     /// Answers by `router` until the runtime ends.
-    pub(super) async fn serve(self, router: Router) {
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
+    pub(super) async fn serve(self, router: Router, connections: Arc<Connections>) {
         loop {
-            let permit = Arc::clone(&room).acquire_owned().await.expect("nobody closes this semaphore");
             let accepted = match &self.socket {
                 Bound::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
+                    let Some(place) = connections.enter() else { return };
                     let peer = Peer { address: Some(from.ip().to_canonical()), local: self.local };
-                    tokio::spawn(over_tcp(stream, self.tls.clone(), peer, router.clone(), permit));
+                    tokio::spawn(over_tcp(stream, self.tls.clone(), peer, router.clone(), place));
                 }),
                 Bound::Unix(listener, _) => listener.accept().await.map(|(stream, _)| {
+                    let Some(place) = connections.enter() else { return };
                     let peer = Peer { address: None, local: true };
-                    let router = router.clone();
-                    tokio::spawn(async move {
-                        exchange(stream, peer, router).await;
-                        drop(permit);
-                    });
+                    tokio::spawn(exchange(stream, peer, router.clone(), place));
                 }),
             };
             if let Err(error) = accepted {
+                // What is silent makes room: the next one may be an operator.
+                connections.end_silent();
                 tracing::warn!("the admin listener could not take a connection: {error}");
                 sleep(PAUSE).await;
             }
@@ -120,35 +129,56 @@ impl Listener {
     }
 }
 
-async fn over_tcp(
-    stream: tokio::net::TcpStream,
-    tls: Option<TlsAcceptor>,
-    peer: Peer,
-    router: Router,
-    permit: tokio::sync::OwnedSemaphorePermit,
-) {
-    match tls {
-        None => exchange(stream, peer, router).await,
-        Some(tls) => {
-            if let Ok(Ok(stream)) = timeout(PATIENCE, tls.accept(stream)).await {
-                exchange(stream, peer, router).await;
-            }
-        }
+async fn over_tcp(stream: tokio::net::TcpStream, tls: Option<TlsAcceptor>, peer: Peer, router: Router, place: Place) {
+    let Some(tls) = tls else { return exchange(stream, peer, router, place).await };
+    let connection = Arc::clone(&place.connection);
+    let handshake = timeout(PATIENCE, tls.accept(Watched::new(stream, connection)));
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        () = place.connection.must_leave() => return,
+    };
+    if let Ok(Ok(stream)) = shaken {
+        exchange(stream, peer, router, place).await;
     }
-    drop(permit);
 }
 
-/// One connection, request by request.
-async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, router: Router) {
+/// One connection, request by request, until it ends or has to leave.
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, router: Router, place: Place) {
     let router = TowerToHyperService::new(router);
+    let connection = &place.connection;
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        router.call(request)
+        connection.is_now(State::Asking);
+        let asked = Asked(Arc::clone(connection));
+        let answer = router.call(request);
+        async move { Ok::<_, Infallible>(asked.answered(answer.await?)) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-    // What goes wrong here went wrong on the client's side.
-    let _ = http.serve_connection(TokioIo::new(stream), service).await;
+    let stream = TokioIo::new(Watched::new(stream, Arc::clone(connection)));
+    tokio::select! {
+        // What goes wrong here went wrong on the client's side.
+        _ = http.serve_connection(stream, service) => {}
+        () = connection.must_leave() => {}
+    }
+}
+
+/// A connection with a request, until its client has taken the answer.
+struct Asked(Arc<Connection>);
+
+impl Asked {
+    fn answered(self, answer: Response) -> Response {
+        let kind = answer.headers().get(header::CONTENT_TYPE);
+        let is_stream = kind.is_some_and(|kind| kind.as_bytes() == events::EVENTS.as_bytes());
+        self.0.is_now(if is_stream { State::Following } else { State::Taking });
+        taken(answer, self)
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.is_now(State::Free);
+    }
 }
 
 /// A Unix socket that nobody but the user of this process can open, at any moment: its mode is set before it listens. A

@@ -9,7 +9,7 @@ use super::auth::Access;
 use super::call::Call;
 use super::error::Failure;
 use super::{aliases, backup, drafts, freeze, health, links, rollouts, simulate};
-use super::{configuration, events, functions, journal, named, node, status, tokens, versions};
+use super::{configuration, events, explain, functions, journal, named, node, status, tokens, versions};
 use crate::control::tokens::Role;
 
 /// What comes of a call.
@@ -31,6 +31,7 @@ pub(super) fn all() -> Vec<Operation> {
         freeze::operations(),
         links::operations(),
         configuration::operations(),
+        explain::operations(),
         journal::operations(),
         events::operations(),
         status::operations(),
@@ -71,6 +72,8 @@ pub(super) struct Operation {
     pub(super) statuses: &'static [u16],
     /// What success answers: a component schema, or a media type that is not JSON.
     pub(super) answer: Content,
+    /// Whether it takes long to parse what is sent, or to render the answer.
+    pub(super) is_long: bool,
     pub(super) run: Run,
 }
 
@@ -130,6 +133,7 @@ impl Operation {
             body: None,
             statuses: &[200],
             answer: Content::Nothing,
+            is_long: false,
             run,
         }
     }
@@ -169,6 +173,11 @@ impl Operation {
         Self { answer, ..self }
     }
 
+    /// One that parses or renders what may be large.
+    pub(super) fn takes_long(self) -> Self {
+        Self { is_long: true, ..self }
+    }
+
     /// A list in pages.
     pub(super) fn pages(self, schema: &'static str) -> Self {
         self.query(&["limit", "after"]).answers(Content::Page(schema))
@@ -195,6 +204,11 @@ impl Operation {
     /// Whether it may change something.
     pub(super) fn changes(&self) -> bool {
         matches!(self.access, Access::Role(_)) && self.verb != Verb::Get
+    }
+
+    /// Whether probes ask for it: it answers whatever else is under way.
+    pub(super) fn is_probe(&self) -> bool {
+        matches!(self.id, "live" | "ready")
     }
 
     /// Whether it belongs to the API proper, whose answers carry the revision.

@@ -8,19 +8,22 @@ use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::auth::{Access, who, why};
+use super::auth::{Access, NOBODY, who, why};
 use super::call::Call;
 use super::error::Failure;
+use super::events::EVENTS;
 use super::operation::{Answer, Body, Content, Operation};
+use super::taken::taken;
 use super::veiled::veiled;
+use super::work::{Kind, LONG_BODY, Turn, Work};
 use super::{Server, peer};
 use crate::control::Author;
 use crate::control::tokens::Role;
 
-/// The author of what comes without a token.
-pub(super) const NOBODY: &str = "nobody";
 /// For a body to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
 /// For an operation to be carried out.
@@ -37,56 +40,88 @@ pub(super) async fn carried_out(
     request: Request,
 ) -> Answer {
     let grant = server.gate.admit(peer(&request), request.headers(), operation.access)?;
+    let kind = match operation.access {
+        Access::Open if operation.is_probe() => Kind::Probe,
+        _ if operation.changes() => Kind::Change,
+        _ => Kind::Read,
+    };
+    let place = server.work.begin(kind).await?;
     let author = Author {
         who: grant.as_ref().map_or_else(|| NOBODY.to_owned(), who),
         why: why(request.headers())?,
         may_run: grant.as_ref().is_some_and(|grant| grant.role == Role::Admin),
     };
     let (parts, body) = request.into_parts();
-    let text = match &operation.body {
-        Some(expected) => text(expected, &parts.headers, body).await?,
-        None => String::new(),
+    let (text, long_body) = match &operation.body {
+        Some(expected) => text(expected, &server.work, &parts.headers, body).await?,
+        None => (String::new(), None),
     };
     let is_unknown = grant.is_none() && operation.access == Access::Read;
+    let is_long = operation.is_long || long_body.is_some();
+    let work = Arc::clone(&server.work);
     let call = Call::new(server, operation, author, (&parts.uri, parts.headers), names, text)?;
-    let answer = timeout(PATIENCE, (operation.run)(call)).await.unwrap_or_else(|_| {
-        let message = format!("there was no answer within {} s", PATIENCE.as_secs());
-        Err(if operation.changes() {
-            Failure::new(
-                "Unknown",
-                format!("{message}; it is not known whether the change was stored: read before you try again"),
-            )
-        } else {
-            Failure::new("StoreUnavailable", message)
-        })
-    });
-    if is_unknown { veiled(answer?).await } else { answer }
+    let run = operation.run;
+    let answer = async {
+        if !is_long {
+            return run(call).await;
+        }
+        let turn = work.long(kind).await?;
+        let runtime = Handle::current();
+        let carried_out = spawn_blocking(move || {
+            // It keeps its turn, also when nobody waits for the answer any more.
+            let _kept = (turn, long_body);
+            runtime.block_on(run(call))
+        });
+        carried_out.await.unwrap_or_else(|_| Err(Failure::new("Stopping", "the gateway is stopping")))
+    };
+    let answer = timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(unanswered(operation)));
+    // A stream has a place of its own.
+    let place = place.filter(|_| operation.answer != Content::Text(EVENTS));
+    let answer = if is_unknown { veiled(answer?).await? } else { answer? };
+    Ok(taken(answer, place))
 }
 
-/// The body as text that the parsers of the file read.
-async fn text(expected: &Body, headers: &HeaderMap, body: axum::body::Body) -> Result<String, Failure> {
+fn unanswered(operation: &Operation) -> Failure {
+    let message = format!("there was no answer within {} s", PATIENCE.as_secs());
+    if !operation.changes() {
+        return Failure::new("StoreUnavailable", message);
+    }
+    let unknown = "it is not known whether the change was stored: read before you try again";
+    Failure::new("Unknown", format!("{message}; {unknown}"))
+}
+
+/// The body as text that the parsers of the file read, with its place if it is long.
+async fn text(
+    expected: &Body,
+    work: &Work,
+    headers: &HeaderMap,
+    body: axum::body::Body,
+) -> Result<(String, Option<Turn>), Failure> {
     let json = is_json(expected.content, headers)?;
-    let bytes = timeout(ARRIVAL, read(body, expected.limit)).await;
-    let bytes = bytes
+    let bytes = timeout(ARRIVAL, read(body, expected.limit, work)).await;
+    let (bytes, place) = bytes
         .map_err(|_| Failure::new("Timeout", format!("the body did not arrive within {} s", ARRIVAL.as_secs())))??;
     let text = String::from_utf8(bytes).map_err(|_| Failure::invalid("the body is not UTF-8"))?;
     match text.trim().is_empty() {
         true if expected.required => Err(Failure::invalid("a body is needed")),
-        false if json => plain(text),
-        _ => Ok(text),
+        false if json => Ok((plain(text)?, place)),
+        _ => Ok((text, place)),
     }
 }
 
 /// The whole body. Of one that is too large a part more is read and dropped: a client that is still sending would not see
 /// the answer.
-async fn read(mut body: axum::body::Body, limit: usize) -> Result<Vec<u8>, Failure> {
-    let (mut bytes, mut size) = (Vec::new(), 0);
+async fn read(mut body: axum::body::Body, limit: usize, work: &Work) -> Result<(Vec<u8>, Option<Turn>), Failure> {
+    let (mut bytes, mut size, mut place) = (Vec::new(), 0, None);
     while size <= 4 * limit
         && let Some(frame) = body.frame().await
     {
         let frame = frame.map_err(|error| Failure::invalid(format!("the body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         size += data.len();
+        if size > LONG_BODY && size <= limit && place.is_none() {
+            place = Some(work.long_body().await?);
+        }
         if size <= limit {
             bytes.extend_from_slice(&data);
         }
@@ -94,7 +129,7 @@ async fn read(mut body: axum::body::Body, limit: usize) -> Result<Vec<u8>, Failu
     if size > limit {
         return Err(Failure::new("TooLarge", format!("the body has more than {limit} bytes")));
     }
-    Ok(bytes)
+    Ok((bytes, place))
 }
 
 /// Whether the body must be JSON and not just YAML.

@@ -36,6 +36,7 @@ pub(super) fn operations() -> Vec<Operation> {
     let summary = "The node, and what each alias and version did within the last minute; functions in pages.";
     vec![
         Operation::get("/v1/status", "getStatus", summary, run!(status))
+            .takes_long()
             .query(&["function", "limit", "after"])
             .answers(Content::Form("status")),
     ]
@@ -159,14 +160,23 @@ fn of_node(server: &Server, snapshot: &Snapshot) -> Value {
 async fn of_store(server: &Server) -> Value {
     let last =
         Query { after: 0, before: Revision::MAX, newest_first: true, limit: 1, name: None, who: None, since: None };
+    let paused = server.live.paused();
+    let is_paused = paused.as_ref().map(|paused| format!("paused: {}", paused.reason));
     let unsaved = (server.metrics.unsaved_rollback.get() > 0)
         .then(|| "it cannot take a rollback that is live; it is tried again every second".to_owned());
-    let error = unsaved.or(server.control.journal(last).await.err().map(|error| error.to_string()));
+    let error = [is_paused, unsaved].into_iter().flatten().reduce(|paused, unsaved| format!("{paused}; {unsaved}"));
+    let newest = server.control.journal(last).await;
+    let head = newest.as_ref().ok().and_then(|page| page.entries.first());
+    let head = head.map(|line| json!({ "revision": line.revision, "hash": line.hash }));
+    let error = error.or(newest.as_ref().err().map(ToString::to_string));
     json!({
         "kind": if server.about.store.is_some() { "embedded" } else { "memory" },
         "path": server.about.store,
         "healthy": error.is_none(),
+        "writable": paused.is_none(),
+        "paused_since": paused.map(|paused| rfc3339(paused.since)),
         "message": error,
+        "head": head,
     })
 }
 

@@ -1,4 +1,8 @@
-//! `weir explain`: where a request goes, and why, step by step.
+//! `weir explain`: where a request goes, and why, step by step; and where one of the past went.
+//!
+//! - `line`: a request of the past, as its line in the access log tells it
+
+mod line;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -8,6 +12,7 @@ use config::route::head::RequestHead;
 use config::route::resolve::Draw;
 use config::route::table::{AliasIndex, Table, UpstreamIndex};
 use config::text::problem::visible;
+use config::value::name::AliasName;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -19,6 +24,7 @@ use super::failure::Failure;
 use super::local::{fail, load_unresolved, pretty, print};
 use super::remote::{Call, Remote};
 use crate::serve::environment;
+use line::Line;
 
 /// `weir explain`
 #[derive(Debug, clap::Args)]
@@ -27,7 +33,7 @@ pub(super) struct Explain {
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Ask the running gateway instead: at this address, or without one at the address that the configuration file names
-    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, conflicts_with = "slot")]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1)]
     admin: Option<Option<Address>>,
     /// The bearer token for it; prefer WEIR_TOKEN or the token file, because everybody on this machine can see this one
     #[arg(long, value_name = "TOKEN", env = "WEIR_TOKEN", hide_env_values = true)]
@@ -36,8 +42,8 @@ pub(super) struct Explain {
     #[arg(long, value_name = "FILE", env = "WEIR_CA")]
     ca: Option<PathBuf>,
     /// The host of the request
-    #[arg(long)]
-    host: String,
+    #[arg(long, required_unless_present_any = ["log_line", "request"])]
+    host: Option<String>,
     /// The path of the request, with its query
     #[arg(long, default_value = "/")]
     path: String,
@@ -50,9 +56,27 @@ pub(super) struct Explain {
     /// The client's address
     #[arg(long, default_value_t = Ipv4Addr::LOCALHOST.into())]
     client: IpAddr,
-    /// The slot that a keyless request would draw
-    #[arg(long, default_value_t = 0)]
-    slot: u64,
+    /// The slot that a keyless request would draw; 0 unless the running gateway is asked
+    #[arg(long)]
+    slot: Option<u64>,
+    /// The bucket of its routing key; asks the running gateway
+    #[arg(long, conflicts_with = "slot", requires = "alias", value_parser = clap::value_parser!(u16).range(0..10_000))]
+    bucket: Option<u16>,
+    /// The alias of that bucket
+    #[arg(long, requires = "bucket")]
+    alias: Option<AliasName>,
+    /// The revision that it was resolved by, instead of what is live; asks the running gateway
+    #[arg(long, value_name = "REVISION")]
+    revision: Option<u64>,
+    /// A line of the access log: where that request went, by the revision that the line names; `-` reads it from standard input
+    #[arg(long, value_name = "LINE", conflicts_with_all = ["request", "host", "slot", "bucket", "revision", "headers"])]
+    log_line: Option<String>,
+    /// The request with this id (`x-request-id`), by its line in the access log that --log names
+    #[arg(long, value_name = "ID", requires = "log", conflicts_with_all = ["host", "slot", "bucket", "revision", "headers"])]
+    request: Option<String>,
+    /// The access log
+    #[arg(long, value_name = "FILE", requires = "request")]
+    log: Option<PathBuf>,
     /// Print the steps as JSON
     #[arg(long)]
     json: bool,
@@ -68,9 +92,25 @@ impl Explain {
         if !self.path.starts_with('/') {
             return fail(&format!("--path: `{}` does not start with `/`", self.path));
         }
+        let is_past =
+            self.revision.is_some() || self.bucket.is_some() || self.log_line.is_some() || self.request.is_some();
         match &self.admin {
-            None => self.local(),
-            Some(admin) => finish(self.ask(admin.as_ref())),
+            None if !is_past => self.local(),
+            admin => finish(self.ask(admin.as_ref().and_then(Option::as_ref))),
+        }
+    }
+
+    /// The line of the request that is asked for, if it is one of the past.
+    fn line(&self) -> Result<Option<Line>, Failure> {
+        match (&self.log_line, &self.request, &self.log) {
+            (Some(line), ..) if line == "-" => {
+                let text = std::io::read_to_string(std::io::stdin());
+                let text = text.map_err(|error| Failure::usage(format!("standard input cannot be read: {error}")))?;
+                Line::read(&text).map(Some)
+            }
+            (Some(line), ..) => Line::read(line).map(Some),
+            (None, Some(id), Some(log)) => Line::find(id, log).map(Some),
+            _ => Ok(None),
         }
     }
 
@@ -82,21 +122,46 @@ impl Explain {
         };
         let (token, ca, config) = (self.token.clone(), self.ca.clone(), self.config.clone());
         let access = Access { admin, token, ca, config };
-        let body = json!({
+        let line = self.line()?;
+        let body = match &line {
+            Some(line) => line.question(),
+            None => self.question(),
+        };
+        let answer = Remote::new(&access)?.call(Call::new(Method::POST, "/v1/explain").json(&body))?.json;
+        if self.json {
+            let told = print(&pretty(&answer));
+            return line.map_or(Ok(told), |line| line.compare(&answer).map(|_| told));
+        }
+        let steps = answer["steps"].as_array().into_iter().flatten();
+        let text = |step: &Value, name: &str| visible(step[name].as_str().unwrap_or_default());
+        let lines = steps.map(|step| format!("{:<11} {}\n", text(step, "step"), text(step, "found")));
+        let told = print(&lines.collect::<String>());
+        match line {
+            Some(line) => line.compare(&answer).map(|same| if told == Exit::Ok { print(&same) } else { told }),
+            None => Ok(told),
+        }
+    }
+
+    fn question(&self) -> Value {
+        let mut question = json!({
             "host": self.host,
             "path": self.path,
             "method": self.method,
             "headers": self.headers,
             "client": self.client,
         });
-        let answer = Remote::new(&access)?.call(Call::new(Method::POST, "/v1/explain").json(&body))?.json;
-        if self.json {
-            return Ok(print(&pretty(&answer)));
+        if let Some(revision) = self.revision {
+            question["revision"] = revision.into();
         }
-        let steps = answer["steps"].as_array().into_iter().flatten();
-        let text = |step: &Value, name: &str| visible(step[name].as_str().unwrap_or_default());
-        let lines = steps.map(|step| format!("{:<11} {}\n", text(step, "step"), text(step, "found")));
-        Ok(print(&lines.collect::<String>()))
+        if let Some(slot) = self.slot {
+            question["slot"] = slot.into();
+        }
+        if let (Some(bucket), Some(alias)) = (self.bucket, &self.alias) {
+            // The version is what is asked for; a bucket decides it.
+            question["drawn"] =
+                json!({ "reason": "bucket", "bucket": bucket, "alias": alias.as_str(), "version": "$LATEST" });
+        }
+        question
     }
 
     fn local(&self) -> Exit {
@@ -110,13 +175,13 @@ impl Explain {
         };
         let head = RequestHead {
             method: &self.method,
-            host: &self.host,
+            host: self.host.as_deref().unwrap_or_default(),
             path,
             query,
             headers: &*self.headers,
             client: self.client,
         };
-        let explanation = explain(&Table::compile(&config), &head, &mut AtSlot(self.slot));
+        let explanation = explain(&Table::compile(&config), &head, &mut AtSlot(self.slot.unwrap_or(0)));
         if self.json { print(&pretty(&explanation.json())) } else { print(&explanation.to_string()) }
     }
 }

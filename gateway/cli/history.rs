@@ -180,6 +180,10 @@ impl Ask for Verify {
         if answer["ok"] != true {
             let message = answer["message"].as_str().unwrap_or("it does not fit together");
             let at = &answer["broken_at"];
+            if let Some(differs) = answer["differs"].as_array() {
+                let lines = differs.iter().filter_map(Value::as_str).map(|line| format!("\n  {}", visible(line)));
+                return Err(Failure::new(Exit::Failed, format!("{}{}", visible(message), lines.collect::<String>())));
+            }
             return Err(Failure::new(
                 Exit::Failed,
                 format!("the journal is broken at revision {at}: {}", visible(message)),
@@ -188,7 +192,12 @@ impl Ask for Verify {
         Ok(if self.form.json {
             Exit::Ok
         } else {
-            print(&format!("the journal is whole, revisions {} to {}\n", answer["from"], answer["to"]))
+            let whole = format!("the journal is whole, revisions {} to {}\n", answer["from"], answer["to"]);
+            let head = answer["head"].as_str().map(|head| format!("hash of the last line: {}\n", visible(head)));
+            let unchecked = answer["unchecked"].as_u64().filter(|count| *count > 0);
+            let older =
+                unchecked.map(|count| format!("{count} texts are older than the journal, and were not compared\n"));
+            print(&[Some(whole), head, older].into_iter().flatten().collect::<String>())
         })
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct Rollout {
     by: String,
     began: String,
     left_seconds: Option<f64>,
+    #[serde(default)]
+    unstored: bool,
     pub(super) waits_for: Option<String>,
     pub(super) seen: Option<Seen>,
 }
@@ -119,6 +121,7 @@ impl Rollout {
         match &self.held_by {
             Some(by) => format!("held by {by}"),
             None if self.holds() => "holds".to_owned(),
+            None if self.unstored => format!("{}, waits for the store", self.state),
             None => self.state.clone(),
         }
     }

@@ -24,7 +24,7 @@ use tokio::time;
 
 use super::rollouts::{Rollouts, view};
 use super::writer::{Command, Moved, Wanted, What};
-use super::{Author, Ground, Refused};
+use super::{Author, Control, Ground, Refused};
 use crate::clock::{self, Steady};
 use crate::dial::Dial;
 use crate::hook::{Hooks, Question};
@@ -74,6 +74,16 @@ impl Calls {
 pub(super) struct Shared {
     pub(super) sights: watch::Sender<Sights>,
     pub(super) ballots: Ballots,
+    /// The rollouts whose next step the store could not take, and why.
+    pub(super) unstored: watch::Sender<BTreeMap<RolloutId, String>>,
+}
+
+impl Control {
+    /// Why the next step of this rollout could not be stored, if it waits for that.
+    #[must_use]
+    pub fn unstored(&self, id: RolloutId) -> Option<String> {
+        self.shared.unstored.borrow().get(&id).cloned()
+    }
 }
 
 pub(super) struct Conductor {
@@ -101,7 +111,7 @@ pub(super) struct Conductor {
 enum Delivery {
     Taken,
     /// The store could not take it now.
-    Later,
+    Later(String),
     /// What follows from it is not valid, for this reason.
     Never(String),
 }
@@ -265,10 +275,15 @@ impl Conductor {
     async fn send(&mut self, id: RolloutId, event: Event) {
         let author = Author::of(&format!("rollout {id}"));
         let is_told_once = matches!(event, Event::HookEnded { .. } | Event::Restarted);
-        match self.ask_writer(author.clone(), What::Event(id, Box::new(event.clone()))).await {
+        let delivery = self.ask_writer(author.clone(), What::Event(id, Box::new(event.clone()))).await;
+        self.shared.unstored.send_if_modified(|unstored| match &delivery {
+            Delivery::Later(why) => unstored.insert(id, why.clone()).is_none(),
+            Delivery::Taken | Delivery::Never(_) => unstored.remove(&id).is_some(),
+        });
+        match delivery {
             Delivery::Taken => {}
-            Delivery::Later if is_told_once => self.undelivered.push_back((id, event)),
-            Delivery::Later => {}
+            Delivery::Later(_) if is_told_once => self.undelivered.push_back((id, event)),
+            Delivery::Later(_) => {}
             Delivery::Never(why) => {
                 tracing::error!("the rollout {id} ends, because its next step is not valid any more: {why}");
                 let speaker = Speaker { who: author.who.clone(), why: Some(why) };
@@ -295,7 +310,7 @@ impl Conductor {
                     return Delivery::Never(refused.to_string());
                 }
                 tracing::warn!("a rollout waits, because its next step cannot be stored: {refused}");
-                Delivery::Later
+                Delivery::Later(refused.to_string())
             }
         }
     }

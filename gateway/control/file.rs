@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use config::model::{Config, Process};
 use config::text::format::format;
+use config::text::parse::Parsed;
 use config::text::problem::{self, Problem};
 use config::text::unfinished::may_be_unfinished;
 use tokio::sync::Notify;
@@ -396,7 +397,7 @@ impl ConfigFile {
         self.read = (text.clone(), false);
         let shown = self.path.display().to_string();
         let print = |problems: &[Problem]| problem::render(problems, &shown, &text);
-        let (config, warnings) = match config::text::parse::parse(&text, &*self.environment) {
+        let (config, warnings) = match self.parse(text.clone()).await {
             Ok(parsed) => parsed,
             Err(problems) => return Reload::Refused { report: print(&problems) },
         };
@@ -420,6 +421,14 @@ impl ConfigFile {
                 Reload::Refused { report: refused_report(&self.path, &text, &refused) }
             }
         }
+    }
+
+    /// Parses it on a thread of its own: large files take a second.
+    async fn parse(&self, text: String) -> Parsed<Config> {
+        let environment = Arc::clone(&self.environment);
+        let parsed = tokio::task::spawn_blocking(move || config::text::parse::parse(&text, &*environment)).await;
+        let stopped = || vec![Problem::error("", "it was not parsed: the gateway is stopping")];
+        parsed.unwrap_or_else(|_| Err(stopped()))
     }
 
     /// Told once, however often the file is looked at.

@@ -3,6 +3,10 @@
 //!
 //! One line is one transaction, as JSON. Hashes are SHA-256 over the bytes of a line, in lower-case hexadecimal; the line
 //! of revision 1 stands on 64 zeros. What retention forgot is remembered as one hash ([`Start`]).
+//!
+//! - `verified`: the journal, checked against itself and against what is stored
+
+mod verified;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -17,8 +21,11 @@ use time::OffsetDateTime;
 use time::format_description::FormatItem;
 use time::macros::format_description;
 
-use super::{Author, sha256};
-use crate::store::{Order, Page as StorePage, Revision, Store, StoreError};
+use super::{Author, CONFIG, sha256};
+use crate::store::{Change, Order, Page as StorePage, Revision, Store, StoreError};
+
+pub(super) use verified::verify;
+pub use verified::{Checked, Verdict};
 
 /// How many lines are read from the store at a time.
 const CHUNK: usize = 256;
@@ -27,6 +34,8 @@ const TOLD: usize = 20;
 /// RFC 3339 with milliseconds, always: so that times compare as texts.
 const TIME: &[FormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+/// Texts of what aliases remember, among those of the configuration.
+const PAST: &str = "past/";
 /// The text that says what was forgotten.
 pub(super) const START: &str = "journal/start";
 
@@ -48,9 +57,16 @@ pub struct Entry {
     /// What rollouts tell of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub news: Vec<News>,
+    /// Hashes of all other texts that the transaction wrote, by their names in the store; `None` of those that it deleted. Lines
+    /// of release 0.1.0 tell nothing of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<BTreeMap<String, Option<Hash>>>,
     /// Hash of the line before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Hash>,
+    /// Hash of this line, for those who read it. No line holds its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<Hash>,
 }
 
 /// One text before and after.
@@ -87,6 +103,8 @@ pub(super) struct Told {
     pub(super) what: Vec<String>,
     /// What rollouts tell.
     pub(super) news: Vec<News>,
+    /// See [`Entry::others`].
+    pub(super) others: BTreeMap<String, Option<Hash>>,
 }
 
 /// Hash of a line.
@@ -99,9 +117,15 @@ impl Hash {
         Self("0".repeat(64))
     }
 
-    /// Of a line.
+    /// Of a line, or of another text.
     pub(super) fn of(line: &str) -> Self {
         Self(sha256(line))
+    }
+
+    /// In lower-case hexadecimal.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -154,23 +178,12 @@ pub struct Page {
     pub next: Option<Revision>,
 }
 
-/// Whether the journal is whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// Every line stands on the one before, from the first to the last of these revisions.
-    Whole {
-        /// The oldest line that is kept; 0 when there is none.
-        from: Revision,
-        /// The newest.
-        to: Revision,
-    },
-    /// It does not.
-    Broken {
-        /// The first revision that is wrong.
-        at: Revision,
-        /// What is wrong with it.
-        message: String,
-    },
+/// What a line tells of the changed texts that it does not tell whole: all but the live configuration, and in it what aliases
+/// remember.
+pub(super) fn others(changes: &[Change]) -> BTreeMap<String, Option<Hash>> {
+    let is_whole = |name: &str| name.strip_prefix(CONFIG).is_some_and(|name| !name.starts_with(PAST));
+    let others = changes.iter().filter(|change| !is_whole(&change.name));
+    others.map(|change| (change.name.clone(), change.text.as_deref().map(Hash::of))).collect()
 }
 
 /// The line of a transaction from `before` to `after`, at `now` (since 1970-01-01 UTC).
@@ -190,7 +203,9 @@ pub(super) fn line(
         what: if told.what.is_empty() { words(before, after) } else { told.what },
         changes: changed(before, after),
         news: told.news,
+        others: Some(told.others),
         previous: Some(previous.clone()),
+        hash: None,
     };
     serde_json::to_string(&entry).expect("texts and numbers are JSON").into()
 }
@@ -207,7 +222,7 @@ fn words(before: &Config, after: &Config) -> Vec<String> {
 fn changed(before: &Config, after: &Config) -> Vec<Changed> {
     let mut was: BTreeMap<String, Option<String>> = texts::changes(after, before).into_iter().collect();
     // What an alias remembers follows from the changes of the alias.
-    let is = texts::changes(before, after).into_iter().filter(|(name, _)| !name.starts_with("past/"));
+    let is = texts::changes(before, after).into_iter().filter(|(name, _)| !name.starts_with(PAST));
     is.map(|(name, after)| {
         let before = was.remove(&name).flatten();
         Changed { name, before, after }
@@ -271,7 +286,7 @@ pub(super) async fn read(store: &dyn Store, query: &Query) -> Result<Page, Store
                 next = entries.last().map(|entry| entry.revision);
                 return Ok(ControlFlow::Break(()));
             }
-            entries.push(Entry { previous: None, ..entry });
+            entries.push(Entry { previous: None, others: None, hash: Some(Hash::of(line)), ..entry });
         }
         Ok(ControlFlow::Continue(()))
     })
@@ -297,37 +312,4 @@ fn is_of(name: &str, asked: &str) -> bool {
     };
     let is_layer = || Some(name.strip_prefix("layer/")? == asked.strip_prefix("alias/")?);
     name == asked || is_layer().unwrap_or(false) || of_function().unwrap_or(false)
-}
-
-/// Checks every line that is kept.
-///
-/// # Errors
-/// When the store cannot be read.
-pub(super) async fn verify(store: &dyn Store) -> Result<Verdict, StoreError> {
-    let start = Start::read(store).await?;
-    let newest = store.load(START).await?.revision;
-    let (first, mut last, mut hash, mut broken) = (start.revision + 1, start.revision, start.hash, None);
-    let page = StorePage { after: last, before: newest + 1, order: Order::OldestFirst, limit: CHUNK };
-    walk(store, page, |revision, line| {
-        let expected = last + 1;
-        broken = match Entry::parse(revision, line) {
-            _ if revision != expected => Some(format!("its line is missing; the next one is of revision {revision}")),
-            Err(error) => Some(error.to_string()),
-            Ok(entry) if entry.revision != revision || entry.previous.as_ref() != Some(&hash) => {
-                Some("it does not stand on the line before: one of the two was changed".to_owned())
-            }
-            Ok(_) => None,
-        }
-        .map(|message| (expected, message));
-        (last, hash) = (expected, Hash::of(line));
-        Ok(if broken.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })
-    .await?;
-    if broken.is_none() && last != newest {
-        broken = Some((last + 1, format!("its line is missing, and all up to revision {newest}")));
-    }
-    Ok(match broken {
-        Some((at, message)) => Verdict::Broken { at, message },
-        None => Verdict::Whole { from: if newest == 0 { 0 } else { first }, to: newest },
-    })
 }

@@ -165,6 +165,7 @@ impl Publisher {
             Update::Transaction(transaction) => transaction.revision,
             Update::Image(image) => image.revision,
         };
+        self.ground.live.stored(revision, clock::now());
         // The texts are gone before anything is made of them: they take as much room.
         let stored = match self.stored(update) {
             Ok(stored) => stored,
@@ -358,6 +359,7 @@ impl Publisher {
                     upstream_series: self.ground.metrics.upstream(&key.function, key.version),
                     outcomes: None,
                     shield: Shield::Off,
+                    owed: None,
                     upstream,
                 }
             })
@@ -395,6 +397,7 @@ impl Publisher {
     ) -> Box<[Arc<Destination>]> {
         let model = &alias.model;
         let outcomes = self.outcomes(before, function, alias);
+        let owed = alias.slots.as_ref().and_then(|slots| Some(slots.carried_over()?.to_string().into_boxed_str()));
         let reachable: BTreeSet<VersionId> = model
             .split
             .parts()
@@ -422,6 +425,7 @@ impl Publisher {
                     upstream_series: Arc::clone(&direct.upstream_series),
                     outcomes: outcomes.get(&version).cloned(),
                     shield: alias.shield(version),
+                    owed: owed.clone(),
                 })
             })
             .collect()

@@ -100,7 +100,7 @@ impl Past<'_> {
     }
 
     /// What the wanted texts that changed after `to` were at `to`.
-    async fn since(
+    pub(super) async fn since(
         &self,
         to: Revision,
         wanted: impl Fn(&str) -> bool + Send + Sync,

@@ -3,6 +3,7 @@
 mod command;
 mod draft;
 mod looked;
+mod paused;
 mod unsaved;
 
 use std::sync::Arc;
@@ -34,6 +35,8 @@ use draft::Draft;
 use looked::Halt;
 use unsaved::Unsaved;
 
+/// So many revisions lie between two lines in the log that tell the newest hash of the journal.
+const ANNOUNCE_EVERY: Revision = 100;
 /// How often an unsaved rollback is tried again.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
@@ -46,6 +49,8 @@ pub(super) struct Writer {
     stale: bool,
     /// A rollback that is live and not stored.
     unsaved: Option<Unsaved>,
+    /// Whether the store took nothing the last time.
+    is_paused: bool,
     journal: retention::Kept,
     clock: Steady,
     rollouts: watch::Sender<Rollouts>,
@@ -101,10 +106,24 @@ impl Writer {
             rollouts: Rollouts::default(),
         };
         let journal = retention::Kept::new(start);
-        let mut writer =
-            Self { ground, ahead, tokens, known, stale: true, unsaved: None, journal, clock, rollouts, moved };
+        let mut writer = Self {
+            ground,
+            ahead,
+            tokens,
+            known,
+            stale: true,
+            unsaved: None,
+            is_paused: false,
+            journal,
+            clock,
+            rollouts,
+            moved,
+        };
         writer.refresh().await?;
         writer.migrate().await?;
+        if writer.known.revision > 0 {
+            writer.announce_head();
+        }
         Ok(writer)
     }
 
@@ -145,6 +164,10 @@ impl Writer {
                 },
                 () = time::sleep(SAVE_EVERY), if self.unsaved.is_some() => {
                     self.save().await;
+                    continue;
+                }
+                () = time::sleep(SAVE_EVERY), if self.is_paused && self.unsaved.is_none() => {
+                    self.probe().await;
                     continue;
                 }
                 _ = look.tick() => {
@@ -315,12 +338,18 @@ impl Writer {
     }
 
     /// Stores the draft; answers when it is live.
-    async fn write(&mut self, author: &Author, draft: Draft) -> Result<(), Failed> {
+    async fn write(&mut self, author: &Author, mut draft: Draft) -> Result<(), Failed> {
         let known = &self.known;
         let revision = known.revision + 1;
-        let sides = (&known.config, &draft.config);
-        let told = Told { what: draft.told(), news: draft.moves.news() };
-        let line = journal::line(revision, clock::unix(), author, sides, told, &known.head);
+        if known.revision == 0 {
+            draft.changes.push(migrate::note());
+        }
+        let others = journal::others(&draft.changes);
+        let told = Told { what: draft.told(), news: draft.moves.news(), others };
+        let line = {
+            let sides = (&known.config, &draft.config);
+            journal::line(revision, clock::unix(), author, sides, told, &known.head)
+        };
         let head = Hash::of(&line);
         let touched: Vec<(Arc<str>, bool)> = draft
             .changes
@@ -328,17 +357,19 @@ impl Writer {
             .filter_map(|change| Some((change.name.strip_prefix(CONFIG)?.into(), change.text.is_some())))
             .collect();
         let began = clock::now();
-        let mut stored = draft.changes;
-        if known.revision == 0 {
-            stored.push(migrate::note());
-        }
-        match self.ground.store.put_if(known.revision, stored, line).await {
-            Ok(_) => {}
+        let put = self.ground.store.put_if(known.revision, draft.changes, line).await;
+        self.store_took(put.as_ref().map(|_| ()));
+        match put {
+            Ok(_) => self.ground.live.stored(revision, clock::now()),
             Err(PutError::Conflict { .. }) => return Err(Failed::Conflict),
             Err(error) => return Err(Failed::Store(error)),
         }
         let known = &mut self.known;
         (known.revision, known.config, known.head) = (revision, draft.config, head);
+        if revision.is_multiple_of(ANNOUNCE_EVERY) {
+            self.announce_head();
+        }
+        let known = &mut self.known;
         if let Some(file) = draft.file {
             known.file = file;
         }
@@ -357,6 +388,12 @@ impl Writer {
             self.announce(draft.moves, began, stored);
         }
         live.map_err(Failed::Refused)
+    }
+
+    /// Writes the newest hash of the journal where it can be compared with later: whoever changes the store cannot change that.
+    fn announce_head(&self) {
+        let Known { revision, head, .. } = &self.known;
+        tracing::info!("the journal stands at revision {revision} with hash {}", head.as_str());
     }
 
     /// Tells what rollouts did, and how they stand. It was `decided` then, took so long to be `stored`, and is live now.

@@ -95,6 +95,8 @@ pub struct Resolved<'a> {
     pub reason: &'static str,
     /// Which rule, bucket or slot: a key and its number.
     pub position: Option<(&'static str, u64)>,
+    /// What the alias had carried over when the slot was drawn: `1=-250,2=250`.
+    pub owed: Option<&'a str>,
 }
 
 impl AccessLine<'_> {
@@ -130,6 +132,7 @@ impl AccessLine<'_> {
             if let Some((key, number)) = resolved.position {
                 object.number(key, Some(number));
             }
+            object.plain("owed", resolved.owed);
         }
         object.number("revision", self.revision);
         if self.attempts > 0 {
@@ -393,6 +396,7 @@ pub(super) mod tests {
                 shielded_from: VersionId::number(3),
                 reason: "bucket",
                 position: Some(("bucket", 9876)),
+                owed: None,
             }),
             endpoint: Some("10.0.0.12:8080"),
             attempts: 2,

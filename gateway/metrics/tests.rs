@@ -122,6 +122,7 @@ fn names_and_labels_are_a_contract() {
             "weir_notices_lost_total{}",
             "weir_store_started_empty{}",
             "weir_unsaved_rollback{}",
+            "weir_store_writable{}",
             "weir_unusable{kind}",
             "weir_tls_certificate_not_after_seconds{domain}",
             "weir_tls_handshakes_total{result}",

@@ -16,6 +16,8 @@ const WITHIN: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Open {
     pub(super) runtime: Option<Runtime>,
+    /// The threads of the admin API.
+    pub(super) admin: Option<Runtime>,
     pub(super) stdout: Option<Outlet>,
     pub(super) access: Option<AccessThread>,
     pub(super) token: Option<TokenFile>,
@@ -49,6 +51,10 @@ impl Open {
         // Before what may be blocked by a disk.
         if let Some(token) = self.token {
             token.forget();
+        }
+        // Its tasks hold ways in to the control plane, which ends with the last of them.
+        if let Some(admin) = self.admin {
+            admin.shutdown_timeout(WITHIN / 4);
         }
         // Waits for tasks and, through them, for the store; blocking calls that hang are left behind.
         if let Some(runtime) = self.runtime {

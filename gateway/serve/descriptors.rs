@@ -85,6 +85,11 @@ impl Share {
         i32::try_from(self.limit - self.reserve).unwrap_or(i32::MAX)
     }
 
+    /// The number of connections of the admin API that fit in the reserve: a quarter of it is left for the control plane.
+    pub(super) fn admin_room(&self) -> usize {
+        usize::try_from(self.reserve - self.reserve / 4).unwrap_or(usize::MAX)
+    }
+
     /// The warning for an allowance of `wanted` connections; `None` if they fit.
     fn shortage(&self, wanted: usize) -> Option<String> {
         let room = self.connections();

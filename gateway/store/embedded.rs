@@ -121,6 +121,10 @@ impl Store for Embedded {
         self.read(move |database| database.trim(until)).await
     }
 
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.read(|database| database.probe()).await
+    }
+
     async fn restore(&self, image: Image, journal: Vec<Entry>) -> Result<(), PutError> {
         let answer = self.ask(move |owner| {
             let database = owner.database().map_err(|error| PutError::Unavailable(error.to_string()))?;

@@ -84,6 +84,10 @@ impl Store for Memory {
         Ok((before - state.journal.len()) as u64)
     }
 
+    async fn probe(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn restore(&self, image: Image, journal: Vec<Entry>) -> Result<(), PutError> {
         let mut state = self.state();
         let State { revision, texts, journal: kept, watchers } = &mut *state;

@@ -250,7 +250,7 @@ async fn a_full_disk_stops_edits_and_neither_requests_nor_a_rollback() {
     };
     roll_back(&weir).await;
     let (_, status, _) = command(&weir, &["status"]).await;
-    assert!(status.contains("NOT HEALTHY"), "{status}");
+    assert!(status.contains("NOT HEALTHY (paused: ") && status.contains("full disk"), "{status}");
     let before = load.done();
     eventually("requests are served", async || (load.done() > before + 50).then_some(())).await;
     for exchange in load.stop().await {
@@ -303,6 +303,50 @@ async fn an_abort_that_no_disk_could_take_outlives_a_kill() {
     let weir = disk.start(weir.killed().await, &live).await;
     let seconds = ten(&weir).await.iter().filter(|version| *version == "v2").count();
     assert_eq!(seconds, 5, "what is noted is forgotten once it is stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_shows_and_so_does_a_rollout_that_waits_for_it() {
+    let (disk, weir, _live, _endpoints) = on_a_disk().await;
+    let token = disk.token();
+    assert_eq!(weir.metric("weir_store_writable", &[]).await, Some(1.0));
+    let plan = "steps: [{weight: 20, bake: 3s}, {weight: 40, bake: 1s}, {weight: 60, bake: hold}]";
+    let plan = format!("{{{plan}, guard: false}}");
+    let release = ["release", "shop:prod", "2", "--no-preflight", "--plan", &plan];
+    let (code, _, stderr) = weir.cli_with(&release, &[("WEIR_TOKEN", &token)]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    disk.fill(&weir).await;
+
+    let running = async || weir.ask("/v1/rollouts?limit=1").await.json()["items"][0].clone();
+    let waits =
+        async || running().await["waits_for"].as_str().filter(|text| text.contains("the store")).map(str::to_owned);
+    let waits = eventually("the rollout waits for the store", waits).await;
+    assert!(waits.contains("full disk"), "{waits}");
+    let (_, status, _) = weir.cli(&["status"]).await;
+    assert!(status.contains("NOT HEALTHY (paused: ") && status.contains("baking, waits for the store"), "{status}");
+    let store = weir.ask("/v1/status").await.json()["store"].clone();
+    assert!(store["writable"] == false && store["paused_since"].is_string(), "{store}");
+    assert_eq!(weir.metric("weir_store_writable", &[]).await, Some(0.0));
+    let ready = weir.ask("/ready").await;
+    assert_eq!(ready.status, 200);
+    assert!(ready.text().contains("changes are paused: ") && ready.text().contains("full disk"), "{}", ready.text());
+
+    disk.free();
+    let goes_on = async || (running().await["weight"].as_f64()? > 20.0).then_some(());
+    eventually("the rollout goes on", goes_on).await;
+    assert_eq!(weir.metric("weir_store_writable", &[]).await, Some(1.0));
+    assert_eq!(weir.ask("/ready").await.text(), "ready\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn room_on_the_disk_is_noticed_without_a_change() {
+    let (disk, weir, _live, _endpoints) = on_a_disk().await;
+    disk.fill(&weir).await;
+    let shows = async |wanted: f64| weir.metric("weir_store_writable", &[]).await.filter(|value| *value == wanted);
+    eventually("it shows", async || shows(0.0).await).await;
+    disk.free();
+    eventually("it is over", async || shows(1.0).await).await;
+    assert!(!disk.file("weir-state.probe").exists(), "the probe leaves nothing behind");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod kit;
 
 mod access;
+mod admin;
 mod balance;
 mod certificates;
 mod commands;
@@ -22,6 +23,7 @@ mod killed;
 mod layer;
 mod migrated;
 mod names;
+mod past;
 mod process;
 mod release;
 mod reload;

@@ -309,6 +309,13 @@ async fn history() {
     terminal.run(&["verify"]).await;
     terminal.on("/v1/journal/verify", 200, &json!({"ok": false, "broken_at": 17, "message": "its hash differs"}));
     terminal.run(&["verify"]).await;
+    let differs = json!({"ok": false, "message": "1 of the stored texts differ from the journal",
+        "differs": ["`token/mine` is there, and no line of the journal tells of it"], "head": "c0ffee", "unchecked": 0});
+    terminal.on("/v1/journal/verify", 200, &differs);
+    terminal.run(&["verify"]).await;
+    let whole = json!({"ok": true, "from": 3, "to": 41, "head": "c0ffee", "unchecked": 2});
+    terminal.on("/v1/journal/verify", 200, &whole);
+    terminal.run(&["verify"]).await;
     let events = format!(
         ": hello\n\nid: 41\nevent: change\ndata: {entry}\n\nevent: gap\ndata: {{}}\n\n: still here\n\n\
         id: 43\nevent: change\ndata: {older}\n\n"

@@ -1,7 +1,7 @@
 //! Steps 2 to 5: from what is asked for to a version.
 
 use super::way;
-use super::{Draw, Headers, IssuedKey, Reason, RequestHead, Resolution, Routed, Unresolved};
+use super::{Draw, Headers, IssuedKey, Past, Reason, RequestHead, Resolution, Routed, Unresolved};
 use crate::model::{KeySource, OnMissingKey};
 use crate::route::head::Scratch;
 use crate::route::table::{Alias, AliasIndex, Function, Pointed, Preferred, Table, UpstreamIndex};
@@ -49,6 +49,45 @@ pub(super) fn choose<H: Headers + ?Sized, D: Draw>(
         (resolution.version, resolution.upstream, resolution.spare) = (version, upstream, None);
     }
     Ok(resolution)
+}
+
+/// Chooses as [`choose`] did in the past: the decisions that stand on what the request held are taken from what is told of it.
+pub(super) fn again<H: Headers + ?Sized, D: Draw>(
+    table: &Table,
+    head: &RequestHead<'_, H>,
+    way: &Routed,
+    past: &Past<'_>,
+    draw: &mut D,
+) -> Result<Resolution, String> {
+    match (past.reason, way.pointed) {
+        (Reason::Direct, Pointed::Version(version)) => {
+            return named(table, way, version, Reason::Direct).map_err(|unresolved| unresolved.to_string());
+        }
+        (Reason::Direct, _) => return Err("the way in names no version".to_owned()),
+        (Reason::Override, _) => {
+            return named(table, way, past.version, Reason::Override).map_err(|unresolved| unresolved.to_string());
+        }
+        _ => {}
+    }
+    let function = table.function(way.function).ok_or("there is no such function")?;
+    let pointed = if let Pointed::Alias(alias) = way.pointed { Some(alias) } else { None };
+    let index = past.alias.map_or(pointed, |name| function.alias(name.as_str()));
+    let (index, alias) = index.and_then(|index| Some((index, table.alias(index)?))).ok_or("there is no such alias")?;
+    let request = Request { head, function, alias, index, way };
+    let version = request.version_again(past)?;
+    let upstream = request.upstream(version).map_err(|unresolved| unresolved.to_string())?;
+    let overridden = pointed != Some(index);
+    Ok(Resolution {
+        routed: *way,
+        alias: Some(index),
+        version,
+        upstream,
+        spare: if overridden { None } else { request.spare(draw, version) },
+        fallback_from: None,
+        reason: past.reason,
+        overridden,
+        issued: None,
+    })
 }
 
 /// A version that was named: nobody stands in for it.
@@ -110,6 +149,27 @@ impl<H: Headers + ?Sized> Request<'_, H> {
             Key::None => return Err(Unresolved::MissingKey(self.way.via, self.index)),
         };
         Ok((model.buckets.version(bucket), Reason::Bucket(bucket), issued))
+    }
+
+    fn version_again(&self, past: &Past<'_>) -> Result<VersionId, String> {
+        let (alias, model) = (self.alias, &*self.alias.model);
+        match past.reason {
+            Reason::Rule(number) => {
+                let rule = model.rules.get(number as usize).map(|rule| rule.version);
+                rule.ok_or_else(|| format!("alias `{}` has no rule {}", alias.name, u64::from(number) + 1))
+            }
+            Reason::Bucket(bucket) => Ok(model.buckets.version(bucket)),
+            Reason::Slot(slot) => {
+                let version = alias.version_of_slot(&self.function.name, past.owed, slot);
+                version.ok_or_else(|| format!("alias `{}` draws no slots", alias.name))
+            }
+            Reason::Stable => Ok(model.stable.unwrap_or_else(|| model.split.largest())),
+            Reason::Only => match *alias.preference {
+                [only] => Ok(only.version),
+                _ => Err(format!("alias `{}` has more than one version above weight 0", alias.name)),
+            },
+            Reason::Random | Reason::Direct | Reason::Override => Ok(past.version),
+        }
     }
 
     /// The bucket of the first key source that is present; else that of a key that is issued, if a source issues.

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{FunctionIndex, UpstreamIndex};
 use crate::model::{self, OnUnhealthy, Selection, Shield};
-use crate::route::slot::{SlotSequence, Slots};
+use crate::route::slot::{Owed, SlotSequence, Slots};
 use crate::value::bucket;
 use crate::value::name::{AliasName, FunctionName, VersionId};
 use crate::value::weight::{Split, Weight};
@@ -92,6 +92,14 @@ impl Alias {
         self.preference[usize::from(self.places[slots.at(cursor)])].version
     }
 
+    /// The version that a slot went to when so much had been carried over; `None` if it draws no slots.
+    pub(crate) fn version_of_slot(&self, function: &FunctionName, owed: Option<&Owed>, slot: u64) -> Option<VersionId> {
+        let (slots, split) = (self.slots.as_ref()?, &self.model.split);
+        let sequence = || Arc::new(shared_sequence(split));
+        let carried = owed.map(|owed| Slots::carried(split, owed, seed((function, &self.name)), sequence));
+        Some(self.at(carried.as_ref().unwrap_or(slots), slot))
+    }
+
     /// The version of a request whose number is uniform in 0..2^64.
     #[inline]
     pub(crate) fn random(&self, number: u64) -> VersionId {
@@ -139,7 +147,7 @@ impl Sequences {
             return (None, false);
         }
         let split = &model.split;
-        let seed = xxh3_64(format!("{}:{}", names.0, names.1).as_bytes());
+        let seed = seed(names);
         let before = before.and_then(|(alias, cursor)| Some((alias, alias.slots.as_ref()?, cursor)));
         match before {
             Some((alias, slots, _)) if alias.model.split == *split => (Some(slots.clone()), false),
@@ -161,11 +169,20 @@ impl Sequences {
             self.by_weights = used.map(|(weights, sequence)| (weights.clone(), sequence.clone())).collect();
             self.swept = self.by_weights.len();
         }
-        // The same on every node, so that a fixed number is as good a seed as any.
-        let sequence = Arc::new(SlotSequence::new(split, xxh3_64(b"weir")));
+        let sequence = Arc::new(shared_sequence(split));
         self.by_weights.insert(weights, Arc::downgrade(&sequence));
         sequence
     }
+}
+
+/// The seed of an alias's own sequences.
+fn seed(names: (&FunctionName, &AliasName)) -> u64 {
+    xxh3_64(format!("{}:{}", names.0, names.1).as_bytes())
+}
+
+/// The sequence of all aliases with these weights. The same on every node, so that a fixed number is as good a seed as any.
+fn shared_sequence(split: &Split) -> SlotSequence {
+    SlotSequence::new(split, xxh3_64(b"weir"))
 }
 
 #[cfg(test)]

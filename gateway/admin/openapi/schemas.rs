@@ -149,6 +149,9 @@ fn bodies() -> Schemas {
                     } },
                     "client": string("The client's address; default 127.0.0.1."),
                     "config": string("A file to explain it by, instead of what is live."),
+                    "revision": integer("The revision to explain it by, instead of what is live."),
+                    "slot": integer("The slot that it draws, if it draws one."),
+                    "drawn": drawn(),
                 }),
             ),
         ),
@@ -235,6 +238,7 @@ fn journal() -> Schemas {
     } });
     let entry = json!({ "type": "object", "properties": {
         "revision": integer("After the change."),
+        "hash": string("SHA-256 of its line in the journal."),
         "time": string("RFC 3339."),
         "who": string("Such as `token:ci`, `file`, `start`."),
         "why": { "type": ["string", "null"] },
@@ -248,6 +252,9 @@ fn journal() -> Schemas {
         "to": integer("The last."),
         "broken_at": integer("The first revision that is wrong."),
         "message": string("What is wrong with it."),
+        "differs": { "type": "array", "items": string("What is wrong with a stored text."), "description": "The first 20." },
+        "head": string("SHA-256 of the newest line: kept elsewhere, it shows a journal that was written anew."),
+        "unchecked": integer("Texts that changed last before the kept journal begins."),
     } });
     vec![("entry", entry), ("verdict", verdict)]
 }
@@ -286,6 +293,10 @@ fn statuses() -> Schemas {
         "store": { "type": "object", "properties": {
             "kind": { "enum": ["embedded", "memory"] }, "path": { "type": ["string", "null"] },
             "healthy": { "type": "boolean" }, "message": { "type": ["string", "null"] },
+            "writable": { "type": "boolean", "description": "Whether it took the last change." },
+            "head": { "type": ["object", "null"], "description": "The newest line of the journal, and its SHA-256.",
+                "properties": { "revision": integer(""), "hash": string("") } },
+            "paused_since": { "type": ["string", "null"], "description": "RFC 3339." },
         } },
         "freeze": reference("freeze"),
         "unusable": { "type": "array", "items": unusable, "description": "Things that cannot be used as they are; 100 at most." },
@@ -343,4 +354,17 @@ fn integer(description: &str) -> Value {
 
 pub(super) fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+/// Why a version was chosen, as a line of the access log tells it.
+fn drawn() -> Value {
+    let reasons = ["direct", "override", "random", "stable", "only", "rule", "bucket", "slot"];
+    json!({ "type": "object", "required": ["reason", "version"], "additionalProperties": false,
+        "description": "Why the version was chosen, as its line in the access log tells it; headers are not asked then.",
+        "properties": {
+            "reason": { "enum": reasons }, "alias": string("Unless a version was named."),
+            "version": string("That was chosen: `shielded_from` of the line if it has one."),
+            "rule": integer("From 0."), "bucket": integer("0 to 9999."), "slot": integer(""),
+            "owed": string("As in the line."),
+        } })
 }

@@ -17,7 +17,13 @@ pub(super) fn rollout(server: &Server, rollout: &Rollout) -> Value {
     let sight = sights.borrow().get(&rollout.id).cloned();
     let freeze = in_force(server, now);
     let mut shown = view(rollout);
-    shown["waits_for"] = waits_for(rollout, freeze.as_ref(), sight.as_ref()).into();
+    let unstored = server.control.unstored(rollout.id).filter(|_| !rollout.is_over() && server.live.paused().is_some());
+    shown["unstored"] = unstored.is_some().into();
+    let waits_for = match unstored {
+        Some(why) => Some(format!("the store to take its next step: {why}")),
+        None => waits_for(rollout, freeze.as_ref(), sight.as_ref()),
+    };
+    shown["waits_for"] = waits_for.into();
     shown["left_seconds"] = rollout.deadline().map(|deadline| left(deadline, now)).into();
     shown["seen"] = sight.map_or_else(|| last_seen(rollout), seen);
     shown

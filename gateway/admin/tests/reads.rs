@@ -58,6 +58,27 @@ async fn the_configuration_reads_back_as_yaml_and_json() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_is_behind_its_store_for_five_seconds_is_not_ready() {
+    let api = Api::start().await;
+    let now = crate::clock::now();
+    let next = api.node.live.load().revision + 1;
+    api.node.live.stored(next, now - Duration::from_secs(3));
+    assert_eq!(api.get("/ready").await.is(200).body, "ready\n");
+    // What is stored later does not make it begin anew.
+    api.node.live.stored(next + 1, now);
+    api.node.live.stored(next, now - Duration::from_secs(6));
+    assert_eq!(api.get("/ready").await.is(200).body, "ready\n");
+    api.operate("PATCH", "/v1/functions/shop/aliases/prod", r#"{"split": {"1": 1}}"#).await.is(200);
+    api.operate("PATCH", "/v1/functions/shop/aliases/prod", r#"{"split": {"2": 1}}"#).await.is(200);
+    let late = api.node.live.load().revision + 1;
+    api.node.live.stored(late, now - Duration::from_secs(6));
+    let told = api.get("/ready").await.is(503).body;
+    assert!(told.starts_with(&format!("not ready\nrevision {late} is stored, and not live after ")), "{told}");
+    api.operate("PATCH", "/v1/functions/shop/aliases/prod", r#"{"split": {"1": 1}}"#).await.is(200);
+    assert_eq!(api.get("/ready").await.is(200).body, "ready\n");
+}
+
+#[tokio::test]
 async fn explain_tells_of_what_is_live_and_of_a_proposal() {
     let api = Api::start().await;
     let kind = [("content-type", "application/json")];
@@ -66,6 +87,9 @@ async fn explain_tells_of_what_is_live_and_of_a_proposal() {
     assert_eq!(told["revision"], api.node.live.load().revision);
     let proposal = super::support::FILE.replace("{1: 95, 2: 5}", "2");
     let question = json!({ "host": "shop.example.com", "config": proposal });
+    api.ask("POST", "/v1/explain", &kind, &question.to_string()).await.refuses(401, "Unauthorized");
+    let viewer = format!("Bearer {}", api.viewer);
+    let kind = [kind[0], ("authorization", &*viewer)];
     let told = api.ask("POST", "/v1/explain", &kind, &question.to_string()).await.is(200).json();
     assert!(told.to_string().contains("\"2\"") && told["revision"].is_null(), "{told}");
     let bad = json!({ "host": "shop.example.com", "config": "functions: 1" });

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::control::RollBack;
 use crate::control::journal::{Query, Verdict};
+use crate::control::tokens::Role;
 use crate::store::Revision;
 
 /// Everything, oldest first.
@@ -23,7 +24,7 @@ async fn every_change_is_a_line_that_says_who_what_and_how_it_was() {
     let [change] = &entries[1].changes[..] else { panic!("one text changed: {entries:?}") };
     assert_eq!(change.name, "alias/shop/prod");
     assert!(change.before.as_ref().unwrap().contains("95") && change.after.as_ref().unwrap().contains("60"));
-    assert_eq!(node.control.verify().await.unwrap(), Verdict::Whole { from: 1, to: 2 });
+    assert_eq!(node.control.verify().await.unwrap().verdict, Verdict::Whole { from: 1, to: 2 });
 }
 
 #[tokio::test]
@@ -64,10 +65,47 @@ async fn a_journal_that_was_tampered_with_says_where() {
         let text = line.text.replace("token:ci", if revision == 1 { "token:me" } else { "token:ci" });
         forged.put_if(revision as Revision, Vec::new(), text.into()).await.unwrap();
     }
-    let Verdict::Broken { at, message } = crate::control::journal::verify(&*forged).await.unwrap() else {
+    let Verdict::Broken { at, message } = crate::control::journal::verify(&*forged).await.unwrap().verdict else {
         panic!("it was believed")
     };
     assert_eq!(at, 3, "the line after the forged one no longer stands on it: {message}");
+}
+
+#[tokio::test]
+async fn a_text_that_was_changed_behind_the_journal_is_named() {
+    let store: Arc<dyn Store> = Arc::new(Memory::default());
+    let node = Node::on(Arc::clone(&store)).await;
+    node.file(&file("shop", "{1: 95, 2: 5}", "")).await.unwrap();
+    node.shift("{1: 60, 2: 40}").await.unwrap();
+    let ci = node.control.create_token(Author::of("start"), "ci", Role::Operator).await.unwrap();
+    let old = node.control.create_token(Author::of("start"), "old", Role::Operator).await.unwrap();
+    node.control.revoke_token(Author::of("start"), "old").await.unwrap();
+    assert!(ci.reveal() != old.reveal());
+    let honest = node.control.verify().await.unwrap();
+    assert_eq!((honest.verdict, honest.unchecked), (Verdict::Whole { from: 1, to: 5 }, 0));
+
+    let page = crate::store::Page { after: 0, before: 6, order: crate::store::Order::OldestFirst, limit: 10 };
+    let lines = store.journal(page).await.unwrap();
+    let mut image = store.load("").await.unwrap();
+    let text = |text: &str| crate::store::Stored { revision: 1, text: text.into() };
+    image.texts.insert("config/alias/shop/prod".into(), text("split: {1: 1}"));
+    image.texts.insert("token/old".into(), text("{}"));
+    image.texts.insert("token/mine".into(), text("{}"));
+    image.texts.insert("token/ci".into(), text("{}"));
+    image.texts.remove("file/version/shop/1").unwrap();
+    let forged = Memory::default();
+    forged.restore(image, lines).await.unwrap();
+    let checked = crate::control::journal::verify(&forged).await.unwrap();
+    let Verdict::Differs { texts, total } = checked.verdict else { panic!("it was believed") };
+    let expected = [
+        "`config/alias/shop/prod` is not what revision 2 made of it",
+        "`file/version/shop/1` is missing, and revision 1 wrote it",
+        "`token/ci` is not what revision 3 made of it",
+        "`token/mine` is there, and no line of the journal tells of it",
+        "`token/old` is there, and revision 5 removed it",
+    ];
+    assert_eq!((texts, total), (expected.map(str::to_owned).to_vec(), 5));
+    assert_eq!(checked.head, honest.head, "the lines are the same");
 }
 
 #[tokio::test]
@@ -159,7 +197,7 @@ async fn a_journal_that_forgets_can_still_be_verified() {
     while node.control.journal(forgotten.clone()).await.unwrap().entries.is_empty() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    let Verdict::Whole { from, to } = node.control.verify().await.unwrap() else { panic!("it is broken") };
+    let Verdict::Whole { from, to } = node.control.verify().await.unwrap().verdict else { panic!("it is broken") };
     assert!(from > 20 && to == 32, "{from} to {to}");
     let refused = node.roll_back(Some(3)).await.unwrap_err();
     assert!(matches!(refused, Refused::NotInJournal { oldest, .. } if oldest + 1 == from), "{refused}");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use config::model::KeySource;
 use config::route::head::Headers;
+use config::route::resolve::Reason;
 use config::value::name::AliasName;
 use prometheus::IntGauge;
 
@@ -267,6 +268,7 @@ impl Worker {
                 shielded_from: served.shielded_from(),
                 reason: served.resolution.reason.as_str(),
                 position: served.resolution.reason.position().map(|number| (served.resolution.reason.as_str(), number)),
+                owed: owed(served),
             }),
             revision: way.map(|way| way.revision),
             suppressed: 0,
@@ -282,4 +284,10 @@ impl Worker {
             end: ending.end,
         });
     }
+}
+
+/// What the alias had carried over when the request drew its slot.
+fn owed(served: &Served) -> Option<&str> {
+    let is_slot = matches!(served.resolution.reason, Reason::Slot(_));
+    served.destination.owed.as_deref().filter(|_| is_slot)
 }

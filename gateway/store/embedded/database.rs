@@ -1,7 +1,9 @@
 //! One SQLite file: what it may be, what is written to it, and what is true after a failure.
 
 use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
@@ -14,6 +16,8 @@ use crate::store::{Change, Entry, Image, Order, Page, PutError, Revision, StoreE
 const APPLICATION: i64 = 0x5765_6972;
 /// The schema that this program reads and writes.
 const SCHEMA: i64 = 1;
+/// Bytes that have to fit for a store that was full to be tried again.
+const PROBE: usize = 256 << 10;
 /// `head` has one row. It is no `max(revision)` of the journal, because that may be trimmed to nothing.
 const TABLES: &str = "
     CREATE TABLE head (revision INTEGER NOT NULL) STRICT;
@@ -168,6 +172,15 @@ impl Database {
         Ok(trimmed as u64)
     }
 
+    /// Writes a file beside the database, and removes it: there is room for small changes if that is possible.
+    pub(super) fn probe(&mut self) -> Result<(), StoreError> {
+        let path = self.path.with_extension("probe");
+        let written = probe(&path);
+        // It is not there, or was of no use.
+        let _ = std::fs::remove_file(&path);
+        written.map_err(|error| refuse(&self.path, format!("has no room for changes: {error}; free some space there")))
+    }
+
     /// Runs `body` as one transaction, which is durable when this succeeds.
     fn transact<T>(&mut self, body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, Failure> {
         let result = commit(&mut self.connection, body);
@@ -229,6 +242,17 @@ fn check_existing(path: &Path) -> Result<(), StoreError> {
         tracing::warn!("others can read or change the store {file} (mode {mode:04o}); `chmod 600 {file}` ends that");
     }
     Ok(())
+}
+
+/// Writes a new file, whatever is there, to the disk.
+fn probe(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(&[0; PROBE])?;
+    file.sync_all()
 }
 
 /// Whether the file is new, or why it is none of ours. Reads only.
