@@ -14,7 +14,7 @@ mod wake;
 
 use std::array;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,10 @@ pub struct Outcomes {
     /// Buckets whose last outcome was a failure.
     failing: Buckets,
     stand_ins: AtomicU32,
+    /// True while a rollout judges what is counted here.
+    is_watched: AtomicBool,
+    /// True if something failed since that was last asked, and the cells were watched.
+    has_failed: AtomicBool,
     wake: Arc<Wake>,
     started: Instant,
 }
@@ -64,7 +68,7 @@ pub struct Ended {
 }
 
 impl Outcomes {
-    /// Nothing counted yet. `wake` is told of failures.
+    /// Nothing counted yet. `wake` is told of failures while the cells are [watched](Self::watch).
     #[must_use]
     pub fn new(workers: usize, wake: Arc<Wake>, now: Instant) -> Self {
         Self {
@@ -72,6 +76,8 @@ impl Outcomes {
             batch: Buckets::default(),
             failing: Buckets::default(),
             stand_ins: AtomicU32::new(0),
+            is_watched: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
             wake,
             started: now,
         }
@@ -101,9 +107,21 @@ impl Outcomes {
         if let Some(latency) = ended.latency {
             cells.latencies[latency_bucket(latency)].fetch_add(1, Relaxed);
         }
-        if failed {
+        if failed && self.is_watched.load(Relaxed) {
+            // The wake makes it visible to whoever is woken.
+            self.has_failed.store(true, Relaxed);
             self.wake.wake(ended.at);
         }
+    }
+
+    /// Has failures wake, or no longer: those of a split that no rollout judges are nobody's business.
+    pub fn watch(&self, is_watched: bool) {
+        self.is_watched.store(is_watched, Relaxed);
+    }
+
+    /// True if something failed since this was last asked, while the cells were watched.
+    pub fn take_failed(&self) -> bool {
+        self.has_failed.swap(false, Relaxed)
     }
 
     /// Outcomes and draws of all workers since the beginning.
@@ -311,9 +329,13 @@ mod tests {
     async fn failures_wake_and_what_is_no_failure_does_not() {
         let (outcomes, wake, at) = outcomes(1);
         let is_woken = async || tokio::time::timeout(Duration::ZERO, wake.wait()).await.is_ok();
+        outcomes.ended(0, &ended(Class::Reset, None, at));
+        assert!(!is_woken().await && !outcomes.take_failed(), "no rollout judges it");
+        outcomes.watch(true);
         for class in Class::ALL {
             outcomes.ended(0, &ended(class, None, at));
             assert_eq!(is_woken().await, class.is_failure(false), "{class:?}");
+            assert_eq!(outcomes.take_failed(), class.is_failure(false), "{class:?}");
         }
         outcomes.ended(0, &ended(Class::Reset, Some(7), at));
         assert!(is_woken().await);

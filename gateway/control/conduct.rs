@@ -37,6 +37,8 @@ pub use sight::{Sight, Sights};
 
 /// The longest time between two looks at the cells while a gate watches them.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often the wall clock is looked at for a rollout that waits for a window.
+const WINDOW_EVERY: Duration = Duration::from_secs(60);
 /// How long a failure waits for others, so that a burst is looked at once.
 const COALESCE: Duration = Duration::from_millis(1);
 /// How often, at most and at least, a rollout whose lost time does not count says that it still runs.
@@ -101,6 +103,8 @@ pub(super) struct Conductor {
     asked: BTreeMap<(RolloutId, u32), AbortHandle>,
     /// Of each rollout the event that was sent last: when that happened which led to it, and when it was answered.
     sent: BTreeMap<RolloutId, (Instant, Instant)>,
+    /// When all rollouts were last looked at.
+    looked: Instant,
     /// Before this moment no event is sent: the writer could not take the last one.
     not_before: Option<Moment>,
     /// Events that nothing tells again, such as the answer of a hook, which the writer could not take.
@@ -114,6 +118,14 @@ enum Delivery {
     Later(String),
     /// What follows from it is not valid, for this reason.
     Never(String),
+}
+
+/// The rollouts that are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    AtAll,
+    /// Those of which a request failed.
+    AtFailed,
 }
 
 struct HookEnded {
@@ -143,6 +155,7 @@ impl Conductor {
             answers: JoinSet::new(),
             asked: BTreeMap::new(),
             sent: BTreeMap::new(),
+            looked: clock::now(),
             not_before: None,
             undelivered: VecDeque::new(),
         }
@@ -174,9 +187,9 @@ impl Conductor {
                 }
                 failed = wake.wait(), if !self.sights.is_empty() => {
                     time::sleep(COALESCE).await;
-                    self.look(failed).await;
+                    self.look(failed, Look::AtFailed).await;
                 }
-                () = sleep(look) => self.look(clock::now()).await,
+                () = sleep(look) => self.look(clock::now(), Look::AtAll).await,
             }
         }
     }
@@ -197,15 +210,22 @@ impl Conductor {
             if watches(rollout) {
                 by(LOOK_EVERY);
             } else if let Some(deadline) = rollout.deadline() {
-                by(deadline.saturating_sub(now).max(LOOK_EVERY));
+                let wait = deadline.saturating_sub(now).max(LOOK_EVERY);
+                by(if matches!(rollout.phase, Phase::Ready { .. }) { wait.min(WINDOW_EVERY) } else { wait });
             }
         }
         next
     }
 
-    /// `because`: when that happened which makes it look.
-    async fn look(&mut self, because: Instant) {
+    /// Looks at rollouts. `because`: when that happened which makes it look.
+    async fn look(&mut self, because: Instant, at: Look) {
         let now = self.clock.time();
+        // Failures of some must not keep the others waiting.
+        let is_due = clock::now().saturating_duration_since(self.looked) >= LOOK_EVERY;
+        let at = if is_due { Look::AtAll } else { at };
+        if at == Look::AtAll {
+            self.looked = clock::now();
+        }
         if self.not_before.is_some_and(|moment| now < moment) {
             return;
         }
@@ -224,6 +244,10 @@ impl Conductor {
         self.sights.retain(|id, _| rollouts.all.get(id).is_some_and(|rollout| watches(rollout)));
         self.servers.retain(|id| rollouts.all.get(&id).is_some_and(|rollout| watches(rollout)));
         for rollout in rollouts.running() {
+            let has_failed = self.sights.get(&rollout.id).is_some_and(sight::Watched::take_failed);
+            if at == Look::AtFailed && !has_failed {
+                continue;
+            }
             let frozen = rollouts.now(now).frozen;
             if let Some(event) = self.event(rollout, now, frozen) {
                 self.send(rollout.id, event).await;
@@ -231,9 +255,15 @@ impl Conductor {
             }
         }
         self.shared.sights.send_if_modified(|sights| {
-            let next: Sights = self.sights.iter().map(|(id, watched)| (*id, watched.sight.clone())).collect();
-            let changed = *sights != next;
-            *sights = next;
+            let known = sights.len();
+            sights.retain(|id, _| self.sights.contains_key(id));
+            let mut changed = sights.len() != known;
+            for (id, watched) in
+                self.sights.iter().filter(|(id, watched)| sights.get(id) != Some(&watched.sight)).collect::<Vec<_>>()
+            {
+                sights.insert(*id, watched.sight.clone());
+                changed = true;
+            }
             changed
         });
     }
@@ -244,13 +274,14 @@ impl Conductor {
         if !watches(rollout) {
             // Under a freeze a deadline that only leads on is no event.
             let leads_back = rollout.held.is_some() || matches!(rollout.phase, Phase::Asking { .. });
+            let is_due = is_due || !leads_back && self.asks_again(rollout);
             return (is_due && (leads_back || !frozen)).then_some(Event::Tick);
         }
         let seen = self.watch(rollout, now);
         let failed = seen.answers.iter().any(|answer| matches!(answer, Answer::Fail(_)));
         let worse = seen.worse.is_some() && (rollout.plan.guard.enforced || !rollout.alerted);
         if failed || worse {
-            return Some(Event::Observed(seen));
+            return Some(self.observed(rollout.id, seen));
         }
         if rollout.held.is_some() || frozen {
             return (is_due && rollout.held.is_some()).then_some(Event::Tick);
@@ -258,11 +289,11 @@ impl Conductor {
         match &rollout.phase {
             Phase::Baking { step, .. } => match rollout.plan.steps[*step].bake {
                 Bake::Hold => is_due.then_some(Event::Tick),
-                Bake::Requests(wanted) => (is_due || seen.requests >= wanted).then_some(Event::Observed(seen)),
-                Bake::Time(_) => is_due.then_some(Event::Observed(seen)),
+                Bake::Requests(wanted) => (is_due || seen.requests >= wanted).then(|| self.observed(rollout.id, seen)),
+                Bake::Time(_) => is_due.then(|| self.observed(rollout.id, seen)),
             },
             _ if is_due || settled(&seen) && self.sights.get_mut(&rollout.id)?.is_news(&seen) => {
-                Some(Event::Observed(seen))
+                Some(self.observed(rollout.id, seen))
             }
             _ => None,
         }
@@ -270,6 +301,19 @@ impl Conductor {
             let is_old = now.saturating_sub(rollout.seen) >= checkpoint_every(rollout);
             (rollout.plan.on_restart != OnRestart::Resume && is_old).then_some(Event::Checkpoint)
         })
+    }
+
+    /// The event of what was seen, with the numbers that it stands on: they are rendered only when they are sent.
+    fn observed(&self, id: RolloutId, seen: Observation) -> Event {
+        let evidence = self.sights.get(&id).map_or(Value::Null, sight::Watched::evidence);
+        Event::Observed(Observation { evidence, ..seen })
+    }
+
+    /// True if the wall clock is looked at again for a rollout that waits for a window: it may have jumped.
+    fn asks_again(&self, rollout: &Rollout) -> bool {
+        let asked = self.sent.get(&rollout.id).map(|(_, answered)| *answered);
+        let is_old = |asked| clock::now().saturating_duration_since(asked) >= WINDOW_EVERY;
+        matches!(rollout.phase, Phase::Ready { .. }) && asked.is_none_or(is_old)
     }
 
     async fn send(&mut self, id: RolloutId, event: Event) {

@@ -143,7 +143,14 @@ impl Watched {
         }
         let told = gates.iter().zip(&answers).map(|(gate, answer)| (gate.check.name().to_owned(), in_words(answer)));
         self.sight = Sight { members: sights, gates: told.collect() };
-        Observation { step, since, answers, worse, requests, evidence: self.evidence() }
+        Observation { step, since, answers, worse, requests, evidence: Value::Null }
+    }
+
+    /// True if a request failed since this was last asked.
+    pub(super) fn take_failed(&self) -> bool {
+        let sides = self.members.iter().flat_map(|member| [&member.stable, &member.candidate]);
+        // Every side is asked, so that none says it again at the next look.
+        sides.filter_map(|side| side.cells.as_ref()).fold(false, |any, cells| cells.take_failed() | any)
     }
 
     /// What the verdict on each member has come to.
@@ -158,7 +165,8 @@ impl Watched {
         is_news
     }
 
-    fn evidence(&self) -> Value {
+    /// The numbers that a look stands on, to be carried by the rollout.
+    pub(super) fn evidence(&self) -> Value {
         let members = self.members.iter().zip(&self.sight.members);
         let members = members.map(|(watched, sight)| json!({ "watch": watched.watch, "seen": sight }));
         json!({ "members": members.collect::<Vec<_>>() })
@@ -183,7 +191,19 @@ impl MemberWatch {
     }
 }
 
+impl Drop for SideWatch {
+    fn drop(&mut self) {
+        self.unwatch();
+    }
+}
+
 impl SideWatch {
+    fn unwatch(&mut self) {
+        if let Some(cells) = self.cells.take() {
+            cells.watch(false);
+        }
+    }
+
     /// What was added since the last look.
     fn take(&mut self, cells: Option<Arc<Outcomes>>, new_since: Option<Duration>) -> Side {
         let Some(cells) = cells else { return Side::default() };
@@ -194,6 +214,8 @@ impl SideWatch {
             // Cells that began with the step counted for nothing else.
             let is_new = new_since.is_none_or(|age| cells.started().elapsed() <= age);
             self.last = if is_new { Default::default() } else { now.clone() };
+            cells.watch(true);
+            self.unwatch();
             self.cells = Some(cells);
         }
         let side = now.since(&self.last);
