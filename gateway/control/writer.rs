@@ -214,8 +214,8 @@ impl Writer {
             self.ground.authority.admit(author, &self.known.config, &draft.config, begun)?;
             looked.admit(what, &self.known.config, &draft.config)?;
             if *dry_run || draft.changes.is_empty() {
-                if matches!(what, What::Start(_)) {
-                    // What is stored may not have gone live, and then there is nothing to serve.
+                if !*dry_run {
+                    // What is stored may not have gone live, and then this promises what is not so.
                     self.live(self.known.revision).await?;
                 }
                 return Ok(self.done(self.known.config.clone(), draft.config, draft.ended));
