@@ -107,3 +107,25 @@ async fn a_revision_of_the_past_is_asked_by_bucket_and_by_slot() {
     assert!(told.contains("version     3\n"), "{told}");
     tokio::time::timeout(Duration::from_secs(20), weir.stopped()).await.expect("it ends");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_a_rollout_that_is_over_are_told_again() {
+    let (weir, _endpoints) = gateway().await;
+    weir.told(&["shift", "shop:prod", "1"]).await;
+    weir.told(&["release", "shop:prod", "2", "--plan", "linearStep: {weight: 40, interval: 10m}"]).await;
+    let mut client = Client::connect(weir.http).await;
+    for step in 0..2 {
+        for number in 0..12 {
+            let fields = if number % 2 == 0 { format!("x-user: {step}-{number}\r\n") } else { String::new() };
+            client.get_with(HOST, "/", &fields).await;
+        }
+        weir.told(&["advance", "shop:prod"]).await;
+    }
+    weir.told(&["rollback", "shop:prod"]).await;
+    let lines = lines(&weir, 24).await;
+    assert!(lines.iter().any(|line| line["version"] == "2"), "{lines:?}");
+    for line in &lines {
+        let told = weir.told(&["explain", "--log-line", &line.to_string()]).await;
+        assert!(told.contains("as logged") && told.contains("runs on the alias, whose own split is 1: 100"), "{told}");
+    }
+}
