@@ -23,6 +23,8 @@ pub struct Layer {
     pub shield: Option<Shield>,
     /// The name of the cohort; `None`: the one that the alias says.
     pub salt: Option<String>,
+    /// True if the rollout gave the alias its own split, all to stable, which is the beginning of its episode.
+    pub is_rebased: bool,
 }
 
 impl Layer {
@@ -76,6 +78,7 @@ mod tests {
             weight: Weight::new(weight).unwrap(),
             shield: Some(Shield::Gateway),
             salt: None,
+            is_rebased: false,
         }
     }
 

@@ -28,6 +28,8 @@ pub struct EarlierSplit {
     pub joined: VersionId,
     /// See [`Alias::stable`].
     pub stable: Option<VersionId>,
+    /// The salt, by which callers fall into the buckets.
+    pub salt: Option<String>,
 }
 
 impl Past {
@@ -47,14 +49,14 @@ impl EarlierSplit {
     /// The split that an alias has.
     #[must_use]
     pub fn of(alias: &Alias) -> Self {
-        let Alias { split, buckets, joined, stable, .. } = alias.clone();
-        Self { split, buckets, joined, stable }
+        let Alias { split, buckets, joined, stable, salt, .. } = alias.clone();
+        Self { split, buckets, joined, stable, salt }
     }
 
     /// The alias with this split again.
     #[must_use]
     pub fn restored(&self, alias: &Alias) -> Arc<Alias> {
-        let Self { split, buckets, joined, stable } = self.clone();
-        Arc::new(Alias { split, buckets, joined, stable, ..alias.clone() })
+        let Self { split, buckets, joined, stable, salt } = self.clone();
+        Arc::new(Alias { split, buckets, joined, stable, salt, ..alias.clone() })
     }
 }

@@ -351,13 +351,15 @@ pub enum Effect {
 /// The traffic of every member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Traffic {
+    /// A layer over each alias that has the candidate already, with the weight that it has there.
+    Adopted,
     /// A layer over each alias: this weight to the candidate, the rest to stable.
     Step(Weight),
     /// All to the candidate, which is the alias's own from now on. No layer is left.
     Promoted,
     /// The alias's own: the layer is dropped.
     Dropped,
-    /// What it is: the layer is written into the alias.
+    /// The split that requests see, written into the alias.
     Kept,
 }
 

@@ -21,19 +21,20 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use ipnet::IpNet;
 
+pub use layer::rollback_of;
 pub use merge::{Merge, edits_between};
 pub use stored::Stored;
 
 use crate::model::{
-    Alias, AliasPatch, BaseDomain, Config, DefaultCertificate, Dialect, Domain, Endpoint, Function, Layer, Notifier,
-    Overrides, Plan, Route, Stage, Version,
+    Alias, AliasPatch, BaseDomain, Config, DefaultCertificate, Dialect, Domain, EarlierSplit, Endpoint, Function,
+    Layer, Notifier, Overrides, Past, Plan, Route, Stage, Version,
 };
 use crate::text::check;
 use crate::text::problem::{Code, Problem, Severity};
 use crate::text::yaml::join;
 use crate::value::digest::Digest;
 use crate::value::host::HostPattern;
-use crate::value::name::{AliasName, FunctionName, NotifierName, PlanName, RolloutId, StageName};
+use crate::value::name::{AliasName, FunctionName, NotifierName, PlanName, RolloutId, StageName, VersionId};
 use crate::value::weight::Split;
 
 /// So many functions and domains touched at once, and checking everything once is cheaper.
@@ -124,8 +125,17 @@ pub enum FunctionEdit {
     Shift(AliasName, Split),
     /// Puts an alias back to what it was, history included, whether it is there now or not.
     RestoreAlias(AliasName, Arc<Alias>),
-    /// Gives an alias the split before its last episode. After a rollout that went back it has that already.
-    RollBackAlias(AliasName),
+    /// Gives an alias this split, and this past: [`rollback_of`] makes it. Applied twice it is the same as applied once.
+    RollBackAlias(AliasName, EarlierSplit, Arc<Past>),
+    /// Ends a rollout by giving the alias the candidate alone, with this split; the layer is dropped.
+    Promote {
+        /// The alias; it is made if it is not there.
+        alias: AliasName,
+        /// The rollout.
+        rollout: RolloutId,
+        /// The version that has everything from now on.
+        candidate: VersionId,
+    },
     /// Puts the layer of a rollout over an alias.
     SetLayer(AliasName, Arc<Layer>),
     /// Drops the layer of a rollout, if it is there.

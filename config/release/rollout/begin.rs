@@ -116,7 +116,7 @@ pub fn begin(
     let mut run = Run { rollout, effects: vec![begun], now, refused: None };
     if adopted.is_some() {
         // The alias's own split is stable's from now on: whatever ends the rollout before its first step leads there.
-        run.traffic(Traffic::Step(weight));
+        run.traffic(Traffic::Adopted);
     }
     run.begin(weight);
     Ok((Transition { rollout: run.rollout, effects: run.effects }, superseded))
@@ -175,12 +175,9 @@ impl<'a> Side<'a> {
         let default = (asked.alias == AliasName::default_alias() && function.draft.is_some())
             .then(|| Split::whole(VersionId::Latest));
         let split = alias.map(|alias| alias.split.clone()).or(default);
-        let (stable, weight) = match (&split, running) {
-            (None, _) => (asked.base, None),
-            (Some(_), Some(rollout)) => {
-                (asked.base.or(member_of(rollout, asked).and_then(|member| member.stable)), None)
-            }
-            (Some(split), None) => held_by(ask, asked, split)?,
+        let (stable, weight) = match &split {
+            None => (asked.base, None),
+            Some(split) => held_by(ask, asked, split)?,
         };
         if stable == Some(candidate) {
             let message =
@@ -206,11 +203,7 @@ impl<'a> Side<'a> {
     }
 }
 
-fn member_of<'r>(rollout: &'r Rollout, asked: &Asked) -> Option<&'r Member> {
-    rollout.members.iter().find(|member| (&member.function, &member.alias) == (&asked.function, &asked.alias))
-}
-
-/// The stable version of an alias that no rollout moves, and the candidate's weight if it is adopted.
+/// The stable version by an alias's own split, and the candidate's weight if it is adopted.
 fn held_by(ask: &Ask, asked: &Asked, split: &Split) -> Result<(Option<VersionId>, Option<Weight>), Problem> {
     let candidate = VersionId::Number(asked.candidate);
     let served: Vec<VersionId> = split.served().collect();

@@ -49,6 +49,10 @@ impl Run {
             self.ask(point, goal, index, run + 1, previous);
         }
         self.rollout.seen = time;
+        // A window may be open by now, whatever was left of the time until it opened.
+        if matches!(self.rollout.phase, Phase::Ready { .. }) {
+            self.tick();
+        }
         if self.rollout.plan.on_restart == OnRestart::Hold && self.rollout.held.is_none() {
             self.hold("a restart of the gateway (`on_restart: hold`)".to_owned());
         }

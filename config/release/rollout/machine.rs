@@ -77,7 +77,7 @@ impl Run {
         self.now.frozen || self.rollout.held.is_some()
     }
 
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         if let Some(held) = self.rollout.held.as_ref().filter(|held| self.time() >= held.until) {
             let why = format!("it was held by {} until its time was over", held.by);
             return self.back(Outcome::Aborted, why);

@@ -76,7 +76,7 @@ pub struct ReadRollout {
     pub rollout: Rollout,
     /// The reason why its plan cannot be followed, in a sentence. One that is over needs none.
     pub unusable: Option<String>,
-    /// What release 0.1.0 lent each alias its own fields for; empty in what later releases wrote.
+    /// The own fields of each alias, where release 0.1.0 wrote the rollout.
     pub lent: Vec<OwnFields>,
 }
 
@@ -121,7 +121,6 @@ fn read_stored(stored: Stored, env: Env<'_>) -> Result<ReadRollout, String> {
         Err(problems) => {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             let why = format!("its stored plan cannot be read: {}", problems.join("; "));
-            // The plan still tells what was lent to the aliases, for the way back.
             (without_variables(&stored.plan), nowhere(stored.seen), Some(why))
         }
     };

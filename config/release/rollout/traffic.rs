@@ -51,44 +51,51 @@ pub fn without_set_fields(rollout: &Rollout, edits: &[Edit], before: &Config, af
 fn edits_of(rollout: &Rollout, member: &Member, traffic: Traffic, config: &Config) -> Vec<FunctionEdit> {
     let Some(function) = config.functions.get(&member.function) else { return Vec::new() };
     let (alias, candidate) = (member.alias.clone(), VersionId::Number(member.candidate));
-    let own = function.aliases.get(&alias);
-    let has_base = |stable| function.own(&alias).is_some_and(|own| own.split == Split::whole(stable));
+    let own = function.own(&alias);
+    let has_base = |stable| own.as_ref().is_some_and(|own| own.split.served().eq([stable]));
+    let now = function.layers.get(&alias).filter(|layer| layer.rollout == rollout.id);
+    let is_rebased = now.is_some_and(|layer| layer.is_rebased);
     let went_back = match rollout.outcome() {
         Some(Outcome::RolledBack | Outcome::Aborted) => true,
         // A member of a train whose split nobody set.
         Some(Outcome::Superseded) => member.stable.is_some_and(has_base),
         _ => false,
     };
-    let drop_layer = FunctionEdit::DropLayer { alias: alias.clone(), rollout: rollout.id, is_back: went_back };
+    // With a base of its own the alias has another split now than before the rollout.
+    let is_back = went_back && !is_rebased;
+    let set_layer = |stable, weight| {
+        let mut layer = rollout.layer(member.candidate, stable, weight, now.map(|layer| &**layer));
+        layer.is_rebased |= !has_base(stable);
+        // A split that was adopted, or a base that is not what has the traffic: going back leads to the base.
+        let base = (!has_base(stable)).then(|| whole(own.is_some(), &alias, stable, Some(stable)));
+        base.into_iter().chain([FunctionEdit::SetLayer(alias.clone(), Arc::new(layer))]).collect()
+    };
     match (traffic, member.stable) {
-        (Traffic::Step(weight), Some(stable)) => {
-            let layer = function.layers.get(&alias).filter(|layer| layer.rollout == rollout.id);
-            let set = FunctionEdit::SetLayer(
-                alias.clone(),
-                Arc::new(rollout.layer(member.candidate, stable, weight, layer.map(|layer| &**layer))),
-            );
-            // A split that was adopted, or a base that is not what has the traffic: going back leads to the base.
-            let base = (!has_base(stable)).then(|| whole(own, &alias, stable, Some(stable)));
-            base.into_iter().chain([set]).collect()
-        }
+        (Traffic::Adopted, Some(stable)) => match &own {
+            Some(own) if own.split.served().any(|version| version == candidate) => {
+                set_layer(stable, own.split.weight(candidate))
+            }
+            _ => Vec::new(),
+        },
+        (Traffic::Step(weight), Some(stable)) => set_layer(stable, weight),
         // There is no version to share with. What is there was made by the first step.
-        (Traffic::Step(_), None) if own.is_some() => Vec::new(),
-        (Traffic::Step(_), None) => vec![whole(own, &alias, candidate, None)],
-        (Traffic::Promoted, _) => vec![whole(own, &alias, candidate, Some(candidate)), drop_layer],
-        (Traffic::Dropped, _) => vec![drop_layer],
+        (Traffic::Step(_) | Traffic::Adopted, None) if own.is_some() => Vec::new(),
+        (Traffic::Step(_) | Traffic::Adopted, None) => vec![whole(false, &alias, candidate, None)],
+        (Traffic::Promoted, _) => vec![FunctionEdit::Promote { alias, rollout: rollout.id, candidate }],
+        (Traffic::Dropped, _) => vec![FunctionEdit::DropLayer { alias, rollout: rollout.id, is_back }],
         (Traffic::Kept, _) => vec![FunctionEdit::KeepLayer { alias, rollout: rollout.id }],
     }
 }
 
 /// The edit that gives an alias, which may have to be made, one version alone.
-fn whole(own: Option<&Arc<Alias>>, alias: &AliasName, version: VersionId, stable: Option<VersionId>) -> FunctionEdit {
+fn whole(is_there: bool, alias: &AliasName, version: VersionId, stable: Option<VersionId>) -> FunctionEdit {
     let split = Split::whole(version);
-    match own {
-        Some(_) => {
+    match is_there {
+        true => {
             let stable = stable.map_or(Field::Reset, Field::Set);
             FunctionEdit::PatchAlias(alias.clone(), AliasPatch { split: Some(split), stable, ..AliasPatch::default() })
         }
-        None => FunctionEdit::CreateAlias(alias.clone(), Arc::new(Alias { stable, ..Alias::new(split) })),
+        false => FunctionEdit::CreateAlias(alias.clone(), Arc::new(Alias { stable, ..Alias::new(split) })),
     }
 }
 
@@ -99,6 +106,7 @@ impl Rollout {
             Some(now) => (now.shield, now.salt.clone()),
             None => (Some(self.plan.guard.shield), self.is_train().then(|| format!("train-{}", self.id))),
         };
-        Layer { rollout: self.id, stable, candidate, weight, shield, salt }
+        let is_rebased = now.is_some_and(|now| now.is_rebased);
+        Layer { rollout: self.id, stable, candidate, weight, shield, salt, is_rebased }
     }
 }

@@ -161,7 +161,7 @@ impl World {
             None | Some(Traffic::Dropped) => true,
             Some(Traffic::Promoted) => !self.frozen && matches!(word, Some(Word::Promote | Word::Resume)),
             Some(Traffic::Kept) => word == Some(Word::Stop),
-            Some(Traffic::Step(_)) => !self.frozen && word == Some(Word::Resume),
+            Some(Traffic::Step(_) | Traffic::Adopted) => !self.frozen && word == Some(Word::Resume),
         };
         assert!(allowed, "held {:?}, frozen {}, {event:?}: {moved:?}", before.held, self.frozen);
     }

@@ -19,7 +19,10 @@ pub(super) fn apply(config: &mut Config, name: &FunctionName, edit: &FunctionEdi
     let changed = edit.alias().map(|alias| (alias, function.own(alias)));
     let versions = version::Versions { path: &path, name, function: &mut *function, numbers };
     match edit {
-        FunctionEdit::Draft(to) => versions.draft(to.as_ref())?,
+        FunctionEdit::Draft(to) => {
+            versions.draft(to.as_ref())?;
+            layer::forget_default(function);
+        }
         FunctionEdit::Version(number, Some(to)) => versions.put(*number, to)?,
         FunctionEdit::Version(number, None) => versions.delete(*number)?,
         FunctionEdit::Publish { from, label, description, expected } => {
@@ -40,7 +43,8 @@ pub(super) fn apply(config: &mut Config, name: &FunctionName, edit: &FunctionEdi
             alias::change(&mut function.aliases, &aliases, alias, |now| now.shifted(split))?;
         }
         FunctionEdit::RestoreAlias(alias, to) => drop(function.aliases.insert(alias.clone(), Arc::clone(to))),
-        FunctionEdit::RollBackAlias(alias) => layer::roll_back(function, &aliases, alias)?,
+        FunctionEdit::RollBackAlias(alias, to, past) => layer::roll_back(function, &aliases, (alias, to, past))?,
+        FunctionEdit::Promote { alias, rollout, candidate } => layer::promote(function, alias, *rollout, *candidate),
         FunctionEdit::SetLayer(alias, to) => layer::set(function, &aliases, alias, to)?,
         FunctionEdit::DropLayer { alias, rollout, is_back } => layer::remove(function, alias, *rollout, *is_back),
         FunctionEdit::KeepLayer { alias, rollout } => layer::keep(function, alias, *rollout),

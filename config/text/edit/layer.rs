@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::model::{Alias, Function, Layer, Past};
-use crate::text::edit::not_found;
+use crate::model::{Alias, Config, EarlierSplit, Function, Layer, Past};
+use crate::text::edit::{Edit, FunctionEdit, not_found};
 use crate::text::problem::{Code, Problem};
 use crate::text::yaml::join;
-use crate::value::name::{AliasName, RolloutId};
+use crate::value::name::{AliasName, FunctionName, RolloutId, VersionId};
+use crate::value::weight::Split;
 
 /// Puts a layer over an alias. `path` is that of the aliases.
 pub(super) fn set(
@@ -40,25 +41,62 @@ pub(super) fn keep(function: &mut Function, name: &AliasName, rollout: RolloutId
         let seen = layer.over(&own);
         function.layers.remove(name);
         function.aliases.insert(name.clone(), Arc::new(Alias { shield: own.shield, ..seen }));
-        remember(function, name, Some(own));
+        if !layer.is_rebased {
+            remember(function, name, Some(own));
+        }
     }
 }
 
-/// Gives the alias the split before its last episode, which it remembers no longer. Does nothing after a rollout that went back.
+/// Gives the alias everything to the candidate, and drops the layer. What the alias had before is an episode, unless that began
+/// with the rollout's own base.
+pub(super) fn promote(function: &mut Function, name: &AliasName, rollout: RolloutId, candidate: VersionId) {
+    let before = function.own(name);
+    let split = Split::whole(candidate);
+    let own = before.as_ref().map_or_else(|| Alias::new(split.clone()), |own| own.shifted(&split));
+    function.aliases.insert(name.clone(), Arc::new(Alias { stable: Some(candidate), ..own }));
+    let layer = function.layers.get(name).filter(|layer| layer.rollout == rollout).cloned();
+    if layer.is_some() {
+        function.layers.remove(name);
+    }
+    if !layer.is_some_and(|layer| layer.is_rebased) {
+        remember(function, name, before);
+    }
+}
+
+/// Gives the alias an earlier split, and its past.
+pub(super) fn roll_back(
+    function: &mut Function,
+    path: &str,
+    (name, to, past): (&AliasName, &EarlierSplit, &Arc<Past>),
+) -> Result<(), Vec<Problem>> {
+    let Some(own) = function.own(name) else {
+        return Err(vec![not_found(join(path, name.as_str()), format!("there is no alias `{name}`"))]);
+    };
+    function.aliases.insert(name.clone(), to.restored(&own));
+    function.pasts.insert(name.clone(), Arc::clone(past));
+    Ok(())
+}
+
+/// The edit that gives an alias the split before its last episode, which it remembers no longer. The first one after a rollout
+/// that went back changes no split: it is so already.
 ///
 /// # Errors
 /// There is no alias; it remembers no episode; a version of the split is gone or out of use.
-pub(super) fn roll_back(function: &mut Function, path: &str, name: &AliasName) -> Result<(), Vec<Problem>> {
-    let path = join(path, name.as_str());
-    let Some(own) = function.own(name) else {
-        return Err(vec![not_found(path, format!("there is no alias `{name}`"))]);
+pub fn rollback_of(config: &Config, name: &FunctionName, alias: &AliasName) -> Result<Edit, Vec<Problem>> {
+    let path = format!("functions.{name}.aliases.{alias}");
+    let function = config.functions.get(name);
+    let Some((function, own)) = function.and_then(|function| Some((function, function.own(alias)?))) else {
+        return Err(vec![not_found(path, format!("there is no alias `{name}:{alias}`"))]);
     };
-    let mut past = function.pasts.get(name).map(|past| Past::clone(past)).unwrap_or_default();
+    let mut past = function.pasts.get(alias).map(|past| Past::clone(past)).unwrap_or_default();
+    let roll_back =
+        |to, past| Edit::Function(name.clone(), FunctionEdit::RollBackAlias(alias.clone(), to, Arc::new(past)));
     if past.is_back {
-        return Ok(());
+        // It is so already; asked again, it goes one further back.
+        return Ok(roll_back(EarlierSplit::of(&own), Past { is_back: false, ..past }));
     }
     let Some(earlier) = past.splits.pop() else {
-        let problem = Problem::error(path, format!("`{name}` remembers no other split"));
+        let problem = Problem::error(path, format!("`{name}:{alias}` remembers no other split"));
         return Err(vec![problem.code(Code::NothingEarlier)]);
     };
     let is_gone = |version| function.version(version).is_none_or(|version| version.retired);
@@ -68,9 +106,12 @@ pub(super) fn roll_back(function: &mut Function, path: &str, name: &AliasName) -
         let help = format!("bring version {version} back, or set the split: `weir shift`");
         return Err(vec![Problem::error(path, message).help(help)]);
     }
-    function.aliases.insert(name.clone(), earlier.restored(&own));
-    function.pasts.insert(name.clone(), Arc::new(past));
-    Ok(())
+    Ok(roll_back(earlier, past))
+}
+
+/// Forgets what `$DEFAULT` remembers once it is not there any more.
+pub(super) fn forget_default(function: &mut Function) {
+    remember(function, &AliasName::default_alias(), None);
 }
 
 /// Notes that an alias, which was `before`, has another split now. One that is gone is forgotten.
@@ -89,10 +130,8 @@ pub(super) fn remember(function: &mut Function, name: &AliasName, before: Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Config;
-    use crate::text::edit::{Edit, FunctionEdit, apply, edits_between};
+    use crate::text::edit::{apply, edits_between};
     use crate::text::parse::parse;
-    use crate::value::weight::Split;
 
     const SHOP: &str = "
 functions:
@@ -118,7 +157,11 @@ functions:
     }
 
     fn back(config: &Config) -> Result<Config, Vec<Problem>> {
-        with(config, FunctionEdit::RollBackAlias(prod()))
+        let edit = rollback_of(config, &"shop".parse().unwrap(), &prod())?;
+        let edits = [edit];
+        let twice = apply(&apply(config, &edits)?, &edits)?;
+        assert_eq!(twice, apply(config, &edits)?, "applied twice it is the same as applied once");
+        Ok(twice)
     }
 
     fn split(config: &Config) -> String {
@@ -153,7 +196,7 @@ functions:
         let drop_layer = FunctionEdit::DropLayer { alias: prod(), rollout: RolloutId(9), is_back: true };
         let went_back = with(&config, drop_layer).unwrap();
         assert_eq!(split(&back(&went_back).unwrap()), "2: 100");
-        assert_eq!(split(&back(&back(&went_back).unwrap()).unwrap()), "2: 100");
+        assert_eq!(split(&back(&back(&went_back).unwrap()).unwrap()), "1: 100", "asked again it goes on");
         assert_eq!(split(&back(&shifted(&went_back, "3")).unwrap()), "2: 100", "until something happens");
     }
 

@@ -55,6 +55,10 @@ pub(super) fn apply(config: &mut Config, name: &FunctionName, part: &Stored) -> 
         Stored::Alias(alias, to) => {
             if let Some(function) = function(config, name, to.is_some())? {
                 put(&mut function.aliases, alias, to.as_ref());
+                if to.is_none() {
+                    function.layers.remove(alias);
+                    function.pasts.remove(alias);
+                }
             }
         }
         Stored::Layer(alias, to) => {

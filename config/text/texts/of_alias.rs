@@ -16,6 +16,8 @@ struct StoredLayer {
     weight: u16,
     shield: Option<String>,
     salt: Option<String>,
+    #[serde(default)]
+    is_rebased: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,6 +34,7 @@ pub(super) fn layer_text(layer: &Layer) -> String {
         weight: layer.weight.basis_points(),
         shield: layer.shield.map(|shield| shield.as_str().to_owned()),
         salt: layer.salt.clone(),
+        is_rebased: layer.is_rebased,
     };
     serde_json::to_string(&stored).expect("texts and numbers are JSON")
 }
@@ -56,6 +59,7 @@ pub(super) fn read_layer(path: &str, text: &str) -> Parsed<Layer> {
             weight: Weight::new(stored.weight)?,
             shield,
             salt: stored.salt,
+            is_rebased: stored.is_rebased,
         })
     };
     read().map(|layer| (layer, Vec::new())).ok_or_else(|| damaged(path, "the stored layer of a rollout"))
@@ -87,6 +91,7 @@ mod tests {
             weight: Weight::new(525).unwrap(),
             shield: Some(Shield::AnyServerError),
             salt: Some("train-r12".into()),
+            is_rebased: true,
         };
         for layer in [Layer { shield: None, salt: None, ..layer.clone() }, layer] {
             assert_eq!(read_layer("", &layer_text(&layer)).unwrap().0, layer);
