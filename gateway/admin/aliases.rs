@@ -145,7 +145,11 @@ fn fields(shown: &Shown, function: &FunctionName, name: &AliasName) -> Result<Va
     fields["layer"] = layer.map_or(Value::Null, |layer| form::layer(layer));
     let own = text(function, name);
     let layer_text = format!("layer/{function}/{name}");
-    let of_layer = layer.map_or(0, |_| shown.revision_of(&layer_text));
-    fields["effective_revision"] = shown.revision_of(&own).max(of_layer).into();
+    let effective = match layer {
+        Some(_) if !model.aliases.contains_key(name) => shown.revision_of(&layer_text),
+        Some(_) => shown.revision_of(&own).max(shown.revision_of(&layer_text)),
+        None => shown.revision_of(&own),
+    };
+    fields["effective_revision"] = effective.into();
     Ok(shown.resource(&own, name.as_str(), fields))
 }

@@ -317,9 +317,7 @@ impl Shown {
 
     /// Adds the rollouts that the change ended, if there are any.
     pub(super) fn tell_ended(&self, answer: &mut Value) {
-        if !self.ended.is_empty() {
-            answer["ended_rollouts"] = ended_rollouts(&self.ended);
-        }
+        tell_ended(answer, &self.ended);
     }
 }
 
@@ -356,14 +354,15 @@ pub(super) fn page<K: Display>(mut items: Vec<(K, Value)>, limit: usize) -> Resp
 pub(super) fn tried_out(done: &Done) -> Response {
     let revision = [(REVISION, HeaderValue::from(done.revision))];
     let mut answer = json!({ "changes": changes(&done.before, &done.after) });
-    if !done.ended.is_empty() {
-        answer["ended_rollouts"] = ended_rollouts(&done.ended);
-    }
+    tell_ended(&mut answer, &done.ended);
     (revision, Json(answer)).into_response()
 }
 
-fn ended_rollouts(ended: &[RolloutId]) -> Value {
-    ended.iter().map(|id| Value::String(id.to_string())).collect()
+/// Adds these rollouts to an answer, if there are any.
+pub(super) fn tell_ended(answer: &mut Value, ended: &[RolloutId]) {
+    if !ended.is_empty() {
+        answer["ended_rollouts"] = ended.iter().map(|id| Value::String(id.to_string())).collect();
+    }
 }
 
 /// `[{path, before, after}]`, with the splits that requests see otherwise because of a rollout.

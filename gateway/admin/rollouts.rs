@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Server;
-use super::call::{Call, REVISION, changes, page};
+use super::call::{Call, REVISION, changes, page, tell_ended};
 use super::error::{Failure, problem};
 use super::operation::{Answer, Content, Operation, Run, Verb, run};
 use crate::control::{Author, Done, Refused};
@@ -136,7 +136,8 @@ async fn begin(mut call: Call) -> Answer {
     };
     let done = call.server.control.release(call.author.clone(), ask, dry_run).await.map_err(unfit)?;
     if dry_run {
-        let changes = json!({ "changes": changes(&done.before, &done.after) });
+        let mut changes = json!({ "changes": changes(&done.before, &done.after) });
+        tell_ended(&mut changes, &done.ended);
         return Ok(([(REVISION, HeaderValue::from(done.revision))], warned(changes)).into_response());
     }
     let id = RolloutId(done.revision);

@@ -211,7 +211,8 @@ impl Conductor {
                 by(LOOK_EVERY);
             } else if let Some(deadline) = rollout.deadline() {
                 let wait = deadline.saturating_sub(now).max(LOOK_EVERY);
-                by(if matches!(rollout.phase, Phase::Ready { .. }) { wait.min(WINDOW_EVERY) } else { wait });
+                // For checkpoints, and for the wall clock that a window is opened by.
+                by(wait.min(WINDOW_EVERY));
             }
         }
         next
@@ -275,7 +276,7 @@ impl Conductor {
             // Under a freeze a deadline that only leads on is no event.
             let leads_back = rollout.held.is_some() || matches!(rollout.phase, Phase::Asking { .. });
             let is_due = is_due || !leads_back && self.asks_again(rollout);
-            return (is_due && (leads_back || !frozen)).then_some(Event::Tick);
+            return (is_due && (leads_back || !frozen)).then_some(Event::Tick).or_else(|| checkpoint(rollout, now));
         }
         let seen = self.watch(rollout, now);
         let failed = seen.answers.iter().any(|answer| matches!(answer, Answer::Fail(_)));
@@ -284,7 +285,7 @@ impl Conductor {
             return Some(self.observed(rollout.id, seen));
         }
         if rollout.held.is_some() || frozen {
-            return (is_due && rollout.held.is_some()).then_some(Event::Tick);
+            return (is_due && rollout.held.is_some()).then_some(Event::Tick).or_else(|| checkpoint(rollout, now));
         }
         match &rollout.phase {
             Phase::Baking { step, .. } => match rollout.plan.steps[*step].bake {
@@ -297,10 +298,7 @@ impl Conductor {
             }
             _ => None,
         }
-        .or_else(|| {
-            let is_old = now.saturating_sub(rollout.seen) >= checkpoint_every(rollout);
-            (rollout.plan.on_restart != OnRestart::Resume && is_old).then_some(Event::Checkpoint)
-        })
+        .or_else(|| checkpoint(rollout, now))
     }
 
     /// The event of what was seen, with the numbers that it stands on: they are rendered only when they are sent.
@@ -461,6 +459,12 @@ impl Conductor {
         });
         self.asked.insert((id, run), handle);
     }
+}
+
+/// The event that says that a rollout still runs, when that is due: for the time that a crash loses.
+fn checkpoint(rollout: &Rollout, now: Moment) -> Option<Event> {
+    let is_old = now.saturating_sub(rollout.seen) >= checkpoint_every(rollout);
+    (rollout.plan.on_restart != OnRestart::Resume && is_old).then_some(Event::Checkpoint)
 }
 
 /// How often a rollout says that it still runs: twenty times in a bake by time.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use config::model::{Alias, Config, Past};
-use config::release::rollout::layered;
-use config::text::edit::{Edit, Stored};
+use config::release::rollout::{RolloutId, layered};
+use config::text::edit::{Edit, FunctionEdit, Stored};
 use config::text::parse::parse_alias;
 use config::value::name::{AliasName, FunctionName};
 
@@ -49,6 +49,21 @@ pub(super) async fn edits(
         (past != Past::default()).then(|| Edit::Stored(function, Stored::Past(alias, Some(past.into()))))
     }));
     Ok(Some(edits))
+}
+
+/// The edits that drop layers whose rollout does not run, such as one whose text is damaged.
+pub(super) fn without_orphans(config: &Config, rollouts: &Rollouts) -> Vec<Edit> {
+    let is_running = |id: RolloutId| rollouts.all.get(&id).is_some_and(|rollout| !rollout.is_over());
+    let layers = config
+        .functions
+        .iter()
+        .flat_map(|(name, function)| function.layers.iter().map(move |(alias, layer)| (name, alias, layer.rollout)));
+    let orphans = layers.filter(|(_, _, rollout)| !is_running(*rollout));
+    let edits = orphans.map(|(name, alias, rollout)| {
+        tracing::error!("the layer of rollout {rollout} on {name}:{alias} is dropped: the rollout does not run");
+        Edit::Function(name.clone(), FunctionEdit::DropLayer { alias: alias.clone(), rollout, is_back: true })
+    });
+    edits.collect()
 }
 
 /// The past of each alias that the journal tells of.

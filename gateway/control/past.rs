@@ -26,7 +26,7 @@ impl Control {
 /// When the journal does not reach there, or this version of Weir cannot read what was stored then.
 async fn config_at(store: &dyn Store, environment: &Environment, to: Revision) -> Result<Config, Refused> {
     let image = store.load(CONFIG).await?;
-    let past = Past { store, environment, revision: image.revision };
+    let past = Past { store, environment, config: &Config::default(), revision: image.revision };
     let mut then: BTreeMap<String, String> =
         below(CONFIG, &image).map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
     for (name, text) in past.since(to, |_| true).await? {

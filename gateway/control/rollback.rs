@@ -1,11 +1,12 @@
 //! Bringing back what was: the journal knows every text before and after each change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use config::release::rollout::RolloutId;
-use config::text::edit::{Edit, FunctionEdit};
+use config::model::Config;
+use config::release::rollout::{Member, Rollout, RolloutId};
+use config::text::edit::{Edit, FunctionEdit, rollback_of};
 use config::text::parse::parse_alias;
 use config::text::texts;
 use config::value::name::{AliasName, FunctionName};
@@ -39,6 +40,8 @@ pub enum RollBack {
 pub(super) struct Past<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) environment: &'a Environment,
+    /// The configuration that goes back: what is live.
+    pub(super) config: &'a Config,
     /// The revision of what is stored.
     pub(super) revision: Revision,
 }
@@ -48,14 +51,40 @@ impl Past<'_> {
     ///
     /// # Errors
     /// When the journal does not tell.
-    pub(super) async fn edits(&self, what: &RollBack) -> Result<Vec<Edit>, Refused> {
+    pub(super) async fn edits(&self, what: &RollBack, rollouts: &Rollouts) -> Result<Vec<Edit>, Refused> {
         match what {
             RollBack::Alias { function, alias, to: None } => {
-                Ok(vec![Edit::Function(function.clone(), FunctionEdit::RollBackAlias(alias.clone()))])
+                Ok(vec![rollback_of(self.config, function, alias).map_err(Refused::Problems)?])
             }
-            RollBack::Alias { function, alias, to: Some(to) } => self.alias_at(function, alias, *to).await,
-            RollBack::Config { to } => self.config_at(*to).await,
+            RollBack::Alias { function, alias, to: Some(to) } => {
+                let edits = self.alias_at(function, alias, *to).await?;
+                let running = rollouts.on(function, alias).filter(|_| edits.is_empty());
+                Ok(if running.is_some() { self.own_again(function, alias).into_iter().collect() } else { edits })
+            }
+            RollBack::Config { to } => {
+                let mut edits = self.config_at(*to).await?;
+                // Rollouts that moved traffic since then end: they are not what was then.
+                let layers = self.since(*to, |name| name.starts_with("layer/")).await?;
+                let since = |rollout: &&Arc<Rollout>| {
+                    let has_layer = |m: &Member| layers.contains_key(&format!("layer/{}/{}", m.function, m.alias));
+                    rollout.id.0 > *to || rollout.members.iter().any(has_layer)
+                };
+                let members = rollouts.running().filter(since).flat_map(|rollout| rollout.members.iter());
+                let restored: BTreeSet<_> =
+                    edits.iter().flat_map(Edit::splits).map(|(f, a)| (f.clone(), a.clone())).collect();
+                let own = members.filter(|m| !restored.contains(&(m.function.clone(), m.alias.clone())));
+                let own: Vec<Edit> = own.filter_map(|m| self.own_again(&m.function, &m.alias)).collect();
+                // First of all, so that an alias that was not there then goes after all.
+                edits.splice(0..0, own);
+                Ok(edits)
+            }
         }
+    }
+
+    /// The edit that sets the split of an alias to what it is, which ends a rollout on it.
+    fn own_again(&self, function: &FunctionName, alias: &AliasName) -> Option<Edit> {
+        let own = self.config.functions.get(function)?.aliases.get(alias)?;
+        Some(Edit::Function(function.clone(), FunctionEdit::RestoreAlias(alias.clone(), Arc::clone(own))))
     }
 
     async fn alias_at(&self, function: &FunctionName, alias: &AliasName, to: Revision) -> Result<Vec<Edit>, Refused> {

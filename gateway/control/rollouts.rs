@@ -59,6 +59,14 @@ pub struct Freeze {
     pub until: Moment,
 }
 
+impl Freeze {
+    /// The freeze by a clock that went back since: it is as long as it was.
+    fn since_at_most(self, now: Moment) -> Self {
+        let since = self.since.min(now);
+        Self { until: since + self.until.saturating_sub(self.since), since, ..self }
+    }
+}
+
 /// A freeze whose text cannot be read holds until somebody ends it.
 fn unreadable_freeze(error: &serde_json::Error) -> Freeze {
     /// The end of the year 9999.
@@ -78,12 +86,12 @@ pub(super) struct Moves {
 
 impl Rollouts {
     /// From the texts of a store. One that this version of Weir cannot read takes down itself alone.
-    pub(super) fn load(image: &Image, environment: &Environment) -> Self {
+    pub(super) fn load(image: &Image, environment: &Environment, now: Moment) -> Self {
         let mut rollouts = Self::default();
         for (name, stored) in &image.texts {
             if name == FREEZE {
-                rollouts.freeze =
-                    Some(serde_json::from_str(&stored.text).unwrap_or_else(|error| unreadable_freeze(&error)));
+                let freeze = serde_json::from_str(&stored.text).unwrap_or_else(|error| unreadable_freeze(&error));
+                rollouts.freeze = Some(freeze.since_at_most(now));
                 continue;
             }
             match from_text(&stored.text, &**environment) {

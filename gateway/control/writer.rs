@@ -127,23 +127,30 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Brings a store of an earlier release into the form of this one.
+    /// Brings a store of an earlier release into the form of this one, and drops layers that nobody conducts.
     async fn migrate(&mut self) -> Result<(), Refused> {
         let Known { config, rollouts, .. } = &self.known;
         let environment = &self.ground.environment;
-        let Some(edits) = migrate::edits(&*self.ground.store, config, rollouts, environment).await? else {
-            return Ok(());
+        let old = migrate::edits(&*self.ground.store, config, rollouts, environment).await?;
+        let (told, note) = match old {
+            Some(_) => ("the store is brought into the form of this release: running rollouts become layers", true),
+            None => ("layers are dropped whose rollout does not run", false),
         };
+        let edits = old.unwrap_or_else(|| migrate::without_orphans(config, rollouts));
+        if edits.is_empty() && !note {
+            return Ok(());
+        }
         let after = edit::apply(config, &edits).map_err(Refused::Problems)?;
         let mut changes = changes(CONFIG, config, &after);
-        changes.push(migrate::note());
-        let told =
-            Some("the store is brought into the form of this release: running rollouts become layers".to_owned());
-        let draft = Draft { config: after, changes, told, ..Draft::of(config) };
+        changes.extend(note.then(migrate::note));
+        let draft = Draft { config: after, changes, told: Some(told.to_owned()), ..Draft::of(config) };
         match self.write(&Author::of("start"), draft).await {
             Ok(()) => Ok(()),
             Err(Failed::Conflict) => Err(Refused::Unavailable("another process writes to the store".to_owned())),
-            Err(Failed::Store(error)) => Err(error.into()),
+            // Everything can be served all the same; it is stored as soon as that is possible.
+            Err(Failed::Store(error)) => {
+                self.show_unsaved(&Author::of("start"), (edits, Moves::default()), error).await.map(drop)
+            }
             Err(Failed::Refused(refused)) => Err(refused),
         }
     }
@@ -270,9 +277,12 @@ impl Writer {
                 if let Some(rollout) = what.rollout_in(&known.rollouts) {
                     let speaker = Speaker { who: author.who.clone(), why: author.why.clone() };
                     let event = Event::Said { word: Word::Abort, speaker, step: None };
-                    return self.of_moves(known.rollouts.event(rollout, &event, time)?);
+                    return self.of_moves(known.rollouts.event(rollout, &event, time)?, None);
                 }
-                let (draft, edits) = self.of_edits(author, self.past().edits(what).await?)?;
+                // What is live and not stored went back already.
+                let unsaved = self.unsaved.as_ref().map_or(&[][..], Unsaved::edits);
+                let live = edit::apply(&known.config, unsaved).unwrap_or_else(|_| known.config.clone());
+                let (draft, edits) = self.of_edits(author, self.past(&live).edits(what, &known.rollouts).await?)?;
                 Ok(Draft { back: Some(edits), ..draft })
             }
             What::File(file, _) | What::Start(file) => {
@@ -292,13 +302,13 @@ impl Writer {
             }
             What::Begin(ask) => {
                 let id = RolloutId(known.revision + 1);
-                self.of_moves(known.rollouts.begin(id, ask, &known.config, time)?)
+                self.of_moves(known.rollouts.begin(id, ask, &known.config, time)?, Some(id))
             }
-            What::Event(id, event) => self.of_moves(known.rollouts.event(*id, event, time)?),
+            What::Event(id, event) => self.of_moves(known.rollouts.event(*id, event, time)?, Some(*id)),
             What::Freeze(length) => {
                 let Author { who, why, .. } = author.clone();
                 let freeze = length.map(|length| Freeze { by: who, why, since: time, until: time + length });
-                self.of_moves(known.rollouts.frozen(freeze, time))
+                self.of_moves(known.rollouts.frozen(freeze, time), None)
             }
         }
     }
@@ -323,18 +333,22 @@ impl Writer {
         Ok((Draft { config, changes, moves, ended, ..Draft::of(before) }, edits))
     }
 
-    fn of_moves(&self, moves: Moves) -> Result<Draft, Refused> {
+    /// Moves of rollouts, which are `about` one of them.
+    fn of_moves(&self, moves: Moves, about: Option<RolloutId>) -> Result<Draft, Refused> {
         let before = &self.known.config;
         let edits = moves.edits(before);
         let config = edit::apply(before, &edits).map_err(Refused::Problems)?;
         let mut changes = changes(CONFIG, before, &config);
         changes.extend(moves.changes());
         let back = moves.goes_back().then_some(edits);
-        Ok(Draft { config, changes, moves, back, ..Draft::of(before) })
+        let ended = moves.ended().filter(|ended| about != Some(*ended)).collect();
+        Ok(Draft { config, changes, moves, back, ended, ..Draft::of(before) })
     }
 
-    fn past(&self) -> Past<'_> {
-        Past { store: &*self.ground.store, environment: &self.ground.environment, revision: self.known.revision }
+    /// The past of a configuration that is live.
+    fn past<'p>(&'p self, config: &'p Config) -> Past<'p> {
+        let revision = self.known.revision;
+        Past { store: &*self.ground.store, environment: &self.ground.environment, config, revision }
     }
 
     /// Stores the draft; answers when it is live.
@@ -437,7 +451,7 @@ impl Writer {
                 .filter_map(|(name, stored)| Some((Arc::from(name.strip_prefix(CONFIG)?), stored.revision)));
             (config, revisions.collect())
         };
-        let mut rollouts = Rollouts::load(&store.load(ROLLOUT).await?, &self.ground.environment);
+        let mut rollouts = Rollouts::load(&store.load(ROLLOUT).await?, &self.ground.environment, self.clock.time());
         if let Some(unsaved) = &self.unsaved {
             rollouts.moved(&unsaved.moves);
         }

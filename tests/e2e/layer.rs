@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::kit::api::Api;
-use crate::kit::endpoint::Endpoint;
+use crate::kit::endpoint::{Answer, Endpoint};
 use crate::kit::rollout::{becomes, ends, newest, shares, three};
 use crate::kit::weir::Weir;
 use crate::shop;
@@ -128,4 +128,61 @@ async fn a_first_release_from_the_draft_is_full() {
     shares(&weir, [0, 100, 0]).await;
     ends(&weir, &["rollback", "shop:prod"], 0).await;
     shares(&weir, [100, 0, 0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn going_back_to_a_revision_ends_the_rollouts_since() {
+    let (weir, _endpoints, id) = released().await;
+    let told = ends(&weir, &["rollback", "shop:prod", "--to", "1"], 0).await;
+    assert!(told.contains(&format!("this ends {id}")), "{told}");
+    shares(&weir, [100, 0, 0]).await;
+    ends(&weir, &["release", "shop:prod", "2", "--plan", LONG], 0).await;
+    shares(&weir, [60, 40, 0]).await;
+    ends(&weir, &["rollback", "--all", "--to", "1"], 0).await;
+    shares(&weir, [100, 0, 0]).await;
+    assert_eq!(newest(&weir).await["state"], "superseded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_base_is_one_episode_with_its_rollout() {
+    let (weir, _endpoints) = three().await;
+    ends(&weir, &["release", "shop:prod", "3", "--base", "2", "--plan", LONG], 0).await;
+    shares(&weir, [0, 60, 40]).await;
+    ends(&weir, &["promote", "shop:prod"], 0).await;
+    ends(&weir, &["rollback", "shop:prod"], 0).await;
+    shares(&weir, [100, 0, 0]).await;
+    ends(&weir, &["release", "shop:prod", "3", "--base", "2", "--plan", LONG], 0).await;
+    ends(&weir, &["abort", "shop:prod"], 0).await;
+    shares(&weir, [0, 100, 0]).await;
+    ends(&weir, &["rollback", "shop:prod"], 0).await;
+    shares(&weir, [100, 0, 0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_train_that_adopts_moves_nothing_before_its_first_step() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let weir = Weir::start(&shop(&[&one, &two], "{1: 80, 2: 20}, beta: 1")).await;
+    one.on("/hook", Answer::Hang);
+    let plan =
+        format!("{{linearStep: {{weight: 40, interval: 10m}}, hooks: {{before: ['http://{}/hook']}}}}", one.address);
+    ends(&weir, &["release", "shop:prod=2", "shop:beta=2", "--adopt", "--plan", &plan, "--no-preflight"], 0).await;
+    let effective = async |name: &str| weir.json(&["alias", "get", name]).await["effective"].clone();
+    assert_eq!(effective("shop:prod").await, json!({"1": 80, "2": 20}), "the candidate keeps what it has");
+    assert_eq!(effective("shop:beta").await, json!({"1": 100}));
+    ends(&weir, &["abort", "shop:prod"], 0).await;
+    assert_eq!(effective("shop:prod").await, json!({"1": 100}));
+    ends(&weir, &["rollback", "shop:prod"], 0).await;
+    assert_eq!(effective("shop:prod").await, json!({"1": 80, "2": 20}), "what was adopted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_whose_rollout_cannot_be_read_goes_at_the_start() {
+    let (weir, _endpoints, id) = released().await;
+    let folder = weir.killed().await;
+    let store = rusqlite::Connection::open(folder.path().join("weir-state.db")).expect("the store is a database");
+    store.execute("UPDATE texts SET text = '{' WHERE name = ?1", [format!("rollout/{id}")]).expect("it can be set");
+    drop(store);
+    let weir = Weir::again(folder).await;
+    shares(&weir, [100, 0, 0]).await;
+    assert_eq!(alias(&weir).await["layer"], Value::Null);
 }

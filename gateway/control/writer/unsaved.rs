@@ -21,6 +21,12 @@ pub(super) struct Unsaved {
     pub(super) moves: Moves,
 }
 
+impl Unsaved {
+    pub(super) fn edits(&self) -> &[Edit] {
+        &self.edits
+    }
+}
+
 impl Writer {
     /// Makes a rollback live that the store could not take.
     pub(super) async fn show_unsaved(
@@ -29,10 +35,12 @@ impl Writer {
         (back, moves): (Vec<Edit>, Moves),
         error: PutError,
     ) -> Outcome {
-        let before = self.known.config.clone();
+        let stored = self.known.config.clone();
+        let unsaved = self.unsaved.as_ref().map_or(&[][..], Unsaved::edits);
+        let before = edit::apply(&stored, unsaved).unwrap_or_else(|_| stored.clone());
         let edits: Vec<Edit> =
             self.unsaved.iter().flat_map(|unsaved| unsaved.edits.iter().cloned()).chain(back).collect();
-        let after = edit::apply(&before, &edits).map_err(Refused::Problems)?;
+        let after = edit::apply(&stored, &edits).map_err(Refused::Problems)?;
         let unsaved = self.unsaved.get_or_insert_default();
         unsaved.author = Some(author.clone());
         unsaved.edits.clone_from(&edits);
