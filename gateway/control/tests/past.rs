@@ -144,7 +144,7 @@ async fn each_rollback_goes_one_further_back() {
     node.shift("{1: 10, 2: 90}").await.unwrap();
     assert_eq!([back().await, back().await], ["1: 50, 2: 50", "1: 60, 2: 40"]);
     let refused = node.roll_back(None).await.unwrap_err();
-    assert!(refused.to_string().contains("`prod` remembers no other split"), "{refused}");
+    assert!(refused.to_string().contains("`shop:prod` remembers no other split"), "{refused}");
     // A rollback to a revision is a change like any other.
     node.roll_back(Some(3)).await.unwrap();
     assert_eq!(node.split(), "1: 40, 2: 60");
@@ -156,7 +156,7 @@ async fn each_rollback_goes_one_further_back() {
 async fn an_alias_that_never_had_another_split_says_so() {
     let node = Node::with(&file("shop", "{1: 60, 2: 40}", "")).await;
     let refused = node.roll_back(None).await.unwrap_err();
-    assert!(refused.to_string().contains("`prod` remembers no other split"), "{refused}");
+    assert!(refused.to_string().contains("`shop:prod` remembers no other split"), "{refused}");
 }
 
 #[tokio::test]
