@@ -81,7 +81,7 @@ pub struct Admin {
     pub hooks: Hooks,
     /// For `${NAME}` in what is sent.
     pub environment: Environment,
-    /// Who may use which names of it.
+    /// The names of it that may be used.
     pub authority: Arc<Authority>,
     /// Whether new traffic is welcome: false before the first snapshot and while draining.
     pub ready: Arc<AtomicBool>,

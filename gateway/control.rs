@@ -96,7 +96,7 @@ pub struct Author {
     pub who: String,
     /// In the author's words.
     pub why: Option<String>,
-    /// Whether they may name what is not live yet: programs that run as this process's user, names of its environment, and hosts.
+    /// True if they may name what is not live yet: programs that run as this process's user, names of its environment, and hosts.
     pub may_run: bool,
 }
 
@@ -228,7 +228,7 @@ pub struct Ground {
     pub metrics: Arc<Metrics>,
     /// For `${NAME}`.
     pub environment: Environment,
-    /// Who may name what.
+    /// The rules of what may be named.
     pub authority: Arc<Authority>,
     /// How much of the journal is kept.
     pub retention: Retention,

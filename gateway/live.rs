@@ -118,7 +118,7 @@ pub struct Destination {
     pub outcomes: Option<Arc<Outcomes>>,
     /// Which of its failures a spare answers.
     pub shield: Shield,
-    /// What the alias carried over from before its last change of weights, as the access log tells it.
+    /// The parts that the alias carried over from before its last change of weights, as the access log tells it.
     pub owed: Option<Box<str>>,
 }
 
@@ -221,7 +221,7 @@ impl Live {
         *self.behind.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why the store takes no change, if so.
+    /// The reason why the store takes no change, if it takes none.
     pub fn paused(&self) -> Option<Paused> {
         self.paused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

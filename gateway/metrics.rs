@@ -185,7 +185,7 @@ pub struct Metrics {
     pub store_started_empty: IntGauge,
     /// Whether a rollback is live that is not stored.
     pub unsaved_rollback: IntGauge,
-    /// Whether the store took the last change.
+    /// True if the store took the last change.
     pub store_writable: IntGauge,
     /// Access-log lines lost: for [`AccessLog::open`](crate::log::AccessLog::open).
     pub lines_dropped: IntCounter,

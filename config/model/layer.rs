@@ -7,7 +7,7 @@ use super::{Alias, Function, Shield};
 use crate::value::name::{AliasName, RolloutId, VersionId};
 use crate::value::weight::{Split, Weight};
 
-/// What a running rollout puts over an alias. Requests see the alias with its layer; the alias itself stays as its operator set
+/// The part of a running rollout that lies over an alias. Requests see the alias with its layer; the alias itself stays as its operator set
 /// it, and is all there is once the layer is dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {

@@ -7,7 +7,7 @@ use crate::value::bucket::Buckets;
 use crate::value::name::VersionId;
 use crate::value::weight::Split;
 
-/// What an alias remembers of its episodes. An episode is a change of its own split: a promotion with all the steps before it,
+/// The memory of an alias. An episode is a change of its own split: a promotion with all the steps before it,
 /// an operator's shift, an edit of the file.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Past {

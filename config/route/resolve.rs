@@ -99,7 +99,7 @@ pub enum Reason {
     Only,
 }
 
-/// What is told of a request of the past, in its line of the access log: why its version was chosen. The headers that it stood on
+/// The line of a past request in the access log: the reason for its version. The headers that it stood on
 /// are not told.
 #[derive(Debug, Clone, Copy)]
 pub struct Past<'a> {

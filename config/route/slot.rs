@@ -157,7 +157,7 @@ pub struct Slots {
     /// What each part is owed all along, beside what it is owed by the sequence.
     base: Box<[i32]>,
     split: Split,
-    /// What was carried over; `None` if nothing was.
+    /// The parts that were carried over; `None` if none was.
     carried: Option<Arc<Owed>>,
 }
 
@@ -222,7 +222,7 @@ impl Slots {
         Self { carried: Some(Arc::new(before.clone())), ..slots }
     }
 
-    /// What was carried over from before the last change of weights: with it, [`carried`](Self::carried) makes the same way again.
+    /// The parts that were carried over from before the last change of weights: with it, [`carried`](Self::carried) makes the same way again.
     /// `None` if it is that of [`fresh`](Self::fresh).
     #[must_use]
     pub fn carried_over(&self) -> Option<&Owed> {

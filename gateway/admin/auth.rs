@@ -172,7 +172,7 @@ pub(super) fn who(grant: &Grant) -> String {
     format!("token:{}", grant.name)
 }
 
-/// Who reads without a token.
+/// The reader without a token.
 pub(super) const NOBODY: &str = "nobody";
 
 /// Why, in the author's words: percent-encoded UTF-8.

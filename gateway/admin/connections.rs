@@ -18,9 +18,9 @@ use tokio::time::{Sleep, sleep};
 
 use crate::clock;
 
-/// How long a client may take no byte of what waits for it.
+/// The longest time in which a client may take no byte of what waits for it.
 const STALL: Duration = Duration::from_secs(30);
-/// How long a client may take its answer before it has to leave for others whose requests find no place.
+/// The time that a client has to take its answer before it has to leave for others whose requests find no place.
 const TAKING: Duration = Duration::from_secs(1);
 
 /// The table of open connections.
@@ -45,7 +45,7 @@ pub(super) struct Connection {
     leaves: Notify,
 }
 
-/// What a connection is doing.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum State {

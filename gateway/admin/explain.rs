@@ -1,4 +1,4 @@
-//! Where a request goes, and where one of the past went.
+//! Explanations of requests, of the present and of the past.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -54,11 +54,11 @@ struct Question {
     revision: Option<Revision>,
     /// The slot that it draws, if it draws one.
     slot: Option<u64>,
-    /// What its line in the access log tells.
+    /// The content of its line in the access log.
     drawn: Option<Drawn>,
 }
 
-/// Why a version was chosen, as a line of the access log tells it.
+/// The reason for a version, as a line of the access log tells it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Drawn {

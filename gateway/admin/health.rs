@@ -14,7 +14,7 @@ use super::{Server, openapi};
 use crate::clock;
 use crate::live::Paused;
 
-/// How long what is stored may take to go live.
+/// The longest time that a stored revision may take to go live.
 const LAG: Duration = Duration::from_secs(5);
 const TEXT: Content = Content::Text("text/plain");
 

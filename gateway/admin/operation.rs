@@ -72,7 +72,7 @@ pub(super) struct Operation {
     pub(super) statuses: &'static [u16],
     /// What success answers: a component schema, or a media type that is not JSON.
     pub(super) answer: Content,
-    /// Whether it takes long to parse what is sent, or to render the answer.
+    /// True if it takes long to parse what is sent, or to render the answer.
     pub(super) is_long: bool,
     pub(super) run: Run,
 }
@@ -206,7 +206,7 @@ impl Operation {
         matches!(self.access, Access::Role(_)) && self.verb != Verb::Get
     }
 
-    /// Whether probes ask for it: it answers whatever else is under way.
+    /// True if probes ask for it: it answers whatever else is under way.
     pub(super) fn is_probe(&self) -> bool {
         matches!(self.id, "live" | "ready")
     }

@@ -25,7 +25,7 @@ const LONG_CHANGES: usize = 1;
 const LONG_BODIES: usize = 4;
 /// A longer body takes long to parse.
 pub(super) const LONG_BODY: usize = 64 << 10;
-/// How long a request waits for its turn.
+/// The longest wait of a request for its turn.
 const TURN: Duration = Duration::from_secs(20);
 
 /// The places of each kind.

@@ -1,4 +1,4 @@
-//! Who may name what: programs, names of the environment, hosts that are called, and the gateway's own listeners.
+//! Authority to name things: programs, names of the environment, hosts that are called, and the gateway's own listeners.
 //!
 //! A configuration file and an admin name what they like, within the process settings. What an operator changes may name
 //! only what the live configuration names at the same place already, and what the process settings give to operators. One
@@ -14,7 +14,7 @@ use config::value::pattern::CallPattern;
 use super::{Author, Refused};
 use crate::dial::{Dial, Undialled};
 
-/// What the process settings say about who may name what.
+/// The rules of the process settings for names of the environment and for hosts.
 #[derive(Debug, Clone, Default)]
 pub struct Authority {
     environment: EnvironmentRules,

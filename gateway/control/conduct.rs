@@ -37,11 +37,11 @@ pub use sight::{Sight, Sights};
 
 /// The longest time between two looks at the cells while a gate watches them.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How often the wall clock is looked at for a rollout that waits for a window.
+/// The time between two looks at the wall clock for a rollout that waits for a window.
 const WINDOW_EVERY: Duration = Duration::from_secs(60);
 /// How long a failure waits for others, so that a burst is looked at once.
 const COALESCE: Duration = Duration::from_millis(1);
-/// How often, at most and at least, a rollout whose lost time does not count says that it still runs.
+/// The shortest and the longest time between two checkpoints of a rollout.
 const CHECKPOINTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 /// How long the conductor waits after the writer could not take an event.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -81,7 +81,7 @@ pub(super) struct Shared {
 }
 
 impl Control {
-    /// Why the next step of this rollout could not be stored, if it waits for that.
+    /// The reason why the next step of this rollout could not be stored, if it waits for that.
     #[must_use]
     pub fn unstored(&self, id: RolloutId) -> Option<String> {
         self.shared.unstored.borrow().get(&id).cloned()
@@ -467,7 +467,7 @@ fn checkpoint(rollout: &Rollout, now: Moment) -> Option<Event> {
     (rollout.plan.on_restart != OnRestart::Resume && is_old).then_some(Event::Checkpoint)
 }
 
-/// How often a rollout says that it still runs: twenty times in a bake by time.
+/// The time between two checkpoints of a rollout: a twentieth of a bake by time.
 fn checkpoint_every(rollout: &Rollout) -> Duration {
     let [least, most] = CHECKPOINTS;
     match rollout.bake().map(|(step, _)| rollout.plan.steps[step].bake) {

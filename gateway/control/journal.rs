@@ -178,7 +178,7 @@ pub struct Page {
     pub next: Option<Revision>,
 }
 
-/// What a line tells of the changed texts that it does not tell whole: all but the live configuration, and in it what aliases
+/// The hashes by which a line tells of changed texts that it does not hold whole: all but the live configuration, and in it what aliases
 /// remember.
 pub(super) fn others(changes: &[Change]) -> BTreeMap<String, Option<Hash>> {
     let is_whole = |name: &str| name.strip_prefix(CONFIG).is_some_and(|name| !name.starts_with(PAST));

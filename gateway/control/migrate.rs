@@ -93,7 +93,7 @@ async fn remembered(
     Ok(memories)
 }
 
-/// What an alias remembers, as its changes are walked over, the oldest first.
+/// The memory of an alias, as its changes are walked over, the oldest first.
 #[derive(Default)]
 struct Memory {
     past: Past,

@@ -20,7 +20,7 @@ impl Control {
     }
 }
 
-/// What was live at this revision. `${NAME}` means what it means now: values of the environment are in no journal.
+/// The configuration that was live at this revision. `${NAME}` means what it means now: values of the environment are in no journal.
 ///
 /// # Errors
 /// When the journal does not reach there, or this version of Weir cannot read what was stored then.

@@ -49,7 +49,7 @@ pub(super) struct Writer {
     stale: bool,
     /// A rollback that is live and not stored.
     unsaved: Option<Unsaved>,
-    /// Whether the store took nothing the last time.
+    /// True if the store took nothing the last time.
     is_paused: bool,
     journal: retention::Kept,
     clock: Steady,

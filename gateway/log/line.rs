@@ -95,7 +95,7 @@ pub struct Resolved<'a> {
     pub reason: &'static str,
     /// Which rule, bucket or slot: a key and its number.
     pub position: Option<(&'static str, u64)>,
-    /// What the alias had carried over when the slot was drawn: `1=-250,2=250`.
+    /// The parts that the alias had carried over when the slot was drawn: `1=-250,2=250`.
     pub owed: Option<&'a str>,
 }
 

@@ -14,7 +14,7 @@ use crate::kit::{eventually, within};
 use crate::{HOST, shop};
 
 const ALIAS: &str = "/v1/functions/shop/aliases/prod";
-/// What an operator waits for at most.
+/// The longest wait of an operator.
 const SOON: Duration = Duration::from_secs(1);
 
 /// The value of the future, which has to come soon.

@@ -74,7 +74,7 @@ pub(crate) fn speaker() -> Speaker {
     Speaker { who: "token:ann".to_owned(), why: None }
 }
 
-/// What is never refused: it goes live without the store.
+/// True for a transition that is never refused: it goes live without the store.
 fn goes_back(transition: &Transition) -> bool {
     matches!(transition.rollout.outcome(), Some(Outcome::Aborted | Outcome::RolledBack))
 }

@@ -356,7 +356,7 @@ pub(super) fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// Why a version was chosen, as a line of the access log tells it.
+/// The reason for a version, as a line of the access log tells it.
 fn drawn() -> Value {
     let reasons = ["direct", "override", "random", "stable", "only", "rule", "bucket", "slot"];
     json!({ "type": "object", "required": ["reason", "version"], "additionalProperties": false,

@@ -1,4 +1,4 @@
-//! What an operator may name: tried on every way in.
+//! Tests of what an operator may name, on every way in.
 
 use super::support::Api;
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::cli::Exit;
 use crate::cli::failure::Failure;
 
-/// What such a line tells.
+/// The content of such a line.
 #[derive(Debug, Deserialize)]
 pub(super) struct Line {
     #[serde(flatten)]

@@ -10,10 +10,10 @@ use crate::store::{Image, Order, Revision, Store, StoreError};
 /// So many texts that differ are named.
 const NAMED: usize = 20;
 
-/// What came of a check.
+/// The outcome of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
-    /// What is wrong, if anything.
+    /// The fault, if there is one.
     pub verdict: Verdict,
     /// Hash of the newest line: whoever keeps it elsewhere sees a journal that was written anew.
     pub head: Hash,
@@ -21,7 +21,7 @@ pub struct Checked {
     pub unchecked: usize,
 }
 
-/// Whether the journal is whole, and the store holds what it says.
+/// The state of the journal, and of the texts that it tells of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Every line stands on the one before, from the first to the last of these revisions, and every text is the one that
@@ -97,9 +97,9 @@ pub(in crate::control) async fn verify(store: &dyn Store) -> Result<Checked, Sto
 #[derive(Default)]
 struct Said {
     texts: BTreeMap<String, (Revision, Option<Hash>)>,
-    /// Whether it begins with the first line, so that it knows every text.
+    /// True if it begins with the first line, so that it knows every text.
     knows_all: bool,
-    /// Whether some lines tell nothing of texts beside the configuration.
+    /// True if some lines tell nothing of texts beside the configuration.
     is_old: bool,
 }
 
@@ -114,7 +114,7 @@ impl Said {
         self.texts.extend(all.map(|(name, hash)| (name, (revision, hash))));
     }
 
-    /// What is wrong with texts, and how many the journal does not tell of.
+    /// The faults of texts, and the number of those that the journal does not tell of.
     fn compare(&self, image: &Image) -> (Vec<String>, usize) {
         let (mut differs, mut unchecked) = (Vec::new(), 0);
         for (name, stored) in &image.texts {

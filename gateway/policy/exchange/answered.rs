@@ -286,7 +286,7 @@ impl Worker {
     }
 }
 
-/// What the alias had carried over when the request drew its slot.
+/// The part of each version that the alias had carried over when the request drew its slot.
 fn owed(served: &Served) -> Option<&str> {
     let is_slot = matches!(served.resolution.reason, Reason::Slot(_));
     served.destination.owed.as_deref().filter(|_| is_slot)
