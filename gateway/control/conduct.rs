@@ -5,6 +5,7 @@
 //! ```
 //! The conductor decides nothing: every step is [`config::release::rollout`]'s, and is stored before its effects are carried out.
 
+mod checkpoint;
 mod news;
 mod servers;
 mod sight;
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::model::{Bake, OnRestart};
+use config::model::Bake;
 use config::release::rollout::{
     Answer, Effect, Event, Moment, Observation, Outcome, Phase, Point, Rollout, RolloutId, Speaker, Word,
 };
@@ -21,6 +22,8 @@ use serde_json::Value;
 use tokio::sync::{SetOnce, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time;
+
+use checkpoint::checkpoint;
 
 use super::rollouts::{Rollouts, view};
 use super::writer::{Command, Moved, Wanted, What};
@@ -41,8 +44,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const WINDOW_EVERY: Duration = Duration::from_secs(60);
 /// How long a failure waits for others, so that a burst is looked at once.
 const COALESCE: Duration = Duration::from_millis(1);
-/// The shortest and the longest time between two checkpoints of a rollout.
-const CHECKPOINTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 /// How long the conductor waits after the writer could not take an event.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -458,21 +459,6 @@ impl Conductor {
             HookEnded { id, event: Event::HookEnded { point, index, run, result } }
         });
         self.asked.insert((id, run), handle);
-    }
-}
-
-/// The event that says that a rollout still runs, when that is due: for the time that a crash loses.
-fn checkpoint(rollout: &Rollout, now: Moment) -> Option<Event> {
-    let is_old = now.saturating_sub(rollout.seen) >= checkpoint_every(rollout);
-    (rollout.plan.on_restart != OnRestart::Resume && is_old).then_some(Event::Checkpoint)
-}
-
-/// The time between two checkpoints of a rollout: a twentieth of a bake by time.
-fn checkpoint_every(rollout: &Rollout) -> Duration {
-    let [least, most] = CHECKPOINTS;
-    match rollout.bake().map(|(step, _)| rollout.plan.steps[step].bake) {
-        Some(Bake::Time(time)) => (time / 20).clamp(least, most),
-        _ => most,
     }
 }
 
