@@ -8,6 +8,7 @@ use config::text::edit::{self, Edit};
 use super::draft::Draft;
 use super::{Failed, Writer};
 use crate::clock;
+use crate::control::migrate;
 use crate::control::named::changes;
 use crate::control::rollouts::Moves;
 use crate::control::{Author, CONFIG, Done, Outcome, Refused};
@@ -93,6 +94,8 @@ impl Writer {
         if changes.is_empty() {
             return Ok(());
         }
+        // It may be the migration of a store that took nothing at the start.
+        changes.push(migrate::note());
         // Their effects were carried out when it went live.
         let told = moves.told().join("; ");
         let told = Some(told).filter(|told| !told.is_empty());
