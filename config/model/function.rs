@@ -130,7 +130,7 @@ pub enum OnMissingKey {
     /// It is split like a keyless one.
     #[default]
     Slot,
-    /// It goes to the [stable version](Alias::stable_version).
+    /// The request goes to the [stable version](Alias::stable_version).
     Stable,
     /// 400.
     Refuse,

@@ -7,8 +7,8 @@ use super::{Alias, Function, Shield};
 use crate::value::name::{AliasName, RolloutId, VersionId};
 use crate::value::weight::{Split, Weight};
 
-/// The part of a running rollout that lies over an alias. Requests see the alias with its layer; the alias itself stays as its operator set
-/// it, and is all there is once the layer is dropped.
+/// The part of a running rollout that lies over an alias. Requests see the alias with its layer; the alias itself stays as its
+/// operator set it, and is all there is once the layer is dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
     /// The rollout.
@@ -49,7 +49,8 @@ impl Layer {
 }
 
 impl Function {
-    /// The alias as requests see it: with its layer, if a rollout runs on it. `$DEFAULT` is there with the draft, even where nobody made it.
+    /// The alias as requests see it: with its layer, if a rollout runs on it. `$DEFAULT` is there with the draft, even where
+    /// nobody made it.
     #[must_use]
     pub fn effective(&self, name: &AliasName) -> Option<Arc<Alias>> {
         let own = self.own(name)?;

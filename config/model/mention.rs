@@ -104,7 +104,7 @@ impl Stage {
 }
 
 impl Overrides {
-    /// Its tokens.
+    /// Mentions of the tokens.
     #[must_use]
     pub fn mentions(&self) -> Vec<Mention<'_>> {
         self.tokens.iter().map(|token| Mention::value("override.tokens", token)).collect()
@@ -138,7 +138,7 @@ impl Plan {
 }
 
 impl Notifier {
-    /// Its address and its secrets. A secret's place holds the address, because it is given to whoever is there.
+    /// Mentions of the address and of the secrets. A secret's place holds the address, because it is given to whoever is there.
     #[must_use]
     pub fn mentions(&self) -> Vec<Mention<'_>> {
         let (kind, url, secrets): (_, Option<&Template>, [(&str, Option<&Template>); 2]) = match self {

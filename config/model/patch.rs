@@ -9,19 +9,19 @@ use crate::value::weight::Split;
 pub struct AliasPatch {
     /// Other weights; there is no default to go back to.
     pub split: Option<Split>,
-    /// Where the routing key is found.
+    /// The sources of the routing key.
     pub key: Field<Vec<KeySource>>,
-    /// What happens to a request without a routing key.
+    /// The fate of a request without a routing key.
     pub on_missing_key: Field<OnMissingKey>,
-    /// How keyless requests are drawn.
+    /// The way in which keyless requests are drawn.
     pub selection: Field<Selection>,
     /// The name of the cohort.
     pub salt: Field<String>,
     /// First hit wins.
     pub rules: Field<Vec<Rule>>,
-    /// What happens when no endpoint of the chosen version is healthy.
+    /// The answer when no endpoint of the chosen version is healthy.
     pub on_unhealthy: Field<OnUnhealthy>,
-    /// Which failures of a version its spare answers instead.
+    /// The failures of a version that its spare answers instead.
     pub shield: Field<Shield>,
     /// The stable version.
     pub stable: Field<VersionId>,
@@ -29,7 +29,7 @@ pub struct AliasPatch {
     pub plan: Field<PlanName>,
 }
 
-/// What a patch says about one field.
+/// The word of a patch about one field.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Field<T> {
     /// Nothing.

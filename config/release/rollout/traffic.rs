@@ -90,13 +90,11 @@ fn edits_of(rollout: &Rollout, member: &Member, traffic: Traffic, config: &Confi
 /// The edit that gives an alias, which may have to be made, one version alone.
 fn whole(is_there: bool, alias: &AliasName, version: VersionId, stable: Option<VersionId>) -> FunctionEdit {
     let split = Split::whole(version);
-    match is_there {
-        true => {
-            let stable = stable.map_or(Field::Reset, Field::Set);
-            FunctionEdit::PatchAlias(alias.clone(), AliasPatch { split: Some(split), stable, ..AliasPatch::default() })
-        }
-        false => FunctionEdit::CreateAlias(alias.clone(), Arc::new(Alias { stable, ..Alias::new(split) })),
+    if !is_there {
+        return FunctionEdit::CreateAlias(alias.clone(), Arc::new(Alias { stable, ..Alias::new(split) }));
     }
+    let stable = stable.map_or(Field::Reset, Field::Set);
+    FunctionEdit::PatchAlias(alias.clone(), AliasPatch { split: Some(split), stable, ..AliasPatch::default() })
 }
 
 impl Rollout {
