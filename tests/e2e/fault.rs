@@ -71,8 +71,8 @@ async fn a_stream_that_an_endpoint_refused_unprocessed_is_sent_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_answer_that_breaks_off_unsent_is_a_502() {
     let (weir, endpoint) = one().await;
-    let mut unsent = 0;
-    for turn in 0..20 {
+    // Whether anything was sent is a matter of microseconds: each turn has a chance of some percent.
+    for turn in 0..2_000 {
         let path = format!("/cut/{turn}");
         endpoint.on(&path, Answer::RawThenClose(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc".to_vec()));
         let mut client = Client::connect(weir.http).await;
@@ -82,11 +82,13 @@ async fn a_small_answer_that_breaks_off_unsent_is_a_502() {
         let told = String::from_utf8(told).expect("text");
         assert!(told.starts_with("HTTP/1.1 502 ") || told.ends_with("\r\n\r\nabc"), "{told:?}");
         let status = &told[9..12];
-        unsent += usize::from(status == "502");
         let line = weir.access_line(&format!("\"path\":\"{path}\"")).await;
         assert!(line.contains(&format!("\"status\":{status}")) && line.contains("\"end\":\"UC\""), "{line}");
+        if status == "502" {
+            return;
+        }
     }
-    assert!(unsent > 0, "head and end came together at least once");
+    panic!("the head was sent before the end came, each time");
 }
 
 #[tokio::test(flavor = "multi_thread")]
