@@ -11,6 +11,7 @@
 //! The one exception: a rollback that the store cannot take goes live at once and is written as soon as it can be
 //! ([`Done::unsaved`]).
 //!
+//! - `asked`: what is asked of the control plane, and what comes of it
 //! - `file`: the configuration file, watched and applied
 //! - `writer`: the queue of commands, and the one writer to the store
 //! - `rollback`: earlier states, brought back from the journal
@@ -29,6 +30,7 @@
 //! - [`backup`]: a whole store as one file
 
 pub mod aside;
+mod asked;
 mod authorities;
 pub mod authority;
 pub mod backup;
@@ -55,8 +57,6 @@ use std::time::Duration;
 
 use config::model::{Config, Retention};
 use config::release::rollout::{Ask, Event, RolloutId, Speaker, Word};
-use config::text::edit::Edit;
-use config::text::problem::Problem;
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -65,10 +65,10 @@ use crate::edge::tls::LiveCertificates;
 use crate::live::{Live, Unusable};
 use crate::metrics::{self, Metrics};
 use crate::outcomes::Wake;
-use crate::store::{PutError, Store, StoreError};
+use crate::store::Store;
 use crate::upstreams::Upstreams;
 use aside::Aside;
-use authority::{Authority, Forbidden};
+use authority::Authority;
 use certificates::Keeper;
 use conduct::{Ballots, Calls, Conductor, Shared, Sights};
 use named_files::FileKeepers;
@@ -77,6 +77,7 @@ use tokens::{Role, Secret, Tokens};
 use writer::{Command, Wanted, What, Writer};
 
 pub use crate::store::Revision;
+pub use asked::{AllowEmpty, Author, Done, Expected, Guard, Outcome, Refused, Wish};
 pub use rollback::RollBack;
 
 /// What the control plane may read of the world: the environment, for `${NAME}`.
@@ -88,121 +89,6 @@ const CONFIG: &str = "config/";
 const FILE: &str = "file/";
 /// Who may use the admin API.
 const TOKEN: &str = "token/";
-
-/// Who wants a change, and why: for the journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Author {
-    /// Such as `token:ci`, `file`, `start`.
-    pub who: String,
-    /// In the author's words.
-    pub why: Option<String>,
-    /// True if they may name what is not live yet: programs that run as this process's user, names of its environment, and hosts.
-    pub may_run: bool,
-}
-
-/// What the author believes of one thing; the change holds only if it is so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guard {
-    /// Name of its text: `alias/shop/prod`.
-    pub name: String,
-    /// What is believed.
-    pub expected: Expected,
-}
-
-/// What is believed of a thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expected {
-    /// It last changed at this revision.
-    Revision(Revision),
-    /// It is there, as it may be.
-    Present,
-    /// It is not there.
-    Absent,
-}
-
-/// Edits to carry out.
-#[derive(Debug, Clone)]
-pub struct Wish {
-    /// Who wants them.
-    pub author: Author,
-    /// Applied together or not at all.
-    pub edits: Vec<Edit>,
-    /// Under this condition.
-    pub guard: Option<Guard>,
-}
-
-/// What came of a command. The configurations share what did not change.
-#[derive(Debug, Clone)]
-pub struct Done {
-    /// Where it is live; of a dry run: the current revision.
-    pub revision: Revision,
-    /// Before it.
-    pub before: Config,
-    /// After it.
-    pub after: Config,
-    /// The rollouts that it ends beside what it is about.
-    pub ended: Vec<RolloutId>,
-    /// Whether it is live from memory alone, because the store could not take it: it is written as soon as it can be,
-    /// and lost if the process ends before.
-    pub unsaved: bool,
-}
-
-/// What came of a command.
-pub type Outcome = Result<Done, Refused>;
-
-/// The permission for a file to leave no function where the file before had some, which is more often a mistake than meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AllowEmpty(pub bool);
-
-/// Why nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// The result would not be valid.
-    #[error("{}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
-    Problems(Vec<Problem>),
-    /// What the author believed is not so.
-    #[error("`{name}` {}", match current { Some(revision) => format!("is at revision {revision}"), None => "does not exist".into() })]
-    Precondition {
-        /// Of the thing.
-        name: String,
-        /// Its revision, if it exists.
-        current: Option<Revision>,
-    },
-    /// The journal does not reach back so far, or not yet forth.
-    #[error("revision {asked} is not in the journal, which holds {oldest} to {newest}")]
-    NotInJournal {
-        /// The revision that was asked for.
-        asked: Revision,
-        /// The oldest that can be returned to.
-        oldest: Revision,
-        /// The newest.
-        newest: Revision,
-    },
-    /// There is nothing to go back to.
-    #[error("{0}")]
-    NothingEarlier(String),
-    /// The word does not fit where the rollout stands.
-    #[error("{0}")]
-    Rollout(String),
-    /// The author may not name something that the change names.
-    #[error(transparent)]
-    Forbidden(#[from] Forbidden),
-    /// The store could not take it: what is stored is what was.
-    #[error("{0}")]
-    Unavailable(String),
-    /// It is not known whether the store took it.
-    #[error("{0}")]
-    Unknown(String),
-    /// The gateway is stopping.
-    #[error("the gateway is stopping")]
-    Stopping,
-}
-
-impl From<StoreError> for Refused {
-    fn from(error: StoreError) -> Self {
-        Self::Unavailable(error.to_string())
-    }
-}
 
 /// The way in to the control plane: cheap to clone, shared by file, API and rollouts.
 #[derive(Clone)]
@@ -478,21 +364,4 @@ impl Control {
 /// SHA-256 in lower-case hexadecimal.
 fn sha256(text: &str) -> String {
     format!("{:x}", Sha256::digest(text))
-}
-
-impl Author {
-    /// The gateway itself, as its file or its start says.
-    #[must_use]
-    pub fn of(who: &str) -> Self {
-        Self { who: who.to_owned(), why: None, may_run: true }
-    }
-}
-
-impl From<PutError> for Refused {
-    fn from(error: PutError) -> Self {
-        match error {
-            PutError::Conflict { .. } | PutError::Unavailable(_) => Self::Unavailable(error.to_string()),
-            PutError::Unknown(_) => Self::Unknown(error.to_string()),
-        }
-    }
 }
