@@ -20,6 +20,7 @@
 //! - [`certificates`]: the keeper of certificates of domains
 //! - `authorities`: the keeper of certificate authorities of versions
 //! - `publish`: the one way from the store's watch to the live snapshot
+//! - `point`: the runtime state of aliases
 //! - [`rollouts`]: rollouts as the writer keeps them
 //! - [`conduct`]: the conductor, which carries rollouts out
 //! - [`aside`]: rollouts that went back while the store could take nothing
@@ -42,6 +43,7 @@ mod migrate;
 mod named;
 pub mod named_files;
 mod past;
+mod point;
 mod publish;
 mod readers;
 mod retention;

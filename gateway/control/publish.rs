@@ -8,26 +8,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use config::model::{self, Config, Shield};
-use config::route::table::{Alias, AliasIndex, Answers, Change, Changes, Function, UpstreamIndex};
+use config::route::table::{Answers, Change, Changes, UpstreamIndex};
 use config::text::edit::{self, Edit};
 use config::text::problem::Problem;
 use config::text::texts;
 use config::value::name::{AliasName, VersionId};
-use config::value::weight::Weight;
 use imbl::OrdMap;
 use tokio::sync::oneshot;
 
 use super::named::below;
 use super::named_files::FileKeepers;
+use super::point::present;
 use super::{CONFIG, Ground, Refused};
-use crate::live::{AliasState, Cursor, Destination, Snapshot, Unusable};
-use crate::outcomes::Outcomes;
+use crate::live::{Destination, Snapshot, Unusable};
 use crate::store::{Revision, Transaction, Update};
 use crate::upstreams::{UpstreamKey, Upstreams, Wanted, authority_file};
 use crate::{clock, metrics};
@@ -239,7 +238,7 @@ impl Publisher {
         }
         let mut next = Snapshot::clone(&before);
         self.point_upstreams(&mut next, &changes);
-        self.point_aliases(&before, &mut next, &changes);
+        self.ground.point_aliases(&before, &mut next, &changes);
         Some(self.ground.live.publish(Arc::new(next)))
     }
 
@@ -318,7 +317,7 @@ impl Publisher {
         let (table, changes) = before.table.update(config, &cursor);
         let mut next = Snapshot { revision, table, revisions, ..Snapshot::clone(&before) };
         self.point_upstreams(&mut next, &changes);
-        self.point_aliases(&before, &mut next, &changes);
+        self.ground.point_aliases(&before, &mut next, &changes);
         // Their indices may be given out again, to others.
         removed(&changes.aliases).for_each(|index| next.aliases.clear(index.get()));
         removed(&changes.upstreams).for_each(|index| next.upstreams.clear(index.get()));
@@ -369,78 +368,6 @@ impl Publisher {
         }
     }
 
-    /// Gives every alias of a function that is new or another its runtime state; a cursor goes on unless the table says
-    /// that it begins anew.
-    fn point_aliases(&self, before: &Snapshot, next: &mut Snapshot, changes: &Changes) {
-        let restarted: BTreeSet<AliasIndex> = changes.restarted.iter().copied().collect();
-        for function in present(&changes.functions) {
-            let function = Arc::clone(next.table.function(function).expect("a changed function is in its table"));
-            for index in function.aliases() {
-                let alias = Arc::clone(next.table.alias(index).expect("an alias of a function is in its table"));
-                let kept = before.cursor(index).filter(|_| !restarted.contains(&index));
-                let cursor = alias.slots.as_ref().map(|slots| {
-                    let fresh = || Arc::new(Cursor(AtomicU64::new(slots.start(rand::random()))));
-                    kept.cloned().unwrap_or_else(fresh)
-                });
-                let destinations = self.destinations(before, next, &function, &alias);
-                next.aliases.put(index.get(), Arc::new(AliasState { cursor, destinations }));
-            }
-        }
-    }
-
-    fn destinations(
-        &self,
-        before: &Snapshot,
-        next: &Snapshot,
-        function: &Function,
-        alias: &Alias,
-    ) -> Box<[Arc<Destination>]> {
-        let model = &alias.model;
-        let outcomes = self.outcomes(before, function, alias);
-        let owed = alias.slots.as_ref().and_then(|slots| Some(slots.carried_over()?.to_string().into_boxed_str()));
-        let reachable: BTreeSet<VersionId> = model
-            .split
-            .parts()
-            .iter()
-            .map(|part| part.0)
-            .chain(model.rules.iter().map(|rule| rule.version))
-            .chain(model.stable)
-            .collect();
-        let upstreams = reachable.into_iter().flat_map(|version| function.upstreams(version));
-        upstreams
-            .map(|index| {
-                let direct = next.upstreams.get(index.get()).expect("upstreams come before aliases");
-                let version = direct.version();
-                let series = self.ground.metrics.version(&function.name, Some(&alias.name), version);
-                let weight = model.split.parts().iter().find(|part| part.0 == version).map_or(Weight::ZERO, |p| p.1);
-                series.weight.set(weight.basis_points().into());
-                Arc::new(Destination {
-                    index,
-                    function: Arc::clone(&function.model),
-                    qualifier: alias.name.as_str().into(),
-                    by_alias: true,
-                    upstream: Arc::clone(&direct.upstream),
-                    state: direct.state.clone(),
-                    series,
-                    upstream_series: Arc::clone(&direct.upstream_series),
-                    outcomes: outcomes.get(&version).cloned(),
-                    shield: alias.shield(version),
-                    owed: owed.clone(),
-                })
-            })
-            .collect()
-    }
-
-    /// The outcome cells of the versions in an alias's split: those of before, so that a change of weights resets nothing.
-    /// None where a split has one part: there is nothing to compare.
-    fn outcomes(&self, before: &Snapshot, function: &Function, alias: &Alias) -> BTreeMap<VersionId, Arc<Outcomes>> {
-        let parts = alias.model.split.parts();
-        let compared = parts.iter().filter(|_| parts.len() > 1);
-        let cells = |version| before.outcomes(&function.name, &alias.name, version);
-        let fresh = || Arc::new(Outcomes::new(self.ground.workers, Arc::clone(&self.ground.wake), clock::now()));
-        compared.map(|&(version, _)| (version, cells(version).unwrap_or_else(fresh))).collect()
-    }
-
     /// Drops what nothing names any more.
     fn forget(&mut self, before: &Snapshot, next: &Snapshot, changes: &Changes) {
         for index in removed(&changes.upstreams) {
@@ -475,8 +402,4 @@ fn reaches(function: &model::Function, alias: &AliasName, version: VersionId) ->
 
 fn removed<I: Copy>(changes: &[(I, Change)]) -> impl Iterator<Item = I> + '_ {
     changes.iter().filter(|(_, change)| *change == Change::Removed).map(|(index, _)| *index)
-}
-
-fn present<I: Copy>(changes: &[(I, Change)]) -> impl Iterator<Item = I> + '_ {
-    changes.iter().filter(|(_, change)| *change != Change::Removed).map(|(index, _)| *index)
 }
