@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! command ─ Writer ─ config::text::edit ─ store.put_if ─┐
-//!              ▲                                  ▼
-//!              └── revision is live ── Publisher ─ store.watch
+//!    │         ▲                                        ▼
+//!    │         └─ revision is live ─ Guardian ─ Publisher ─ store.watch
+//!    └─ abort, rollback ─────────────────┘
 //! ```
-//! The writer computes and stores; only the publisher makes anything live, and it learns of a change from the store alone,
-//! so that one node and a fleet run the same path. A command is answered when its revision is live on this node.
+//! The writer computes and stores; the publisher makes a snapshot of what it learns from the store alone, so that one node and a
+//! fleet run the same path; the guardian makes it live. A command is answered when its revision is live on this node.
 //!
-//! The one exception: a rollback that the store cannot take goes live at once and is written as soon as it can be
-//! ([`Done::unsaved`]).
+//! Going back is live before it is stored: the guardian takes the candidate out at once, and the writer hears of it next. If the
+//! store cannot take it, it stays live and is written as soon as it can be ([`Done::unsaved`]).
 //!
 //! - `asked`: what is asked of the control plane, and what comes of it
 //! - `file`: the configuration file, watched and applied
@@ -19,8 +20,8 @@
 //! - [`named_files`], `readers`: the files that a configuration names, listed, and threads to read them on
 //! - [`certificates`]: the keeper of certificates of domains
 //! - `authorities`: the keeper of certificate authorities of versions
-//! - `publish`: the one way from the store's watch to the live snapshot
-//! - `point`: the runtime state of aliases
+//! - `publish`, `point`: the one way from the store's watch to a snapshot; the runtime state of aliases
+//! - [`guardian`]: makes snapshots live, watches candidates and takes them out, on a thread of its own
 //! - [`rollouts`]: rollouts as the writer keeps them
 //! - [`conduct`]: the conductor, which carries rollouts out
 //! - [`aside`]: rollouts that went back while the store could take nothing
@@ -38,6 +39,7 @@ pub mod backup;
 pub mod certificates;
 pub mod conduct;
 pub mod file;
+pub mod guardian;
 pub mod journal;
 mod migrate;
 mod named;
@@ -59,6 +61,7 @@ use std::time::Duration;
 
 use config::model::{Config, Retention};
 use config::release::rollout::{Ask, Event, RolloutId, Speaker, Word};
+use config::text::edit::rollback_of;
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -72,11 +75,14 @@ use crate::upstreams::Upstreams;
 use aside::Aside;
 use authority::Authority;
 use certificates::Keeper;
-use conduct::{Ballots, Calls, Conductor, Shared, Sights};
+use conduct::{Ballots, Calls, Conductor, Shared};
+use guardian::{Guardian, Shown, Sights};
 use named_files::FileKeepers;
 use rollouts::Rollouts;
 use tokens::{Role, Secret, Tokens};
 use writer::{Command, Wanted, What, Writer};
+
+use asked::effective_revision;
 
 pub use crate::store::Revision;
 pub use asked::{AllowEmpty, Author, Done, Expected, Guard, Outcome, Refused, Wish};
@@ -101,6 +107,8 @@ pub struct Control {
     tokens: Arc<Tokens>,
     rollouts: watch::Receiver<Rollouts>,
     shared: Arc<Shared>,
+    guardian: Guardian,
+    live: Arc<Live>,
 }
 
 /// What the control plane stands on.
@@ -142,12 +150,14 @@ impl Control {
         let environment = Arc::clone(&ground.environment);
         let certificates = Keeper::new(&ground);
         let keepers = FileKeepers { certificates: Arc::clone(&certificates), authorities: Arc::default() };
-        let ahead = publish::start(ground.clone(), keepers.clone(), upstreams)
-            .map_err(|error| Refused::Unavailable(format!("the control plane needs a thread: {error}")))?;
-        let tokens = tokens::follow(Arc::clone(&store)).await;
         let (state, rollouts) = watch::channel(Rollouts::default());
         let (moved, moves) = mpsc::unbounded_channel();
         let clock = Steady::start();
+        let sights = watch::Sender::default();
+        let (guardian, noticed) = guardian::start(ground.clone(), rollouts.clone(), sights.clone(), clock)
+            .map_err(|error| Refused::Unavailable(format!("the control plane needs a thread: {error}")))?;
+        let ahead = publish::start(ground.clone(), keepers.clone(), upstreams, guardian.clone());
+        let tokens = tokens::follow(Arc::clone(&store)).await;
         let writer = Writer::new(ground, ahead.clone(), Arc::clone(&tokens), state, moved, clock).await?;
         // The stored revision is live; so are its authorities, and the first handshake finds its certificates.
         ahead.show(Vec::new()).await?;
@@ -155,29 +165,27 @@ impl Control {
         tokio::spawn(certificates::follow(Arc::downgrade(&certificates)));
         let (commands, queue) = mpsc::channel(64);
         tokio::spawn(writer.run(queue, commands.downgrade(), keepers));
-        let shared = Arc::new(Shared {
-            sights: watch::Sender::default(),
-            ballots: Ballots::default(),
-            unstored: watch::Sender::default(),
-        });
+        let shared = Arc::new(Shared { sights, ballots: Ballots::default(), unstored: watch::Sender::default() });
         let (weak, told) = (commands.downgrade(), rollouts.clone());
-        let conductor = Conductor::new(conducted, weak, told, moves, Arc::clone(&shared), clock);
+        let watched = (guardian.clone(), noticed);
+        let conductor = Conductor::new(conducted, weak, told, moves, Arc::clone(&shared), clock, watched);
         tokio::spawn(conductor.run());
-        let control = Self { commands, store, environment, tokens, rollouts, shared };
+        let live = Arc::clone(&live);
+        let control = Self { commands, store, environment, tokens, rollouts, shared, guardian, live };
         control.go_back_again(&aside).await;
-        control.end_stuck_rollouts(&live, &metrics).await;
+        control.end_stuck_rollouts(&metrics).await;
         Ok(control)
     }
 
     /// Takes rollouts back to stable that cannot go on, before anybody is served, and names those that cannot be read.
-    async fn end_stuck_rollouts(&self, live: &Live, metrics: &Metrics) {
+    async fn end_stuck_rollouts(&self, metrics: &Metrics) {
         let Rollouts { stuck, unreadable, .. } = self.rollouts.borrow().clone();
         metrics.set_unusable(metrics::ROLLOUT, unreadable.len());
         let unusable = unreadable.into_iter().map(|(name, why)| {
             tracing::error!("the rollout {name} cannot be read, and is left out: {why}");
             Unusable { name, reason: format!("{why}; it is left out"), since: clock::unix() }
         });
-        live.set_unusable(metrics::ROLLOUT, unusable.collect());
+        self.live.set_unusable(metrics::ROLLOUT, unusable.collect());
         for (id, why) in stuck {
             tracing::error!("the rollout {id} goes back to stable: {why}");
             let speaker = Speaker { who: "start".to_owned(), why: Some(why) };
@@ -192,7 +200,7 @@ impl Control {
     async fn go_back_again(&self, aside: &Aside) {
         let mut is_stored = true;
         let is_running = |id: &RolloutId| self.rollouts.borrow().running().any(|rollout| rollout.id == *id);
-        for id in aside.rollouts().into_iter().filter(is_running) {
+        for id in aside.earlier().into_iter().filter(is_running) {
             let why = "it went back to stable before the restart, which could not be stored then";
             let speaker = Speaker { who: "start".to_owned(), why: Some(why.to_owned()) };
             let event = Event::Said { word: Word::Abort, speaker, step: None };
@@ -202,7 +210,8 @@ impl Control {
             }
         }
         if is_stored {
-            aside.note(&[]).await;
+            aside.forget_earlier();
+            aside.write().await;
         }
     }
 
@@ -239,12 +248,40 @@ impl Control {
         self.ask(Author::of("start"), What::Start(Box::new(file)), None, false).await
     }
 
-    /// Brings back what was. Goes live even when the store cannot take it.
+    /// Brings back what was. Goes live even when the store cannot take it, and before it is stored if it ends a rollout or is the
+    /// last split of an alias.
     ///
     /// # Errors
     /// Why not; nothing has changed then.
     pub async fn roll_back(&self, author: Author, what: RollBack, guard: Option<Guard>, dry_run: bool) -> Outcome {
-        self.ask(author, What::RollBack(what), guard, dry_run).await
+        let control = self.clone();
+        to_its_end(async move {
+            let shown = if dry_run { None } else { control.show_rollback(&what, guard.as_ref()).await };
+            let outcome = control.ask(author, What::RollBack(what), guard, dry_run).await;
+            drop(shown);
+            outcome
+        })
+        .await
+    }
+
+    /// Makes live what can be told from what is live: the writer decides all the same.
+    async fn show_rollback(&self, what: &RollBack, guard: Option<&Guard>) -> Option<Shown> {
+        let RollBack::Alias { function, alias, to: None } = what else { return None };
+        let snapshot = self.live.load_full();
+        if guard.is_some_and(|guard| !guard.holds(&snapshot.revisions)) {
+            return None;
+        }
+        let running = what.rollout_in(&self.rollouts.borrow());
+        match running {
+            Some(id) => {
+                let speaker = Speaker { who: String::new(), why: None };
+                self.guardian.take_back(id, &Event::Said { word: Word::Abort, speaker, step: None }).await
+            }
+            None => {
+                let edit = rollback_of(snapshot.table.config(), function, alias).ok()?;
+                self.guardian.show(vec![edit]).await
+            }
+        }
     }
 
     /// Begins a rollout; answers when its first transition is live, with its number.
@@ -255,13 +292,20 @@ impl Control {
         self.ask(author, What::Begin(Box::new(ask)), None, dry_run).await
     }
 
-    /// Tells a rollout something; answers when what it makes of it is live. An abort goes live even when the store cannot
-    /// take it.
+    /// Tells a rollout something; answers when what it makes of it is live. An abort is live before it is stored, and even when
+    /// the store cannot take it.
     ///
     /// # Errors
     /// Why not; nothing has changed then, unless the reason is [`Refused::Unknown`].
     pub async fn tell(&self, author: Author, id: RolloutId, event: Event) -> Outcome {
-        self.ask(author, What::Event(id, Box::new(event)), None, false).await
+        let control = self.clone();
+        to_its_end(async move {
+            let shown = control.guardian.take_back(id, &event).await;
+            let outcome = control.ask(author, What::Event(id, Box::new(event)), None, false).await;
+            drop(shown);
+            outcome
+        })
+        .await
     }
 
     /// Holds every rollout for so long, or no longer: nothing but going back happens meanwhile.
@@ -361,6 +405,12 @@ impl Control {
     async fn send(&self, command: Command) -> Result<(), Refused> {
         self.commands.send(command).await.map_err(|_| Refused::Stopping)
     }
+}
+
+/// Carries something out to its end, even if nobody waits for it any more: what is live before it is stored stays live until
+/// the writer has answered.
+async fn to_its_end(outcome: impl Future<Output = Outcome> + Send + 'static) -> Outcome {
+    tokio::spawn(outcome).await.unwrap_or(Err(Refused::Stopping))
 }
 
 /// SHA-256 in lower-case hexadecimal.

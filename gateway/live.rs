@@ -69,6 +69,8 @@ pub struct Progress {
 pub struct Snapshot {
     /// The store's revision that it was made from; 0 before the first.
     pub revision: Revision,
+    /// True if something of it is not stored yet.
+    pub is_ahead: bool,
     /// The compiled configuration, and the configuration it was compiled from.
     pub table: Table,
     /// When each thing changed last, by the name of its text: `alias/shop/prod`.
@@ -156,6 +158,7 @@ impl Default for Live {
     fn default() -> Self {
         let empty = Snapshot {
             revision: 0,
+            is_ahead: false,
             table: Table::empty(),
             revisions: OrdMap::new(),
             aliases: Chunks::default(),
@@ -187,12 +190,19 @@ impl Live {
         self.progress.subscribe()
     }
 
-    /// Makes `next` live and hands back what was. Called by the publisher alone.
+    /// Makes `next` live and hands back what was. Called by the guardian alone.
     pub(crate) fn publish(&self, next: Arc<Snapshot>) -> Arc<Snapshot> {
         let seen = next.revision;
         let before = self.current.swap(next);
         self.seen(seen);
-        self.progress.send_replace(Progress { seen, problems: Arc::default() });
+        // Whoever waits for a revision that was refused since is told of that.
+        self.progress.send_if_modified(|progress| {
+            let is_newest = seen >= progress.seen;
+            if is_newest {
+                *progress = Progress { seen, problems: Arc::default() };
+            }
+            is_newest
+        });
         before
     }
 
@@ -305,8 +315,18 @@ impl Snapshot {
     /// What came of the requests that the alias's split drew for the version; `None` where that is not counted.
     #[must_use]
     pub fn outcomes(&self, function: &FunctionName, alias: &AliasName, version: VersionId) -> Option<Arc<Outcomes>> {
+        self.alias_destination(function, alias, version)?.outcomes.clone()
+    }
+
+    /// The version as the alias reaches it.
+    pub(crate) fn alias_destination(
+        &self,
+        function: &FunctionName,
+        alias: &AliasName,
+        version: VersionId,
+    ) -> Option<&Arc<Destination>> {
         let function = self.table.function(self.table.function_named(function.as_str())?)?;
-        self.version_of(function.alias(alias.as_str())?, version)?.outcomes.clone()
+        self.version_of(function.alias(alias.as_str())?, version)
     }
 
     /// The endpoints of an upstream as they are now; none where the gateway itself answers.

@@ -109,7 +109,7 @@ families! {
     VERDICTS = Counter "weir_verdicts_total" ["function", "alias", "verdict"]
         "aliases x 3" "Verdicts that rollouts came to, each counted when it is reached.";
     ROLLBACK = Histogram "weir_rollback_seconds" ["part"]
-        "3" "Rollbacks: detected (since the first failure not looked at yet, or a word), stored, live since then.";
+        "3" "Rollbacks: detected (since the first failure not looked at yet), live since then, stored.";
     NOTICES_LOST = Counter "weir_notices_lost_total" []
         "1" "Notices that reached no notifier: dropped, refused, or sent in vain.";
     STARTED_EMPTY = Gauge "weir_store_started_empty" []
@@ -229,7 +229,7 @@ impl Metrics {
             store_writable: writable(fixed.gauge(&STORE_WRITABLE)),
             lines_dropped: fixed.counter(&LINES_DROPPED),
             diagnostics_dropped: fixed.counter(&DIAGNOSTICS_DROPPED),
-            rollback: fixed.histograms(&ROLLBACK, ["detected", "stored", "live"]),
+            rollback: fixed.histograms(&ROLLBACK, ["detected", "live", "stored"]),
             notices_lost: fixed.counter(&NOTICES_LOST),
             reloads: fixed.reasons(&RELOADS, &["ok", "refused"]),
             last_reload: fixed.gauge(&LAST_RELOAD),

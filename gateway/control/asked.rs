@@ -1,9 +1,12 @@
 //! What is asked of the control plane, and what comes of it.
 
+use std::sync::Arc;
+
 use config::model::Config;
 use config::release::rollout::RolloutId;
 use config::text::edit::Edit;
 use config::text::problem::Problem;
+use imbl::OrdMap;
 
 use super::authority::Forbidden;
 use crate::store::{PutError, Revision, StoreError};
@@ -26,6 +29,30 @@ pub struct Guard {
     pub name: String,
     /// What is believed.
     pub expected: Expected,
+}
+
+impl Guard {
+    /// Whether it holds for a thing whose text is at its revision among these.
+    pub(super) fn holds(&self, revisions: &OrdMap<Arc<str>, Revision>) -> bool {
+        self.expected.holds(revisions.get(&*self.name).copied(), effective_revision(revisions, &self.name))
+    }
+}
+
+impl Expected {
+    /// Whether it holds for a thing at this revision, of which requests see what is at that.
+    pub(super) fn holds(self, current: Option<Revision>, effective: Option<Revision>) -> bool {
+        match self {
+            Self::Revision(revision) => [current, effective].contains(&Some(revision)),
+            Self::Present => current.is_some(),
+            Self::Absent => current.is_none(),
+        }
+    }
+}
+
+/// The revision of what requests see of an alias with this text: its own, or that of the layer over it.
+pub(super) fn effective_revision(revisions: &OrdMap<Arc<str>, Revision>, text: &str) -> Option<Revision> {
+    let layer = format!("layer/{}", text.strip_prefix("alias/")?);
+    revisions.get(text).copied().max(revisions.get(&*layer).copied())
 }
 
 /// What is believed of a thing.

@@ -1,49 +1,39 @@
-//! Carries rollouts out: watches what they wait for, tells the writer what happened, and does what the writer stored.
+//! Carries rollouts out: tells the writer what happened, and does what the writer stored.
 //!
 //! ```text
-//! cells, servers, hooks, the clock ─ Conductor ─ event ─ Writer ─ stored and live ─ effects ─ Conductor
+//! the guardian, hooks, the clock ─ Conductor ─ event ─ Writer ─ stored and live ─ effects ─ Conductor
 //! ```
 //! The conductor decides nothing: every step is [`config::release::rollout`]'s, and is stored before its effects are carried out.
 
 mod checkpoint;
 mod news;
-mod servers;
-mod sight;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::model::Bake;
-use config::release::rollout::{
-    Answer, Effect, Event, Moment, Observation, Outcome, Phase, Point, Rollout, RolloutId, Speaker, Word,
-};
+use config::release::rollout::{Effect, Event, Moment, Outcome, Phase, Point, Rollout, RolloutId, Speaker, Word};
 use serde_json::Value;
 use tokio::sync::{SetOnce, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time;
 
-use checkpoint::checkpoint;
-
+use super::guardian::{Guardian, LOOK_EVERY, Noticed, Shown, Sights, watches};
 use super::rollouts::{Rollouts, view};
 use super::writer::{Command, Moved, Wanted, What};
 use super::{Author, Control, Ground, Refused};
 use crate::clock::{self, Steady};
 use crate::dial::Dial;
 use crate::hook::{Hooks, Question};
-use crate::metrics::{Judged, Metrics, Standing};
+use crate::metrics::{Metrics, Standing};
 use crate::notify::Notifiers;
 use crate::query::Queries;
 
+pub(super) use checkpoint::checkpoint;
 pub use news::{Ballot, Ballots};
-pub use sight::{Sight, Sights};
 
-/// The longest time between two looks at the cells while a gate watches them.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The time between two looks at the wall clock for a rollout that waits for a window.
 const WINDOW_EVERY: Duration = Duration::from_secs(60);
-/// How long a failure waits for others, so that a burst is looked at once.
-const COALESCE: Duration = Duration::from_millis(1);
 /// How long the conductor waits after the writer could not take an event.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -97,15 +87,14 @@ pub(super) struct Conductor {
     moved: mpsc::UnboundedReceiver<Moved>,
     shared: Arc<Shared>,
     clock: Steady,
-    sights: BTreeMap<RolloutId, sight::Watched>,
-    servers: servers::Servers,
+    guardian: Guardian,
+    /// What the guardian saw.
+    noticed: mpsc::UnboundedReceiver<Noticed>,
     /// Hooks that were asked: what they answered, with where it belongs.
     answers: JoinSet<HookEnded>,
     asked: BTreeMap<(RolloutId, u32), AbortHandle>,
-    /// Of each rollout the event that was sent last: when that happened which led to it, and when it was answered.
-    sent: BTreeMap<RolloutId, (Instant, Instant)>,
-    /// When all rollouts were last looked at.
-    looked: Instant,
+    /// Of each rollout the event that was sent last.
+    sent: BTreeMap<RolloutId, Sent>,
     /// Before this moment no event is sent: the writer could not take the last one.
     not_before: Option<Moment>,
     /// Events that nothing tells again, such as the answer of a hook, which the writer could not take.
@@ -121,12 +110,13 @@ enum Delivery {
     Never(String),
 }
 
-/// The rollouts that are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
-    AtAll,
-    /// Those of which a request failed.
-    AtFailed,
+/// An event that the writer answered.
+struct Sent {
+    answered: Instant,
+    /// From what happened to the decision, if the guardian saw it.
+    detected: Option<Duration>,
+    /// From the decision until the candidate had lost its traffic, if that was before the writer heard of it.
+    swapped: Option<Duration>,
 }
 
 struct HookEnded {
@@ -142,8 +132,8 @@ impl Conductor {
         moved: mpsc::UnboundedReceiver<Moved>,
         shared: Arc<Shared>,
         clock: Steady,
+        (guardian, noticed): (Guardian, mpsc::UnboundedReceiver<Noticed>),
     ) -> Self {
-        let servers = servers::Servers::new(ground.calls.queries.clone());
         Self {
             ground,
             commands,
@@ -151,12 +141,11 @@ impl Conductor {
             moved,
             shared,
             clock,
-            sights: BTreeMap::new(),
-            servers,
+            guardian,
+            noticed,
             answers: JoinSet::new(),
             asked: BTreeMap::new(),
             sent: BTreeMap::new(),
-            looked: clock::now(),
             not_before: None,
             undelivered: VecDeque::new(),
         }
@@ -167,10 +156,10 @@ impl Conductor {
         self.ground.calls.admin_url.wait().await;
         let running: Vec<RolloutId> = self.rollouts.borrow().running().map(|rollout| rollout.id).collect();
         for id in running {
-            self.send(id, Event::Restarted).await;
+            self.send(id, Event::Restarted, None).await;
         }
         self.show();
-        let wake = Arc::clone(&self.ground.wake);
+        self.guardian.watch();
         loop {
             let look = self.next_look();
             tokio::select! {
@@ -183,19 +172,16 @@ impl Conductor {
                 Some(ended) = self.answers.join_next() => {
                     // A hook that was cancelled has no answer.
                     if let Ok(HookEnded { id, event }) = ended {
-                        self.send(id, event).await;
+                        self.send(id, event, None).await;
                     }
                 }
-                failed = wake.wait(), if !self.sights.is_empty() => {
-                    time::sleep(COALESCE).await;
-                    self.look(failed, Look::AtFailed).await;
-                }
-                () = sleep(look) => self.look(clock::now(), Look::AtAll).await,
+                Some(noticed) = self.noticed.recv() => self.pass_on(noticed).await,
+                () = sleep(look) => self.look().await,
             }
         }
     }
 
-    /// How long until something must be looked at; `None` while nothing runs.
+    /// How long until something must be looked at; `None` while nothing waits for the clock.
     fn next_look(&self) -> Option<Duration> {
         let rollouts = self.rollouts.borrow();
         let now = self.clock.time();
@@ -207,10 +193,8 @@ impl Conductor {
         if !self.undelivered.is_empty() {
             by(AGAIN);
         }
-        for rollout in rollouts.running() {
-            if watches(rollout) {
-                by(LOOK_EVERY);
-            } else if let Some(deadline) = rollout.deadline() {
+        for rollout in rollouts.running().filter(|rollout| !watches(rollout)) {
+            if let Some(deadline) = rollout.deadline() {
                 let wait = deadline.saturating_sub(now).max(LOOK_EVERY);
                 // For checkpoints, and for the wall clock that a window is opened by.
                 by(wait.min(WINDOW_EVERY));
@@ -219,21 +203,26 @@ impl Conductor {
         next
     }
 
-    /// Looks at rollouts. `because`: when that happened which makes it look.
-    async fn look(&mut self, because: Instant, at: Look) {
+    /// Tells the writer what the guardian saw.
+    async fn pass_on(&mut self, noticed: Noticed) {
+        let Noticed { id, event, because, taken } = noticed;
+        let decided = taken.as_ref().map_or_else(clock::now, |taken| taken.decided);
+        let swapped = taken.as_ref().map(|taken| taken.swapped);
+        self.send(id, event, taken.map(|taken| taken.shown)).await;
+        let detected = Some(decided.saturating_duration_since(because));
+        self.sent.insert(id, Sent { answered: clock::now(), detected, swapped });
+        self.guardian.answered(id, self.not_before);
+    }
+
+    /// Looks at what no gate watches.
+    async fn look(&mut self) {
         let now = self.clock.time();
-        // Failures of some must not keep the others waiting.
-        let is_due = clock::now().saturating_duration_since(self.looked) >= LOOK_EVERY;
-        let at = if is_due { Look::AtAll } else { at };
-        if at == Look::AtAll {
-            self.looked = clock::now();
-        }
         if self.not_before.is_some_and(|moment| now < moment) {
             return;
         }
         self.not_before = None;
         while let Some((id, event)) = self.undelivered.pop_front() {
-            self.send(id, event).await;
+            self.send(id, event, None).await;
             if self.not_before.is_some() {
                 return;
             }
@@ -243,79 +232,37 @@ impl Conductor {
             self.ask_writer(Author::of("freeze"), What::Freeze(None)).await;
             return;
         }
-        self.sights.retain(|id, _| rollouts.all.get(id).is_some_and(|rollout| watches(rollout)));
-        self.servers.retain(|id| rollouts.all.get(&id).is_some_and(|rollout| watches(rollout)));
-        for rollout in rollouts.running() {
-            let has_failed = self.sights.get(&rollout.id).is_some_and(sight::Watched::take_failed);
-            if at == Look::AtFailed && !has_failed {
-                continue;
-            }
-            let frozen = rollouts.now(now).frozen;
+        let frozen = rollouts.now(now).frozen;
+        for rollout in rollouts.running().filter(|rollout| !watches(rollout)) {
             if let Some(event) = self.event(rollout, now, frozen) {
-                self.send(rollout.id, event).await;
-                self.sent.insert(rollout.id, (because, clock::now()));
+                self.send(rollout.id, event, None).await;
+                self.sent.insert(rollout.id, Sent { answered: clock::now(), detected: None, swapped: None });
             }
         }
-        self.shared.sights.send_if_modified(|sights| {
-            let known = sights.len();
-            sights.retain(|id, _| self.sights.contains_key(id));
-            let mut changed = sights.len() != known;
-            for (id, watched) in
-                self.sights.iter().filter(|(id, watched)| sights.get(id) != Some(&watched.sight)).collect::<Vec<_>>()
-            {
-                sights.insert(*id, watched.sight.clone());
-                changed = true;
-            }
-            changed
-        });
     }
 
-    /// What happened to the rollout since the last look, if that is for the writer to know.
-    fn event(&mut self, rollout: &Arc<Rollout>, now: Moment, frozen: bool) -> Option<Event> {
+    /// The event that the clock brings a rollout which no gate watches.
+    fn event(&self, rollout: &Rollout, now: Moment, frozen: bool) -> Option<Event> {
         let is_due = rollout.deadline().is_some_and(|deadline| now >= deadline);
-        if !watches(rollout) {
-            // Under a freeze a deadline that only leads on is no event.
-            let leads_back = rollout.held.is_some() || matches!(rollout.phase, Phase::Asking { .. });
-            let is_due = is_due || !leads_back && self.asks_again(rollout);
-            return (is_due && (leads_back || !frozen)).then_some(Event::Tick).or_else(|| checkpoint(rollout, now));
-        }
-        let seen = self.watch(rollout, now);
-        let failed = seen.answers.iter().any(|answer| matches!(answer, Answer::Fail(_)));
-        let worse = seen.worse.is_some() && (rollout.plan.guard.enforced || !rollout.alerted);
-        if failed || worse {
-            return Some(self.observed(rollout.id, seen));
-        }
-        if rollout.held.is_some() || frozen {
-            return (is_due && rollout.held.is_some()).then_some(Event::Tick).or_else(|| checkpoint(rollout, now));
-        }
-        match &rollout.phase {
-            Phase::Baking { step, .. } => match rollout.plan.steps[*step].bake {
-                Bake::Hold => is_due.then_some(Event::Tick),
-                Bake::Requests(wanted) => (is_due || seen.requests >= wanted).then(|| self.observed(rollout.id, seen)),
-                Bake::Time(_) => is_due.then(|| self.observed(rollout.id, seen)),
-            },
-            _ if is_due || settled(&seen) && self.sights.get_mut(&rollout.id)?.is_news(&seen) => {
-                Some(self.observed(rollout.id, seen))
-            }
-            _ => None,
-        }
-        .or_else(|| checkpoint(rollout, now))
-    }
-
-    /// The event of what was seen, with the numbers that it stands on: they are rendered only when they are sent.
-    fn observed(&self, id: RolloutId, seen: Observation) -> Event {
-        let evidence = self.sights.get(&id).map_or(Value::Null, sight::Watched::evidence);
-        Event::Observed(Observation { evidence, ..seen })
+        // Under a freeze a deadline that only leads on is no event.
+        let leads_back = rollout.held.is_some() || matches!(rollout.phase, Phase::Asking { .. });
+        let is_due = is_due || !leads_back && self.asks_again(rollout);
+        (is_due && (leads_back || !frozen)).then_some(Event::Tick).or_else(|| checkpoint(rollout, now))
     }
 
     /// True if the wall clock is looked at again for a rollout that waits for a window: it may have jumped.
     fn asks_again(&self, rollout: &Rollout) -> bool {
-        let asked = self.sent.get(&rollout.id).map(|(_, answered)| *answered);
+        let asked = self.sent.get(&rollout.id).map(|sent| sent.answered);
         let is_old = |asked| clock::now().saturating_duration_since(asked) >= WINDOW_EVERY;
         matches!(rollout.phase, Phase::Ready { .. }) && asked.is_none_or(is_old)
     }
 
-    async fn send(&mut self, id: RolloutId, event: Event) {
+    /// Tells the writer. `shown`: what of it is live already, which is tried here if it was not before.
+    async fn send(&mut self, id: RolloutId, event: Event, shown: Option<Shown>) {
+        let _shown = match shown {
+            Some(shown) => Some(shown),
+            None => self.guardian.take_back(id, &event).await,
+        };
         let author = Author::of(&format!("rollout {id}"));
         let is_told_once = matches!(event, Event::HookEnded { .. } | Event::Restarted);
         let delivery = self.ask_writer(author.clone(), What::Event(id, Box::new(event.clone()))).await;
@@ -363,9 +310,9 @@ impl Conductor {
             let rollout = &transition.rollout;
             let is_moved = |effect: &Effect| matches!(effect, Effect::Traffic(_));
             // What was decided after the answer is somebody's word.
-            let sent = self.sent.remove(&rollout.id).filter(|(_, answered)| moved.decided <= *answered);
+            let sent = self.sent.remove(&rollout.id).filter(|sent| moved.decided <= sent.answered);
             if transition.effects.iter().any(is_moved) {
-                self.measure(rollout, moved, sent.map(|(because, _)| because));
+                self.measure(rollout, moved, sent.as_ref());
             }
             for effect in &transition.effects {
                 match effect {
@@ -380,28 +327,10 @@ impl Conductor {
                     Effect::Tell(milestone) => news::tell(&self.ground, &self.shared.ballots, rollout, milestone),
                 }
             }
-            if rollout.is_over() {
-                self.sights.remove(&rollout.id);
-            } else if watches(rollout) {
-                // Closes the batch of the weight before.
-                self.watch(rollout, self.clock.time());
-            }
         }
+        let moved = moved.moves.transitions.iter().map(|transition| Arc::new(transition.rollout.clone()));
+        self.guardian.moved(moved.collect());
         self.show();
-    }
-
-    /// What the gates of a rollout say now.
-    fn watch(&mut self, rollout: &Rollout, now: Moment) -> Observation {
-        let snapshot = self.ground.live.load_full();
-        let watched = self.sights.entry(rollout.id).or_insert_with(|| sight::Watched::new(rollout));
-        let before: Vec<Option<Judged>> = watched.judged();
-        let seen = watched.look(rollout, now, &snapshot, &self.servers.answers(rollout));
-        for ((member, before), after) in rollout.members.iter().zip(before).zip(watched.judged()) {
-            if let Some(judged) = after.filter(|_| before != after) {
-                self.ground.metrics.judged(&member.function, &member.alias, judged);
-            }
-        }
-        seen
     }
 
     /// Shows in the metrics where the rollouts that run stand.
@@ -418,19 +347,20 @@ impl Conductor {
         self.ground.metrics.set_rollouts(standings.collect());
     }
 
-    /// How long it took from what was seen, if that was the reason, to what is live.
-    fn measure(&self, rollout: &Rollout, moved: &Moved, because: Option<Instant>) {
-        let detected = because.map(|because| moved.decided.saturating_duration_since(because));
+    /// How long it took from what was seen, if that was the reason, to what is live and stored.
+    fn measure(&self, rollout: &Rollout, moved: &Moved, sent: Option<&Sent>) {
+        let detected = sent.and_then(|sent| sent.detected);
+        let live = sent.and_then(|sent| sent.swapped).unwrap_or(moved.swapped);
         tracing::info!(
             rollout = %rollout.id,
             weight = %rollout.weight,
             detected_us = detected.map(|time| time.as_micros()),
+            live_us = live.as_micros(),
             stored_us = moved.stored.as_micros(),
-            live_us = moved.swapped.as_micros(),
             "traffic moved"
         );
         if let (Some(detected), Some(Outcome::RolledBack)) = (detected, rollout.outcome()) {
-            let parts = [detected, moved.stored, moved.swapped];
+            let parts = [detected, live, moved.stored];
             self.ground.metrics.rollback.iter().zip(parts).for_each(|(part, time)| part.observe(time.as_secs_f64()));
         }
     }
@@ -460,16 +390,6 @@ impl Conductor {
         });
         self.asked.insert((id, run), handle);
     }
-}
-
-/// Whether gates watch the traffic.
-fn watches(rollout: &Rollout) -> bool {
-    matches!(rollout.phase, Phase::Baking { .. } | Phase::Deciding { .. })
-}
-
-/// Whether every gate that measures has its answer.
-fn settled(seen: &Observation) -> bool {
-    seen.answers.iter().all(|answer| !matches!(answer, Answer::None(_)))
 }
 
 async fn sleep(time: Option<Duration>) {

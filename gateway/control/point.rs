@@ -11,6 +11,7 @@ use config::value::weight::Weight;
 use super::Ground;
 use crate::clock;
 use crate::live::{AliasState, Cursor, Destination, Snapshot};
+use crate::metrics::VersionSeries;
 use crate::outcomes::Outcomes;
 
 impl Ground {
@@ -56,7 +57,7 @@ impl Ground {
             .map(|index| {
                 let direct = next.upstreams.get(index.get()).expect("upstreams come before aliases");
                 let version = direct.version();
-                let series = self.metrics.version(&function.name, Some(&alias.name), version);
+                let series = self.series(before, alias, direct);
                 let weight = model.split.parts().iter().find(|part| part.0 == version).map_or(Weight::ZERO, |p| p.1);
                 series.weight.set(weight.basis_points().into());
                 Arc::new(Destination {
@@ -84,6 +85,15 @@ impl Ground {
         let cells = |version| before.outcomes(&function.name, &alias.name, version);
         let fresh = || Arc::new(Outcomes::new(self.workers, Arc::clone(&self.wake), clock::now()));
         compared.map(|&(version, _)| (version, cells(version).unwrap_or_else(fresh))).collect()
+    }
+
+    /// The counters of a version under an alias: those of before, if there are some. Metrics are not asked for them, because
+    /// whoever reads all of them holds their lock.
+    fn series(&self, before: &Snapshot, alias: &Alias, direct: &Destination) -> Arc<VersionSeries> {
+        let key = &direct.upstream.key;
+        let known = before.alias_destination(&key.function, &alias.name, key.version);
+        let known = known.map(|destination| Arc::clone(&destination.series));
+        known.unwrap_or_else(|| self.metrics.version(&key.function, Some(&alias.name), key.version))
     }
 }
 

@@ -1,16 +1,13 @@
-//! The one way to the swap: what the store's watch tells becomes a snapshot, and the snapshot goes live.
+//! The one way from the store to the swap: what the store's watch tells becomes a snapshot, which the guardian makes live.
 //!
 //! A transaction that cannot be made live (a text of another version of Weir) leaves the last good snapshot serving, with a
 //! log line and a metric. No file that a configuration names does that: a domain whose certificate cannot be used is live without
 //! it, and a version whose certificate authorities cannot be used has no endpoint until they can.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::Duration;
 
 use config::model::{self, Config, Shield};
@@ -20,8 +17,9 @@ use config::text::problem::Problem;
 use config::text::texts;
 use config::value::name::{AliasName, VersionId};
 use imbl::OrdMap;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
+use super::guardian::Guardian;
 use super::named::below;
 use super::named_files::FileKeepers;
 use super::point::present;
@@ -31,9 +29,6 @@ use crate::store::{Revision, Transaction, Update};
 use crate::upstreams::{UpstreamKey, Upstreams, Wanted, authority_file};
 use crate::{clock, metrics};
 
-/// How often old snapshots are looked at, to see whether requests still hold them.
-const RETIRE_EVERY: Duration = Duration::from_millis(100);
-
 /// How often the files of certificate authorities are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 
@@ -42,6 +37,9 @@ struct Publisher {
     ground: Ground,
     keepers: FileKeepers,
     upstreams: Upstreams,
+    guardian: Guardian,
+    /// The last snapshot that the guardian got: the next one stands on it.
+    last: Arc<Snapshot>,
     stored: Stored,
     /// Whether the store has had a transaction that `stored` has not.
     behind: bool,
@@ -65,7 +63,7 @@ type Show = (Vec<Edit>, oneshot::Sender<()>);
 
 /// The way to show edits before they are stored.
 #[derive(Debug, Clone)]
-pub(super) struct Ahead(tokio::sync::mpsc::Sender<Show>);
+pub(super) struct Ahead(mpsc::Sender<Show>);
 
 impl Ahead {
     /// Shows these edits on top of whatever is stored, until others are shown; none shows what is stored. Answers when
@@ -81,110 +79,84 @@ impl Ahead {
 }
 
 /// Publishes everything that the store tells, until its watch ends.
-///
-/// # Errors
-/// When the system gives no thread to free old snapshots on.
-pub(super) fn start(ground: Ground, keepers: FileKeepers, upstreams: Upstreams) -> io::Result<Ahead> {
-    let (retired, snapshots) = mpsc::channel();
-    thread::Builder::new().name("weir-retire".into()).spawn(move || retire(&snapshots))?;
-    let store = Arc::clone(&ground.store);
-    let (stored, ahead) = (Stored::default(), Vec::new());
-    let unusable = BTreeMap::new();
-    let mut publisher = Publisher { ground, keepers, upstreams, stored, behind: false, ahead, unusable };
-    let (ahead, mut shown) = tokio::sync::mpsc::channel::<Show>(1);
-    tokio::spawn(async move {
+pub(super) fn start(ground: Ground, keepers: FileKeepers, upstreams: Upstreams, guardian: Guardian) -> Ahead {
+    let publisher = Publisher {
+        last: ground.live.load_full(),
+        ground,
+        keepers,
+        upstreams,
+        guardian,
+        stored: Stored::default(),
+        behind: false,
+        ahead: Vec::new(),
+        unusable: BTreeMap::new(),
+    };
+    let (ahead, shown) = mpsc::channel(1);
+    tokio::spawn(publisher.run(shown));
+    Ahead(ahead)
+}
+
+impl Publisher {
+    async fn run(mut self, mut shown: mpsc::Receiver<Show>) {
+        let store = Arc::clone(&self.ground.store);
         let mut updates = store.watch(CONFIG, 0).await;
-        // The thread ends when this task does.
-        let retire = |before: Option<Arc<Snapshot>>| before.map(|before| retired.send(before));
         let mut look = tokio::time::interval(LOOK_EVERY);
-        let (looked, mut looks) = tokio::sync::mpsc::channel(1);
+        let (looked, mut looks) = mpsc::channel(1);
         let mut is_first = true;
         loop {
-            let behind = publisher.behind;
-            let before = tokio::select! {
-                _ = look.tick() => {
-                    publisher.look(&looked);
-                    None
-                }
-                Some(changed) = looks.recv() => publisher.take_look(&changed),
+            let behind = self.behind;
+            tokio::select! {
+                _ = look.tick() => self.look(&looked),
+                Some(changed) = looks.recv() => self.take_look(&changed).await,
                 update = updates.recv() => match update {
                     None => return,
                     // A transaction was left out, so the next one does not stand on what is known.
                     Some(Update::Transaction(_)) if behind => match store.load(CONFIG).await {
-                        Ok(image) => publisher.update(Update::Image(image)),
-                        Err(error) => {
-                            tracing::error!("the store cannot be read, what is live stays: {error}");
-                            continue;
-                        }
+                        Ok(image) => self.update(Update::Image(image)).await,
+                        Err(error) => tracing::error!("the store cannot be read, what is live stays: {error}"),
                     },
                     Some(update) => {
-                    let before = publisher.update(update);
+                        self.update(update).await;
                         if std::mem::take(&mut is_first) {
                             // Nobody is served yet.
-                            let changed = publisher.keepers.authorities.look(publisher.authority_files()).await;
-                            retire(publisher.take_look(&changed));
+                            let changed = self.keepers.authorities.look(self.authority_files()).await;
+                            self.take_look(&changed).await;
                         }
-                        before
                     }
                 },
                 Some((edits, reply)) = shown.recv() => {
-                    let before = publisher.show(edits);
+                    self.show(edits).await;
                     // Whoever asked may have gone; it is live all the same.
                     let _ = reply.send(());
-                    Some(before)
                 }
-            };
-            retire(before);
-        }
-    });
-    Ok(Ahead(ahead))
-}
-
-/// Frees each snapshot when nobody else holds it, so that no worker ever does.
-fn retire(snapshots: &mpsc::Receiver<Arc<Snapshot>>) {
-    let mut held: Vec<Arc<Snapshot>> = Vec::new();
-    loop {
-        let next = if held.is_empty() {
-            snapshots.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        } else {
-            snapshots.recv_timeout(RETIRE_EVERY)
-        };
-        match next {
-            Ok(snapshot) => held.push(snapshot),
-            Err(RecvTimeoutError::Timeout) => held.retain(|snapshot| Arc::strong_count(snapshot) > 1),
-            Err(RecvTimeoutError::Disconnected) => return,
+            }
         }
     }
-}
 
-impl Publisher {
-    /// Makes the update live; answers the snapshot that was live before.
-    fn update(&mut self, update: Update) -> Option<Arc<Snapshot>> {
+    /// Makes the update live.
+    async fn update(&mut self, update: Update) {
         let revision = match &update {
             Update::Transaction(transaction) => transaction.revision,
             Update::Image(image) => image.revision,
         };
         self.ground.live.stored(revision, clock::now());
         // The texts are gone before anything is made of them: they take as much room.
-        let stored = match self.stored(update) {
-            Ok(stored) => stored,
-            Err(problems) => {
-                self.refuse(revision, problems);
-                return None;
+        match self.stored(update) {
+            Ok(stored) => {
+                self.publish(stored.clone()).await;
+                (self.stored, self.behind) = (stored, false);
             }
-        };
-        let before = self.publish(stored.clone());
-        (self.stored, self.behind) = (stored, false);
-        Some(before)
+            Err(problems) => self.refuse(revision, problems),
+        }
     }
 
     /// Makes these edits live on top of what is stored, instead of those that were.
-    fn show(&mut self, edits: Vec<Edit>) -> Arc<Snapshot> {
+    async fn show(&mut self, edits: Vec<Edit>) {
         self.ahead = edits;
-        self.publish(self.stored.clone())
+        self.publish(self.stored.clone()).await;
     }
 
-    fn publish(&mut self, stored: Stored) -> Arc<Snapshot> {
+    async fn publish(&mut self, stored: Stored) {
         let began = clock::now();
         let ahead = edit::apply(&stored.config, &self.ahead);
         let config = ahead.unwrap_or_else(|problems| {
@@ -195,14 +167,17 @@ impl Publisher {
             }
             stored.config.clone()
         });
-        let revision = stored.revision;
         let snapshot = self.snapshot(stored, &config);
         self.keepers.certificates.serve(&config);
         self.tell_unusable();
-        self.ground.metrics.revision.set(i64::try_from(revision).unwrap_or(i64::MAX));
-        let before = self.ground.live.publish(Arc::new(snapshot));
+        self.hand_over(snapshot).await;
         self.ground.metrics.reloaded(began.elapsed());
-        before
+    }
+
+    /// Has the guardian make this live.
+    async fn hand_over(&mut self, next: Snapshot) {
+        self.last = Arc::new(next);
+        self.guardian.publish(Arc::clone(&self.last)).await;
     }
 
     /// The files of certificate authorities that upstreams name.
@@ -213,7 +188,7 @@ impl Publisher {
     }
 
     /// Has the files looked at, on threads of their own, unless that is still going on.
-    fn look(&self, looked: &tokio::sync::mpsc::Sender<BTreeSet<PathBuf>>) {
+    fn look(&self, looked: &mpsc::Sender<BTreeSet<PathBuf>>) {
         let (Ok(permit), paths) = (looked.clone().try_reserve_owned(), self.authority_files()) else { return };
         if !paths.is_empty() {
             let authorities = Arc::clone(&self.keepers.authorities);
@@ -222,8 +197,8 @@ impl Publisher {
     }
 
     /// Gives the upstreams of these files, whose authorities changed, a state that trusts them.
-    fn take_look(&mut self, changed: &BTreeSet<PathBuf>) -> Option<Arc<Snapshot>> {
-        let before = self.ground.live.load_full();
+    async fn take_look(&mut self, changed: &BTreeSet<PathBuf>) {
+        let before = Arc::clone(&self.last);
         let is_changed = |(_, path): &(&UpstreamKey, &Path)| changed.contains(*path);
         let keys = self.upstreams.with_authorities().filter(is_changed).map(|(key, _)| key);
         let mut changes = Changes::default();
@@ -234,12 +209,12 @@ impl Publisher {
         }
         self.tell_unusable();
         if changes.upstreams.is_empty() {
-            return None;
+            return;
         }
         let mut next = Snapshot::clone(&before);
         self.point_upstreams(&mut next, &changes);
         self.ground.point_aliases(&before, &mut next, &changes);
-        Some(self.ground.live.publish(Arc::new(next)))
+        self.hand_over(next).await;
     }
 
     /// Shows which authorities cannot be used, and logs what is new of it.
@@ -312,10 +287,11 @@ impl Publisher {
 
     fn snapshot(&mut self, stored: Stored, config: &Config) -> Snapshot {
         let Stored { revision, revisions, .. } = stored;
-        let before = self.ground.live.load_full();
+        let before = Arc::clone(&self.last);
         let cursor = |alias| before.cursor(alias).map_or(0, |cursor| cursor.0.load(Ordering::Relaxed));
         let (table, changes) = before.table.update(config, &cursor);
-        let mut next = Snapshot { revision, table, revisions, ..Snapshot::clone(&before) };
+        let is_ahead = !self.ahead.is_empty();
+        let mut next = Snapshot { revision, is_ahead, table, revisions, ..Snapshot::clone(&before) };
         self.point_upstreams(&mut next, &changes);
         self.ground.point_aliases(&before, &mut next, &changes);
         // Their indices may be given out again, to others.

@@ -1,6 +1,7 @@
 //! The control plane by itself, without a listener: from a file to what is live.
 
 mod durable;
+mod guarding;
 mod past;
 mod releases;
 
@@ -65,6 +66,10 @@ impl Node {
     }
 
     async fn keeping(store: Arc<dyn Store>, retention: Retention) -> Self {
+        Self::noting(store, retention, Aside::default()).await
+    }
+
+    async fn noting(store: Arc<dyn Store>, retention: Retention, aside: Aside) -> Self {
         let live = Arc::new(Live::default());
         let labels = Labels { listeners: &["".into()], refused: &[], unresolved: &[], handshakes: &[] };
         let metrics = Arc::new(Metrics::new(&labels));
@@ -75,7 +80,7 @@ impl Node {
             live: Arc::clone(&live),
             certificates: Arc::new(LiveCertificates::default()),
             calls,
-            aside: Aside::default(),
+            aside,
             metrics: Arc::clone(&metrics),
             environment: Arc::new(environment),
             authority: Arc::new(Authority::new(&process(), Dial::new(&process()))),

@@ -25,8 +25,8 @@ use super::publish::Ahead;
 use super::rollback::Past;
 use super::rollouts::{Freeze, Moves, ROLLOUT, Rollouts};
 use super::tokens::Tokens;
-use super::{AllowEmpty, Author, CONFIG, Done, Expected, FILE, Ground, Guard, Refused, TOKEN};
-use super::{migrate, retention};
+use super::{AllowEmpty, Author, CONFIG, Done, FILE, Ground, Guard, Refused, TOKEN};
+use super::{effective_revision, migrate, retention};
 use crate::clock::{self, Steady};
 use crate::live::Progress;
 use crate::store::{Change, Order, Page, PutError, Revision};
@@ -234,12 +234,11 @@ impl Writer {
             None => self.known.revisions.get(&**name).copied(),
         };
         let effective = effective_revision(&self.known.revisions, name);
-        let holds = match expected {
-            Expected::Revision(revision) => [current, effective].contains(&Some(*revision)),
-            Expected::Present => current.is_some(),
-            Expected::Absent => current.is_none(),
-        };
-        if holds { Ok(()) } else { Err(Refused::Precondition { name: name.clone(), current }) }
+        if expected.holds(current, effective) {
+            Ok(())
+        } else {
+            Err(Refused::Precondition { name: name.clone(), current })
+        }
     }
 
     async fn draft(&self, author: &Author, what: &What) -> Result<Draft, Refused> {
@@ -411,9 +410,9 @@ impl Writer {
         let newest = store.journal(newest).await?;
         let head = newest.first().map_or_else(Hash::zero, |line| Hash::of(&line.text));
         let revision = file.revision;
-        let is_live = self.unsaved.is_none() && self.live(revision).await.is_ok();
+        let is_live = self.live(revision).await.is_ok();
         let snapshot = self.ground.live.load_full();
-        let (config, revisions) = if is_live && snapshot.revision == revision {
+        let (config, revisions) = if is_live && snapshot.revision == revision && !snapshot.is_ahead {
             (snapshot.table.config().clone(), snapshot.revisions.clone())
         } else {
             let image = store.load(CONFIG).await?;
@@ -461,12 +460,6 @@ impl Writer {
             Err(error) => tracing::warn!("the journal keeps more than it should: {error}"),
         }
     }
-}
-
-/// The revision of what requests see of an alias with this text: its own, or that of the layer over it.
-fn effective_revision(revisions: &OrdMap<Arc<str>, Revision>, text: &str) -> Option<Revision> {
-    let layer = format!("layer/{}", text.strip_prefix("alias/")?);
-    revisions.get(text).copied().max(revisions.get(&*layer).copied())
 }
 
 /// Why a transaction did not become live.

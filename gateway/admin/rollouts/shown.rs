@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::admin::{Server, rfc3339};
 use crate::clock;
-use crate::control::conduct::Sight;
+use crate::control::guardian::Sight;
 use crate::control::rollouts::{Freeze, view};
 
 /// A rollout: [`view`], with `seen`, `waits_for` and `left_seconds`.

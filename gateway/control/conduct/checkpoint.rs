@@ -9,7 +9,7 @@ use config::release::rollout::{Event, MAX_EXPOSURE, MAX_PAUSE, Moment, Phase, Ro
 const CHECKPOINTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
 /// The event that says that a rollout still runs, when that is due: for the time that a crash loses.
-pub(super) fn checkpoint(rollout: &Rollout, now: Moment) -> Option<Event> {
+pub(in crate::control) fn checkpoint(rollout: &Rollout, now: Moment) -> Option<Event> {
     let is_old = now.saturating_sub(rollout.seen) >= checkpoint_every(rollout)?;
     (rollout.plan.on_restart != OnRestart::Resume && is_old).then_some(Event::Checkpoint)
 }

@@ -18,6 +18,8 @@ use crate::store::{Change, Entry, Image, Page, PutError, Revision, StoreError, U
 #[derive(Default)]
 pub(super) struct Failing {
     inner: Memory,
+    /// Whoever holds it keeps every transaction waiting.
+    pub(super) disk: tokio::sync::Mutex<()>,
     next: Mutex<Vec<Fault>>,
 }
 
@@ -42,6 +44,7 @@ impl Store for Failing {
     }
 
     async fn put_if(&self, revision: Revision, changes: Vec<Change>, entry: Arc<str>) -> Result<Revision, PutError> {
+        let _disk = self.disk.lock().await;
         let fault = self.next.lock().unwrap().pop();
         match fault {
             None => self.inner.put_if(revision, changes, entry).await,

@@ -17,7 +17,7 @@ use crate::control::journal::Query;
 use crate::outcomes::Ended;
 
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 fn ask(plan: &str) -> Ask {
     Ask {
@@ -35,7 +35,7 @@ fn ask(plan: &str) -> Ask {
     }
 }
 
-fn ann() -> Speaker {
+pub(super) fn ann() -> Speaker {
     Speaker { who: "token:ann".to_owned(), why: None }
 }
 
@@ -45,12 +45,12 @@ impl Node {
     }
 
     /// Begins a release; the number of its rollout.
-    async fn release(&self, plan: &str) -> RolloutId {
+    pub(super) async fn release(&self, plan: &str) -> RolloutId {
         let done = self.control.release(Author::of("token:ann"), ask(plan), false).await.unwrap();
         RolloutId(done.revision)
     }
 
-    async fn say(&self, id: RolloutId, word: Word) -> Outcome {
+    pub(super) async fn say(&self, id: RolloutId, word: Word) -> Outcome {
         self.control.tell(Author::of("token:ann"), id, Event::Said { word, speaker: ann(), step: None }).await
     }
 
@@ -64,14 +64,14 @@ impl Node {
         }
     }
 
-    async fn over(&self, id: RolloutId) -> (&'static str, String) {
+    pub(super) async fn over(&self, id: RolloutId) -> (&'static str, String) {
         let rollout = self.until(id, Rollout::is_over).await;
         let Phase::Over { outcome, why, .. } = &rollout.phase else { unreachable!("it is over") };
         (outcome.as_str(), why.clone())
     }
 
     /// Requests that the split drew for a version, with what came of them.
-    fn requests(&self, version: u32, class: Class, count: u32) {
+    pub(super) fn requests(&self, version: u32, class: Class, count: u32) {
         let version = VersionId::number(version).unwrap();
         let cells = self.live.load().outcomes(&"shop".parse().unwrap(), &"prod".parse().unwrap(), version).unwrap();
         for _ in 0..count {

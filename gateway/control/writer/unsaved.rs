@@ -1,8 +1,8 @@
 //! Rollbacks that are live and not stored.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use config::release::rollout::RolloutId;
 use config::text::edit::{self, Edit};
 
 use super::draft::Draft;
@@ -46,7 +46,7 @@ impl Writer {
         unsaved.author = Some(author.clone());
         unsaved.edits.clone_from(&edits);
         unsaved.moves.extend(&moves);
-        let unsaved_rollouts: Vec<RolloutId> = unsaved.moves.transitions.iter().map(|moved| moved.rollout.id).collect();
+        self.ground.aside.set_unsaved(unsaved.moves.transitions.iter().map(|moved| moved.rollout.id).collect());
         tracing::error!(
             "a rollback goes live that is not stored yet, and is lost if this process ends before: {error}"
         );
@@ -55,7 +55,7 @@ impl Writer {
         self.ahead.show(edits).await?;
         self.known.rollouts.moved(&moves);
         self.announce(moves, began, Duration::ZERO);
-        self.ground.aside.note(&unsaved_rollouts).await;
+        self.ground.aside.write().await;
         Ok(Done { unsaved: true, ..self.done(before, after, Vec::new()) })
     }
 
@@ -75,7 +75,8 @@ impl Writer {
             }
         }
         self.unsaved = None;
-        self.ground.aside.note(&[]).await;
+        self.ground.aside.set_unsaved(BTreeSet::new());
+        self.ground.aside.write().await;
         self.ground.metrics.unsaved_rollback.set(0);
         // What is stored is all there is to show; if that fails, the gateway is stopping.
         let _ = self.ahead.show(Vec::new()).await;

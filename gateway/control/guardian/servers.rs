@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use config::model::{Check, PrometheusCheck};
 use config::release::rollout::{Answer, Phase, Rollout, RolloutId};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time;
 
@@ -13,6 +14,8 @@ use crate::query::Queries;
 /// The servers that running rollouts ask.
 pub(super) struct Servers {
     queries: Queries,
+    /// Where they are asked.
+    runtime: Handle,
     asked: BTreeMap<RolloutId, Asked>,
 }
 
@@ -26,8 +29,8 @@ struct Asked {
 
 impl Servers {
     /// Nobody is asked yet.
-    pub(super) fn new(queries: Queries) -> Self {
-        Self { queries, asked: BTreeMap::new() }
+    pub(super) fn new(queries: Queries, runtime: Handle) -> Self {
+        Self { queries, runtime, asked: BTreeMap::new() }
     }
 
     /// What the servers of the current step say, by the place of their gate; asks them from now on.
@@ -54,7 +57,8 @@ impl Servers {
             let Check::Prometheus(check) = &gate.check else { continue };
             let shared = Arc::new(Mutex::new(Answer::None("the server was not asked yet".to_owned())));
             answers.push((place, Arc::clone(&shared)));
-            tasks.spawn(follow(self.queries.clone(), with_names(check, rollout), Arc::clone(&shared)));
+            let query = with_names(check, rollout);
+            tasks.spawn_on(follow(self.queries.clone(), query, Arc::clone(&shared)), &self.runtime);
         }
         Asked { step, answers, _tasks: tasks }
     }
