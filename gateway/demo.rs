@@ -38,7 +38,7 @@ pub struct Shop {
 /// The loopback address of every version of `shop` that the file gives one.
 #[must_use]
 pub fn shops(config: &Config) -> BTreeMap<SocketAddr, Shop> {
-    let versions = config.functions.get(FUNCTION).into_iter().flat_map(|shop| &shop.versions);
+    let versions = config.functions.get(FUNCTION).into_iter().flat_map(|shop| &*shop.versions);
     versions
         .filter_map(|(number, version)| match &version.target {
             Target::Upstream(upstream) => {

@@ -1,6 +1,6 @@
 //! Functions, versions and aliases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::value::weight::Split;
 pub struct Function {
     /// `$LATEST`; a function may have none.
     pub draft: Option<Arc<Version>>,
-    /// Published versions by number.
-    pub versions: BTreeMap<NonZeroU32, Arc<Version>>,
+    /// Published versions by number; shared by everything that changed none of them.
+    pub versions: Arc<BTreeMap<NonZeroU32, Arc<Version>>>,
     /// Aliases by name. `$DEFAULT` is here only when it was changed; otherwise it means all to `$LATEST`.
     pub aliases: BTreeMap<AliasName, Arc<Alias>>,
     /// The layers of running rollouts, by the name of their alias.
@@ -28,6 +28,9 @@ pub struct Function {
     /// Clouds whose context headers endpoints and clients get beside Weir's own.
     pub dialects: Vec<Dialect>,
 }
+
+/// So many versions of a function are shown whether they are called or not.
+const MOST_AWAKE: usize = 50;
 
 /// A cloud whose header names a function speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,5 +176,45 @@ impl Function {
             VersionId::Number(number) => self.versions.get(&number),
             VersionId::Latest => self.draft.as_ref(),
         }
+    }
+
+    /// Whether a version is neither named by an alias nor the draft, in a function with so many that it is not among the newest
+    /// 50: it may still be called by its number.
+    #[must_use]
+    pub fn rests(&self, id: VersionId) -> bool {
+        let VersionId::Number(number) = id else { return false };
+        let is_old = || !self.versions.keys().rev().take(MOST_AWAKE).any(|newer| *newer == number);
+        self.versions.len() > MOST_AWAKE && is_old() && !self.named_versions().contains(&id)
+    }
+
+    /// The versions that aliases name, by themselves, by a layer, or in an episode that they remember.
+    #[must_use]
+    pub fn named_versions(&self) -> BTreeSet<VersionId> {
+        let of_alias = |alias: &Alias| {
+            let parts = alias.split.parts().iter().map(|part| part.0);
+            parts.chain(alias.rules.iter().map(|rule| rule.version)).chain(alias.stable).collect::<Vec<_>>()
+        };
+        let own = self.aliases.values().flat_map(|alias| of_alias(alias));
+        let layers = self.layers.values().flat_map(|layer| [layer.stable, VersionId::Number(layer.candidate)]);
+        let earlier = self.pasts.values().flat_map(|past| &past.splits).flat_map(|earlier| earlier.split.served());
+        own.chain(layers).chain(earlier).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::parse::parse;
+
+    #[test]
+    fn old_versions_rest_unless_an_alias_names_them() {
+        let versions: String = (1..=60).map(|n| format!("      {n}: 'http://10.0.0.1:{n}'\n")).collect();
+        let aliases = "{prod: {split: {60: 50, 3: 50}, rules: [{when: {header: x-beta}, version: 4}], stable: 5}}";
+        let text = format!("functions:\n  shop:\n    versions:\n{versions}    aliases: {aliases}\n");
+        let (config, _) = parse(&text, &|_| None).unwrap();
+        let shop = &config.functions["shop"];
+        let rests = |number| shop.rests(VersionId::number(number).unwrap());
+        assert_eq!((1..=60).filter(|number| rests(*number)).collect::<Vec<u32>>(), [1, 2, 6, 7, 8, 9, 10]);
+        assert!(!shop.rests(VersionId::Latest));
     }
 }

@@ -337,10 +337,10 @@ mod tests {
         let answer = FixedResponse { status: 503, headers: Vec::new(), body: String::new() };
         let target = Target::Response(answer);
         let version = Version::new(target);
-        let versions = (1..=2u32).map(|n| (n.try_into().unwrap(), Arc::new(version.clone()))).collect();
+        let versions = (1..=2u32).map(|n| (n.try_into().unwrap(), Arc::new(version.clone())));
         let aliases = BTreeMap::from([("prod".parse().unwrap(), Arc::new(alias))]);
         let mut config = Config::default();
-        let function = Function { versions, aliases, ..Function::default() };
+        let function = Function { versions: Arc::new(versions.collect()), aliases, ..Function::default() };
         config.functions.insert("shop".parse().unwrap(), Arc::new(function));
         let path = "/api/*".parse().unwrap();
         let rewrite = Some(Rewrite::parse("/v2/*", &path).unwrap());

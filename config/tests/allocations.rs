@@ -99,7 +99,7 @@ fn config() -> Config {
         ("ruled".parse().unwrap(), alias(|alias| alias.rules = rules)),
         ("random".parse().unwrap(), alias(|alias| alias.selection = Selection::Random)),
     ]);
-    let versions = (1..=2).map(|n| (NonZeroU32::new(n).unwrap(), answer(200))).collect();
+    let versions = Arc::new((1..=2).map(|n| (NonZeroU32::new(n).unwrap(), answer(200))).collect());
     let function = Function { draft: Some(answer(201)), versions, aliases, ..Function::default() };
     let template = |text: &str| Template::parse(text, &|_| None).unwrap();
     let stage = Stage { alias: template("prod"), functions: BTreeMap::new(), variables: BTreeMap::new() };

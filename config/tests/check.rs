@@ -32,9 +32,12 @@ fn edited(before: &Config, d: &mut Draw) -> (Config, config::value::name::Functi
         }
         1 => new = function(d),
         2 => new.draft = None,
-        3 => drop(new.versions.pop_first()),
+        3 => drop(Arc::make_mut(&mut new.versions).pop_first()),
         4 => drop(new.aliases.pop_last()),
-        _ => new.versions.iter_mut().for_each(|(_, version)| Arc::make_mut(version).retired = d.coin()),
+        _ => {
+            let versions = Arc::make_mut(&mut new.versions).values_mut();
+            versions.for_each(|version| Arc::make_mut(version).retired = d.coin());
+        }
     }
     after.functions.insert(name.clone(), Arc::new(new));
     (after, name)

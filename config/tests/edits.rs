@@ -162,7 +162,7 @@ proptest! {
             };
             let Ok(next) = apply(&live, &edits) else { continue };
             let there = next.functions.get(&name).map(|function| function.versions.clone()).unwrap_or_default();
-            for (number, version) in &there {
+            for (number, version) in &*there {
                 // Whatever carries a number now is what carried it first.
                 prop_assert_eq!(*seen.entry(*number).or_insert(version.digest), version.digest);
                 prop_assert!(next.numbers[&name] >= *number);

@@ -4,6 +4,7 @@
 //! a file and applying an edit share these rules.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use crate::model::{Config, Function, Https, Mention, Plan, Said, Target, Version};
 use crate::text::check::locate::Locator;
@@ -209,16 +210,29 @@ impl<'a> Check<'a> {
 /// Whether something that could be in use before is gone or needs more stage variables.
 fn lacks(before: &Function, now: Option<&Function>) -> bool {
     let Some(now) = now else { return true };
-    let now = needs(now);
-    needs(before).iter().any(|(qualifier, needed)| now.get(qualifier).is_none_or(|now| !now.is_subset(needed)))
+    let is_same = Arc::ptr_eq(&before.versions, &now.versions) && before.draft == now.draft;
+    let of = |function| if is_same { needs_of_aliases(function) } else { needs(function) };
+    let now = of(now);
+    of(before).iter().any(|(qualifier, needed)| now.get(qualifier).is_none_or(|now| !now.is_subset(needed)))
 }
 
+type Needs = BTreeMap<Qualifier, BTreeSet<String>>;
+
 /// Everything that a call can name, and the stage variables that it needs.
-fn needs(function: &Function) -> BTreeMap<Qualifier, BTreeSet<String>> {
+fn needs(function: &Function) -> Needs {
     let ids = function.versions.keys().copied().map(VersionId::Number).chain([VersionId::Latest]);
     let usable = ids.filter(|id| function.version(*id).is_some_and(|version| !version.retired));
+    let mut needs = needs_of(function, usable.map(Qualifier::Version));
+    needs.extend(needs_of_aliases(function));
+    needs
+}
+
+fn needs_of_aliases(function: &Function) -> Needs {
     let aliases = function.aliases.keys().cloned().chain([AliasName::default_alias()]);
-    let qualifiers = usable.map(Qualifier::Version).chain(aliases.map(Qualifier::Alias));
+    needs_of(function, aliases.map(Qualifier::Alias))
+}
+
+fn needs_of(function: &Function, qualifiers: impl Iterator<Item = Qualifier>) -> Needs {
     let needs = |qualifier: Qualifier| {
         let versions = versions_of(function, &qualifier)?;
         let variables = versions.iter().filter_map(|id| function.version(*id)).flat_map(|version| variables(version));

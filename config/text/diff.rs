@@ -157,7 +157,7 @@ fn functions(changes: &mut Vec<Change>, before: &Config, after: &Config) {
 
 /// Versions that say the same and were something else when they were made.
 fn digests(changes: &mut Vec<Change>, path: &str, before: &Function, after: &Function) {
-    for (number, after) in &after.versions {
+    for (number, after) in &*after.versions {
         let Some(before) = before.versions.get(number).filter(|before| before.digest != after.digest) else { continue };
         let tree = |version| version::version(version, ShowDigest::No);
         if tree(before) == tree(after) {

@@ -65,7 +65,9 @@ fn parts(changes: &mut Texts, name: &str, before: &Function, after: &Function) {
     if !same(before.draft.as_ref(), after.draft.as_ref()) {
         changes.push((format!("draft/{name}"), after.draft.as_ref().map(|draft| format::format_draft(draft))));
     }
-    entries(changes, &format!("version/{name}"), &before.versions, &after.versions, format::format_stored_version);
+    if !Arc::ptr_eq(&before.versions, &after.versions) {
+        entries(changes, &format!("version/{name}"), &before.versions, &after.versions, format::format_stored_version);
+    }
     entries(changes, &format!("alias/{name}"), &before.aliases, &after.aliases, format::format_alias);
     entries(changes, &format!("layer/{name}"), &before.layers, &after.layers, of_alias::layer_text);
     entries(changes, &format!("past/{name}"), &before.pasts, &after.pasts, of_alias::past_text);

@@ -46,7 +46,7 @@ impl NamedFiles {
             let mut add = |place: String, ca: &PathBuf| {
                 named.authorities.push((format!("functions.{name}.{place}.tls.ca"), ca.clone()));
             };
-            for (number, version) in &function.versions {
+            for (number, version) in &*function.versions {
                 let known = before.and_then(|before| before.versions.get(number));
                 if let Some(ca) = authority(version)
                     && known.and_then(|known| authority(known)) != Some(ca)

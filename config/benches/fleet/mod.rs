@@ -75,7 +75,7 @@ fn function(alias: &Alias) -> Function {
     let versions = (1..=2).map(|version| (NonZeroU32::new(version).expect("from 1"), Arc::new(self::version(version))));
     let alias = Alias { buckets: Buckets::cold(&alias.split), split: copy(&alias.split), ..alias.clone() };
     Function {
-        versions: versions.collect(),
+        versions: Arc::new(versions.collect()),
         aliases: BTreeMap::from([("prod".parse().expect("a name"), Arc::new(alias))]),
         ..Function::default()
     }

@@ -17,7 +17,7 @@ pub struct Function {
     /// As configured.
     pub model: Arc<model::Function>,
     /// Ascending; those that can be reached.
-    pub(super) versions: Box<[(VersionId, Upstreams)]>,
+    pub(super) versions: Arc<[(VersionId, Upstreams)]>,
     /// Ascending; with `$DEFAULT`.
     pub(super) aliases: Box<[(AliasName, AliasIndex)]>,
 }

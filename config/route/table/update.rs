@@ -121,7 +121,7 @@ impl Update<'_> {
             let nothing = Function {
                 name: name.clone(),
                 model: model.clone(),
-                versions: Box::default(),
+                versions: Arc::default(),
                 aliases: Box::default(),
             };
             let index = FunctionIndex::new(self.table.functions.insert(Arc::new(nothing)));
@@ -155,13 +155,27 @@ impl Update<'_> {
         self.changes.functions.push((index, Change::Removed));
     }
 
+    /// Whether every version runs where it ran.
+    fn runs_alike(&self, before: &Function, model: &model::Function) -> bool {
+        let is_same_draft = match (&before.model.draft, &model.draft) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (before, now) => before.is_none() && now.is_none(),
+        };
+        let is_staged = !self.changes.stages.is_empty() && self.table.staged.contains(&before.name);
+        is_same_draft && !is_staged && Arc::ptr_eq(&before.model.versions, &model.versions)
+    }
+
     /// The upstreams of all versions that are not retired; those of `before` that are not among them are removed.
     fn versions(
         &mut self,
         name: &FunctionName,
         model: &model::Function,
         before: Option<&Function>,
-    ) -> Box<[(VersionId, Upstreams)]> {
+    ) -> Arc<[(VersionId, Upstreams)]> {
+        // Most changes are of aliases, and a function may have thousands of versions.
+        if let Some(before) = before.filter(|before| self.runs_alike(before, model)) {
+            return Arc::clone(&before.versions);
+        }
         let mut left = before.map(|function| self.upstreams_of(function)).unwrap_or_default();
         let numbered = model.versions.iter().map(|(number, version)| (VersionId::Number(*number), version));
         let draft = model.draft.iter().map(|version| (VersionId::Latest, version));
@@ -206,7 +220,7 @@ impl Update<'_> {
 
     fn upstreams_of(&self, function: &Function) -> Indices {
         let mut found = Vec::new();
-        for (_, upstreams) in &function.versions {
+        for (_, upstreams) in &*function.versions {
             match upstreams {
                 Upstreams::One(index) => found.push(*index),
                 Upstreams::ByStage(by_stage) => found.extend(by_stage.iter().map(|(_, index)| *index)),

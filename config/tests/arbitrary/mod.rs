@@ -186,7 +186,7 @@ pub(crate) fn function(d: &mut Draw) -> Function {
     let mut function = Function {
         // The draft makes `$DEFAULT` a destination without an alias.
         draft: Some(Arc::new(version(d, None))),
-        versions,
+        versions: Arc::new(versions),
         aliases: BTreeMap::new(),
         dialects: d.of(&[vec![], vec![Dialect::Fc], vec![Dialect::Aws, Dialect::Fc]]),
         ..Function::default()

@@ -122,7 +122,7 @@ fn next(choices: &mut Choices<'_>, now: &Config) -> Config {
         2 => {
             for (name, function) in other.functions.iter().filter(|(name, _)| now.functions.contains_key(*name)) {
                 let mut merged = now.functions[name].as_ref().clone();
-                merged.versions.extend(function.versions.clone());
+                Arc::make_mut(&mut merged.versions).extend(Arc::unwrap_or_clone(function.versions.clone()));
                 if let (Some(old), Some(new)) =
                     (merged.aliases.values_mut().next(), world_alias(&function.aliases, &merged.versions))
                 {
@@ -205,7 +205,8 @@ fn many(functions: u32) -> Config {
     let mut config = Config::default();
     for n in 0..functions {
         let name = format!("f{n}");
-        let versions = (1..=2).map(|v| (v.try_into().unwrap(), worlds::upstream("10.0.0.1", v as u16))).collect();
+        let versions = (1..=2).map(|v| (v.try_into().unwrap(), worlds::upstream("10.0.0.1", v as u16)));
+        let versions = Arc::new(versions.collect());
         let prod = worlds::alias(worlds::split(&[(worlds::version(1), 9_500), (worlds::version(2), 500)]));
         let aliases = BTreeMap::from([("prod".parse().unwrap(), Arc::new(prod))]);
         let function = config::model::Function { versions, aliases, ..Default::default() };

@@ -163,7 +163,7 @@ fn function(choices: &mut Choices<'_>) -> Function {
             aliases.insert(name.parse().unwrap(), Arc::new(any_alias(choices, &ids)));
         }
     }
-    Function { draft, versions, aliases, ..Function::default() }
+    Function { draft, versions: Arc::new(versions), aliases, ..Function::default() }
 }
 
 fn any_alias(choices: &mut Choices<'_>, ids: &[VersionId]) -> Alias {

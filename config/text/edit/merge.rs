@@ -195,7 +195,7 @@ fn leave(config: &mut Config, name: &FunctionName) {
     function.aliases.clear();
     function.layers.clear();
     function.pasts.clear();
-    for version in function.versions.values_mut().filter(|version| !version.retired) {
+    for version in Arc::make_mut(&mut function.versions).values_mut().filter(|version| !version.retired) {
         Arc::make_mut(version).retired = true;
     }
 }

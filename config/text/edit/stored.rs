@@ -46,7 +46,7 @@ pub(super) fn apply(config: &mut Config, name: &FunctionName, part: &Stored) -> 
         }
         Stored::Version(number, to) => {
             if let Some(function) = function(config, name, to.is_some())? {
-                put(&mut function.versions, number, to.as_ref());
+                put(Arc::make_mut(&mut function.versions), number, to.as_ref());
                 if to.is_some() {
                     raise(&mut config.numbers, name, *number);
                 }

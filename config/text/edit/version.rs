@@ -1,5 +1,6 @@
 //! Edits of versions: what one froze never changes, and its number is never given out again.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -26,6 +27,11 @@ pub(super) struct Versions<'a> {
 }
 
 impl Versions<'_> {
+    /// The numbered versions, of this function alone from now on.
+    fn versions(&mut self) -> &mut BTreeMap<NonZeroU32, Arc<Version>> {
+        Arc::make_mut(&mut self.function.versions)
+    }
+
     pub(super) fn draft(self, to: Option<&Arc<Version>>) -> Edited {
         if to.is_none() && self.function.draft.is_none() {
             return Err(vec![not_found(format!("{}.draft", self.path), format!("`{}` has no draft", self.name))]);
@@ -34,7 +40,7 @@ impl Versions<'_> {
         Ok(())
     }
 
-    pub(super) fn put(self, number: NonZeroU32, to: &Arc<Version>) -> Edited {
+    pub(super) fn put(mut self, number: NonZeroU32, to: &Arc<Version>) -> Edited {
         let to = match self.function.versions.get(&number) {
             Some(now) => Arc::new(successor(&self.path_of(number), now, to)?),
             None => {
@@ -43,16 +49,16 @@ impl Versions<'_> {
                 Arc::clone(to)
             }
         };
-        self.function.versions.insert(number, to);
+        self.versions().insert(number, to);
         Ok(())
     }
 
-    pub(super) fn delete(self, number: NonZeroU32) -> Edited {
-        self.function.versions.remove(&number).map(drop).ok_or_else(|| vec![self.missing(number)])
+    pub(super) fn delete(mut self, number: NonZeroU32) -> Edited {
+        self.versions().remove(&number).map(drop).ok_or_else(|| vec![self.missing(number)])
     }
 
     pub(super) fn publish(
-        self,
+        mut self,
         from: Option<NonZeroU32>,
         label: Option<&String>,
         description: Option<&String>,
@@ -83,7 +89,7 @@ impl Versions<'_> {
         })?;
         let description = description.cloned().or_else(|| source.description.clone());
         let version = Version { label: label.cloned(), description, retired: false, ..source };
-        self.function.versions.insert(number, Arc::new(version));
+        self.versions().insert(number, Arc::new(version));
         raise(self.numbers, self.name, number);
         Ok(())
     }
@@ -116,8 +122,8 @@ impl Versions<'_> {
     }
 
     /// Changes what is not frozen.
-    pub(super) fn change(self, number: NonZeroU32, change: impl FnOnce(&mut Version)) -> Edited {
-        match self.function.versions.get_mut(&number) {
+    pub(super) fn change(mut self, number: NonZeroU32, change: impl FnOnce(&mut Version)) -> Edited {
+        match self.versions().get_mut(&number) {
             Some(version) => change(Arc::make_mut(version)),
             None => return Err(vec![self.missing(number)]),
         }
@@ -211,8 +217,9 @@ pub(super) fn still_named(old: &Config, new: &Config, name: &FunctionName) -> Ve
         return refused(path, format!("`{name}`"), check::references_to_function(new, name)).into_iter().collect();
     };
     let usable = |function: &Function, id| function.version(id).is_some_and(|version| !version.retired);
-    let ids = before.versions.keys().copied().map(VersionId::Number).chain([VersionId::Latest]);
-    let gone = ids.filter(|id| usable(before, *id) && !usable(after, *id));
+    let is_same = Arc::ptr_eq(&before.versions, &after.versions);
+    let numbered = before.versions.keys().filter(|_| !is_same).copied().map(VersionId::Number);
+    let gone = numbered.chain([VersionId::Latest]).filter(|id| usable(before, *id) && !usable(after, *id));
     let problem = |id: VersionId| match id {
         VersionId::Latest => {
             refused(format!("{path}.draft"), format!("the draft of `{name}`"), check::references(new, name, id))

@@ -94,7 +94,7 @@ fn function_of<'a>(
         r.problems.push(place.problem("a function needs `versions` or a `draft`").help(help));
     }
     fields.finish(r);
-    (Function { draft: draft.flatten(), versions, aliases, dialects, ..Function::default() }, next)
+    (Function { draft: draft.flatten(), versions: Arc::new(versions), aliases, dialects, ..Function::default() }, next)
 }
 
 /// What belongs to a function itself: `{dialects: [fc]}`, or `{}`.

@@ -131,7 +131,7 @@ fn single_things_are_valid_as_they_are_shown() {
         valid("function", json::function(function));
         function.draft.iter().for_each(|draft| valid("draft", json::draft(draft)));
         function.aliases.values().for_each(|alias| valid("alias", json::alias(alias)));
-        for (number, version) in &function.versions {
+        for (number, version) in &*function.versions {
             valid("publishedVersion", json::version(*number, version));
             assert!(!validator_of("version").is_valid(&json::version(*number, version)), "a number is not written");
         }
