@@ -26,7 +26,7 @@ pub use cell::{BOUNDS_MICROS, Cell, Times};
 pub use counts::{Counted, Counts};
 pub use fixed::{Connections, Reasons};
 pub use rollouts::{Judged, Standing};
-pub use series::{CodeClass, MAX_CERTIFICATES, MAX_SERIES, Pick, Retry, UpstreamSeries, VersionSeries};
+pub use series::{Among, CodeClass, MAX_CERTIFICATES, MAX_SERIES, Pick, Retry, UpstreamSeries, VersionSeries};
 
 use fixed::Fixed;
 use series::{AllSeries, Collected};
@@ -256,6 +256,18 @@ impl Metrics {
         self.series.upstream(function, version)
     }
 
+    /// The series of a version that is hardly ever called, for direct calls, and those of its upstream: shown from its first call
+    /// on, if there is room.
+    #[must_use]
+    pub fn resting(&self, function: &FunctionName, version: VersionId) -> (Arc<VersionSeries>, Arc<UpstreamSeries>) {
+        self.series.resting(function, version)
+    }
+
+    /// Shows the series no longer of a function's versions that were never called and for which `rests` is true.
+    pub fn rest(&self, function: &FunctionName, rests: impl Fn(VersionId) -> bool) {
+        self.series.rest(function, rests);
+    }
+
     /// What each version with a series of its own has counted so far. Takes the lock that publishing takes, never one of
     /// the data path.
     pub fn each_version(&self, see: impl FnMut(&Counted, Counts)) {
@@ -264,8 +276,13 @@ impl Metrics {
 
     /// Drops the series of a function's versions under aliases for which `keep` is false. Cells that somebody still holds
     /// count on, unseen.
-    pub fn retain_versions(&self, function: &FunctionName, keep: impl FnMut(Option<&AliasName>, VersionId) -> bool) {
-        self.series.retain_versions(function, keep);
+    pub fn retain_versions(
+        &self,
+        function: &FunctionName,
+        among: Among,
+        keep: impl FnMut(Option<&AliasName>, VersionId) -> bool,
+    ) {
+        self.series.retain_versions(function, among, keep);
     }
 
     /// Drops the series of a function's upstreams for which `keep` is false.

@@ -93,7 +93,11 @@ impl Ground {
         let key = &direct.upstream.key;
         let known = before.alias_destination(&key.function, &alias.name, key.version);
         let known = known.map(|destination| Arc::clone(&destination.series));
-        known.unwrap_or_else(|| self.metrics.version(&key.function, Some(&alias.name), key.version))
+        known.unwrap_or_else(|| {
+            // A version that an alias names rests no longer.
+            let _ = self.metrics.upstream(&key.function, key.version);
+            self.metrics.version(&key.function, Some(&alias.name), key.version)
+        })
     }
 }
 

@@ -25,6 +25,7 @@ use super::named_files::FileKeepers;
 use super::point::present;
 use super::{CONFIG, Ground, Refused};
 use crate::live::{Destination, Snapshot, Unusable};
+use crate::metrics::Among;
 use crate::store::{Revision, Transaction, Update};
 use crate::upstreams::{UpstreamKey, Upstreams, Wanted, authority_file};
 use crate::{clock, metrics};
@@ -321,17 +322,25 @@ impl Publisher {
                 let key = &upstream.key;
                 let function = next.table.function_named(key.function.as_str());
                 let function = function.and_then(|index| next.table.function(index));
+                let function = Arc::clone(&function.expect("an upstream has its function").model);
+                let metrics = &self.ground.metrics;
+                let (series, upstream_series) = if function.rests(key.version) {
+                    metrics.resting(&key.function, key.version)
+                } else {
+                    let series = metrics.version(&key.function, None, key.version);
+                    (series, metrics.upstream(&key.function, key.version))
+                };
                 Destination {
                     index,
-                    function: Arc::clone(&function.expect("an upstream has its function").model),
+                    function,
                     qualifier: key.version.to_string().into(),
                     by_alias: false,
                     state: match &upstream.answers {
                         Answers::Endpoints(_) => states.next(),
                         Answers::Response(_) => None,
                     },
-                    series: self.ground.metrics.version(&key.function, None, key.version),
-                    upstream_series: self.ground.metrics.upstream(&key.function, key.version),
+                    series,
+                    upstream_series,
                     outcomes: None,
                     shield: Shield::Off,
                     owed: None,
@@ -358,13 +367,29 @@ impl Publisher {
             let name = &table.function(*index).expect("a function is in the tables on either side of its change").name;
             let function = next.table.config().functions.get(name);
             let is_there = |version| function.is_some_and(|function| function.version(version).is_some());
-            self.ground.metrics.retain_versions(name, |alias, version| match alias {
+            let earlier = before.table.config().functions.get(name);
+            let among = match earlier.zip(function) {
+                Some((earlier, now)) if has_same_versions(earlier, now) => Among::ByAlias,
+                _ => Among::All,
+            };
+            self.ground.metrics.retain_versions(name, among, |alias, version| match alias {
                 None => is_there(version),
                 Some(alias) => function.is_some_and(|function| reaches(function, alias, version)),
             });
-            self.ground.metrics.retain_upstreams(name, is_there);
+            if among == Among::All {
+                self.ground.metrics.retain_upstreams(name, is_there);
+                if let Some(function) = function {
+                    self.ground.metrics.rest(name, |version| function.rests(version));
+                }
+            }
         }
     }
+}
+
+/// Whether no version came, went or changed.
+fn has_same_versions(earlier: &model::Function, now: &model::Function) -> bool {
+    let is_same_draft = earlier.draft.as_ref().map(Arc::as_ptr) == now.draft.as_ref().map(Arc::as_ptr);
+    is_same_draft && Arc::ptr_eq(&earlier.versions, &now.versions)
 }
 
 /// Whether requests for the alias can end at the version.

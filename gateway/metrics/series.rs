@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::num::NonZeroU32;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -162,7 +163,16 @@ pub(super) struct AllSeries {
     pub(super) rollouts: Rollouts,
 }
 
-/// No version comes before this one.
+/// The series of a function that are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Among {
+    /// Those of versions as called directly, and by each alias.
+    All,
+    /// Those by each alias: no version came or went.
+    ByAlias,
+}
+
+/// No version comes before this one; the draft comes after all.
 const FIRST: VersionId = VersionId::Number(NonZeroU32::MIN);
 
 type VersionKey = Counted;
@@ -170,13 +180,15 @@ type UpstreamKey = (FunctionName, VersionId);
 
 pub(super) struct Named<K, S> {
     series: BTreeMap<K, Arc<S>>,
+    /// Those that are shown once something is counted in them.
+    resting: BTreeMap<K, Arc<S>>,
     /// Shared by all beyond [`MAX_SERIES`]; made when the first comes.
     other: Option<Arc<S>>,
 }
 
 impl<K, S> Default for Named<K, S> {
     fn default() -> Self {
-        Self { series: BTreeMap::new(), other: None }
+        Self { series: BTreeMap::new(), resting: BTreeMap::new(), other: None }
     }
 }
 
@@ -188,9 +200,65 @@ impl<K, S> Named<K, S> {
     }
 }
 
+/// Cells that may all be as they began.
+pub(super) trait Used {
+    /// Whether anything was counted.
+    fn is_used(&self) -> bool;
+}
+
+impl Used for VersionSeries {
+    fn is_used(&self) -> bool {
+        self.picks.iter().any(|cell| cell.get() > 0)
+    }
+}
+
+impl Used for UpstreamSeries {
+    fn is_used(&self) -> bool {
+        // Checks connect too, and are no reason to be shown.
+        self.duration.counts().iter().any(|count| *count > 0) || self.retries.iter().any(|cell| cell.get() > 0)
+    }
+}
+
+impl<K: Ord, S: Default + Used> Named<K, S> {
+    /// Those of a thing that is hardly ever called, which take no place among [`MAX_SERIES`] before it is.
+    fn get_resting(&mut self, key: K) -> Arc<S> {
+        match self.series.get(&key) {
+            Some(series) => Arc::clone(series),
+            None => Arc::clone(self.resting.entry(key).or_default()),
+        }
+    }
+
+    /// Shows those in which something is counted by now, as far as there is room.
+    fn wake(&mut self) {
+        let room = MAX_SERIES.saturating_sub(self.series.len());
+        let mut used = 0;
+        let is_shown = |_: &K, series: &mut Arc<S>| {
+            let is_shown = used < room && series.is_used();
+            used += usize::from(is_shown);
+            is_shown
+        };
+        self.series.extend(self.resting.extract_if(.., is_shown));
+    }
+
+    /// Shows those of `among` no longer that are unused so far and for which `rests` is true.
+    fn rest(&mut self, first: K, among: impl Fn(&K) -> bool, rests: impl Fn(&K) -> bool)
+    where
+        K: Clone,
+    {
+        let found = self.series.range(first..).take_while(|(key, _)| among(key));
+        let found = found.filter(|(key, series)| !series.is_used() && rests(key)).map(|(key, _)| key.clone());
+        for key in found.collect::<Vec<K>>() {
+            self.resting.extend(self.series.remove_entry(&key));
+        }
+    }
+}
+
 impl<K: Ord, S: Default> Named<K, S> {
     pub(super) fn get(&mut self, key: K) -> Arc<S> {
         let full = self.series.len() >= MAX_SERIES;
+        if !full && let Some((key, series)) = self.resting.remove_entry(&key) {
+            return Arc::clone(self.series.entry(key).or_insert(series));
+        }
         match self.series.entry(key) {
             Entry::Occupied(entry) => Arc::clone(entry.get()),
             Entry::Vacant(_) if full => Arc::clone(self.other.get_or_insert_default()),
@@ -199,14 +267,16 @@ impl<K: Ord, S: Default> Named<K, S> {
     }
 
     /// Drops those from `first` on, as far as `among` goes, for which `keep` is false; the others are not looked at.
-    fn retain(&mut self, first: K, among: impl Fn(&K) -> bool, mut keep: impl FnMut(&K) -> bool)
+    fn retain(&mut self, first: Bound<K>, among: impl Fn(&K) -> bool, mut keep: impl FnMut(&K) -> bool)
     where
         K: Clone,
     {
-        let keys = self.series.range(first..).map(|(key, _)| key).take_while(|key| among(key));
-        let dropped: Vec<K> = keys.filter(|key| !keep(key)).cloned().collect();
-        for key in dropped {
-            self.series.remove(&key);
+        for map in [&mut self.series, &mut self.resting] {
+            let keys = map.range((first.clone(), Bound::Unbounded)).map(|(key, _)| key).take_while(|key| among(key));
+            let dropped: Vec<K> = keys.filter(|key| !keep(key)).cloned().collect();
+            for key in dropped {
+                map.remove(&key);
+            }
         }
     }
 }
@@ -222,24 +292,49 @@ impl AllSeries {
     }
 
     pub(super) fn each_version(&self, mut see: impl FnMut(&VersionKey, Counts)) {
-        lock(&self.versions).series.iter().for_each(|(key, series)| see(key, Counts::of(series)));
+        let mut versions = lock(&self.versions);
+        versions.wake();
+        versions.series.iter().for_each(|(key, series)| see(key, Counts::of(series)));
     }
 
     pub(super) fn upstream(&self, function: &FunctionName, version: VersionId) -> Arc<UpstreamSeries> {
         lock(&self.upstreams).get((function.clone(), version))
     }
 
+    pub(super) fn resting(
+        &self,
+        function: &FunctionName,
+        version: VersionId,
+    ) -> (Arc<VersionSeries>, Arc<UpstreamSeries>) {
+        let of_version = lock(&self.versions).get_resting((function.clone(), None, version));
+        (of_version, lock(&self.upstreams).get_resting((function.clone(), version)))
+    }
+
+    pub(super) fn rest(&self, function: &FunctionName, rests: impl Fn(VersionId) -> bool) {
+        let is_direct = |key: &VersionKey| key.0 == *function && key.1.is_none();
+        lock(&self.versions).rest((function.clone(), None, FIRST), is_direct, |key| rests(key.2));
+        lock(&self.upstreams).rest((function.clone(), FIRST), |key| key.0 == *function, |key| rests(key.1));
+    }
+
     pub(super) fn retain_versions(
         &self,
         function: &FunctionName,
+        among: Among,
         mut keep: impl FnMut(Option<&AliasName>, VersionId) -> bool,
     ) {
-        let first = (function.clone(), None, FIRST);
+        let first = match among {
+            Among::All => Bound::Included((function.clone(), None, FIRST)),
+            Among::ByAlias => Bound::Excluded((function.clone(), None, VersionId::Latest)),
+        };
         lock(&self.versions).retain(first, |key| key.0 == *function, |key| keep(key.1.as_ref(), key.2));
     }
 
     pub(super) fn retain_upstreams(&self, function: &FunctionName, mut keep: impl FnMut(VersionId) -> bool) {
-        lock(&self.upstreams).retain((function.clone(), FIRST), |key| key.0 == *function, |key| keep(key.1));
+        lock(&self.upstreams).retain(
+            Bound::Included((function.clone(), FIRST)),
+            |key| key.0 == *function,
+            |key| keep(key.1),
+        );
     }
 
     pub(super) fn set_certificates(&self, mut certificates: Vec<(String, i64)>) {
@@ -294,8 +389,14 @@ impl Collector for Collected {
 
     fn collect(&self) -> Vec<proto::MetricFamily> {
         let mut scrape = Scrape::default();
-        scrape.versions(&lock(&self.series.versions));
-        scrape.upstreams(&lock(&self.series.upstreams));
+        let mut versions = lock(&self.series.versions);
+        versions.wake();
+        scrape.versions(&versions);
+        drop(versions);
+        let mut upstreams = lock(&self.series.upstreams);
+        upstreams.wake();
+        scrape.upstreams(&upstreams);
+        drop(upstreams);
         for (domain, not_after) in &*lock(&self.series.certificates) {
             scrape.push(&CERTIFICATES, &[domain], Seen::Number(*not_after as f64));
         }

@@ -154,7 +154,7 @@ fn the_same_name_has_the_same_cells_until_it_is_dropped() {
     assert!(Arc::ptr_eq(&held, &metrics.version(&shop, Some(&prod), number(1))));
     let (shoq, shops): (FunctionName, FunctionName) = ("shoq".parse().unwrap(), "Shop".parse().unwrap());
     let others = [&shoq, &shops].map(|other| metrics.version(other, Some(&prod), number(1)));
-    metrics.retain_versions(&shop, |alias, _| alias == Some(&beta));
+    metrics.retain_versions(&shop, Among::All, |alias, _| alias == Some(&beta));
     metrics.retain_upstreams(&shop, |_| false);
     held.picked(Pick::Slot);
     let text = scraped(&metrics);
@@ -167,6 +167,28 @@ fn the_same_name_has_the_same_cells_until_it_is_dropped() {
     );
     assert!(!lines(&text, "alias=\"beta\"").is_empty());
     assert!(!Arc::ptr_eq(&held, &metrics.version(&shop, Some(&prod), number(1))));
+}
+
+#[test]
+fn versions_that_nobody_calls_are_no_series() {
+    let (metrics, shop): (Metrics, FunctionName) = (metrics(), "shop".parse().unwrap());
+    let shown = || lines(&scraped(&metrics), "weir_requests_total{function=\"shop\"").len() / CodeClass::LABELS.len();
+    let resting: Vec<_> = (1..=20_000).map(|version| metrics.resting(&shop, number(version))).collect();
+    let awake = metrics.version(&shop, None, number(20_001));
+    assert_eq!(shown(), 1, "those that rest take no place of those that do not");
+    resting[6].0.picked(Pick::Direct);
+    assert_eq!(shown(), 2);
+    assert!(Arc::ptr_eq(&resting[6].0, &metrics.version(&shop, None, number(7))), "its cells are the same");
+    assert!(lines(&scraped(&metrics), "weir_endpoints_healthy").is_empty());
+    assert!(Arc::ptr_eq(&resting[7].1, &metrics.upstream(&shop, number(8))), "an alias names it now");
+    assert_eq!(lines(&scraped(&metrics), "weir_endpoints_healthy{function=\"shop\",version=\"8\"}").len(), 1);
+    metrics.rest(&shop, |_| true);
+    assert_eq!(shown(), 1, "what was called stays");
+    awake.picked(Pick::Direct);
+    assert_eq!(shown(), 2);
+    metrics.retain_versions(&shop, Among::All, |_, _| false);
+    resting[0].0.picked(Pick::Direct);
+    assert_eq!(shown(), 0, "what is dropped comes back no more");
 }
 
 #[test]
