@@ -152,6 +152,12 @@ pub trait Store: Send + Sync {
     /// When the store cannot be read.
     async fn journal(&self, page: Page) -> Result<Vec<Entry>, StoreError>;
 
+    /// The length of the journal entries after the revision `after` and before `before`, in bytes of UTF-8.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn journal_bytes(&self, after: Revision, before: Revision) -> Result<u64, StoreError>;
+
     /// Forgets journal entries of revisions up to and including `until`. Answers how many. Adds no revision.
     ///
     /// # Errors

@@ -18,8 +18,11 @@ pub struct Process {
     pub admin: AdminListener,
     /// File of the embedded store. Default `weir-state.db`.
     pub store: PathBuf,
-    /// How much of the journal is kept. YAML: `journal: {age: 90d, entries: 100000}`.
+    /// How much of the journal is kept. YAML: `journal: {age: 90d, entries: 100000, size: 1GiB}`.
     pub journal: Retention,
+    /// So many versions of a function are kept when one is published, beside those that something names; `None` keeps all.
+    /// YAML: `versions: {keep: 50}`.
+    pub keep_versions: Option<usize>,
     /// Data-path threads; 0 means one per core.
     pub workers: usize,
     /// Bounds on what clients may send.
@@ -83,6 +86,8 @@ pub struct Retention {
     pub age: Duration,
     /// Lines beyond so many may go, the oldest first. Default 100 000.
     pub entries: u64,
+    /// Lines beyond so many bytes may go, the oldest first. Default 1 GiB.
+    pub bytes: u64,
 }
 
 /// The access log.
@@ -176,7 +181,8 @@ impl Default for Process {
             }],
             admin: AdminListener::at(SocketAddr::from(([127, 0, 0, 1], 9900))),
             store: PathBuf::from("weir-state.db"),
-            journal: Retention { age: Duration::from_secs(90 * 24 * 3600), entries: 100_000 },
+            journal: Retention { age: Duration::from_secs(90 * 24 * 3600), entries: 100_000, bytes: 1 << 30 },
+            keep_versions: None,
             workers: 0,
             limits: Limits::default(),
             drain: Drain { delay: Duration::from_secs(5), deadline: Duration::from_secs(30) },

@@ -1,4 +1,4 @@
-//! How much of the journal is kept, by age and by count.
+//! How much of the journal is kept, by age, by count and by size.
 
 use std::time::Duration;
 
@@ -16,11 +16,15 @@ fn worth(retention: Retention) -> u64 {
 }
 
 /// What the journal holds.
-pub(super) struct Kept(Start);
+pub(super) struct Kept {
+    start: Start,
+    /// The length of its lines up to the second, in bytes; `None` before the first look.
+    counted: Option<(u64, Revision)>,
+}
 
 impl Kept {
     pub(super) fn new(start: Start) -> Self {
-        Self(start)
+        Self { start, counted: None }
     }
 
     /// The last line that is no longer kept at `now` (since 1970-01-01 UTC), when `newest` is the newest.
@@ -28,17 +32,18 @@ impl Kept {
     /// # Errors
     /// When the store cannot be read.
     pub(super) async fn due(
-        &self,
+        &mut self,
         store: &dyn Store,
         retention: Retention,
         newest: Revision,
         now: Duration,
     ) -> Result<Option<Start>, StoreError> {
-        let oldest = self.0.revision;
+        let oldest = self.start.revision;
         let by_count = newest.saturating_sub(retention.entries);
         let by_age = self.older_than(store, newest, &journal::rfc3339(now.saturating_sub(retention.age))).await?;
-        let until = by_count.max(by_age);
-        if until < oldest + worth(retention) {
+        let by_size = self.beyond(store, newest, retention.bytes).await?;
+        let until = by_count.max(by_age).max(by_size);
+        if by_size == oldest && until < oldest + worth(retention) {
             return Ok(None);
         }
         let page = Page { after: until - 1, before: until + 1, order: Order::OldestFirst, limit: 1 };
@@ -46,9 +51,29 @@ impl Kept {
         Ok(line.first().map(|line| Start { revision: until, hash: Hash::of(&line.text) }))
     }
 
+    /// The last line that goes so that the others have no more than so many bytes.
+    async fn beyond(&mut self, store: &dyn Store, newest: Revision, bytes: u64) -> Result<Revision, StoreError> {
+        let (counted, until) = self.counted.unwrap_or((0, self.start.revision));
+        let all = counted + store.journal_bytes(until, newest + 1).await?;
+        self.counted = Some((all, newest));
+        let (mut gone, mut kept) = (self.start.revision, newest);
+        if all <= bytes {
+            return Ok(gone);
+        }
+        // Some room is made, so that a full journal is not trimmed line by line.
+        let bytes = bytes - bytes / 10;
+        // Without `gone` the others are too long, and without `kept` they fit.
+        while kept - gone > 1 {
+            let middle = gone + (kept - gone) / 2;
+            let rest = all - store.journal_bytes(self.start.revision, middle + 1).await?;
+            if rest > bytes { gone = middle } else { kept = middle }
+        }
+        Ok(kept)
+    }
+
     /// The last line from before `time`; times rise with revisions, so halving finds it.
     async fn older_than(&self, store: &dyn Store, newest: Revision, time: &str) -> Result<Revision, StoreError> {
-        let (mut older, mut younger) = (self.0.revision, newest + 1);
+        let (mut older, mut younger) = (self.start.revision, newest + 1);
         while younger - older > 1 {
             let middle = older + (younger - older) / 2;
             let page = Page { after: middle - 1, before: middle + 1, order: Order::OldestFirst, limit: 1 };
@@ -66,6 +91,6 @@ impl Kept {
         if let Err(error) = store.trim(start.revision).await {
             tracing::warn!("the journal keeps more than it should: {error}");
         }
-        self.0 = start;
+        (self.start, self.counted) = (start, None);
     }
 }

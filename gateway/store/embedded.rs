@@ -117,6 +117,10 @@ impl Store for Embedded {
         self.read(move |database| database.journal(page)).await
     }
 
+    async fn journal_bytes(&self, after: Revision, before: Revision) -> Result<u64, StoreError> {
+        self.read(move |database| database.journal_bytes(after, before)).await
+    }
+
     async fn trim(&self, until: Revision) -> Result<u64, StoreError> {
         self.read(move |database| database.trim(until)).await
     }

@@ -77,6 +77,12 @@ impl Store for Memory {
         })
     }
 
+    async fn journal_bytes(&self, after: Revision, before: Revision) -> Result<u64, StoreError> {
+        let state = self.state();
+        let among = state.journal.iter().filter(|(revision, _)| **revision > after && **revision < before);
+        Ok(among.map(|(_, text)| text.len() as u64).sum())
+    }
+
     async fn trim(&self, until: Revision) -> Result<u64, StoreError> {
         let mut state = self.state();
         let before = state.journal.len();

@@ -237,11 +237,16 @@ async fn a_trimmed_journal_keeps_the_rest(store: &dyn Store) {
     for revision in 0..5 {
         put(store, revision, vec![write("a", "1")]).await;
     }
+    let bytes = "entry 1".len() as u64;
+    assert_eq!(store.journal_bytes(0, Revision::MAX).await.unwrap(), 5 * bytes);
+    assert_eq!(store.journal_bytes(1, 4).await.unwrap(), 2 * bytes);
+    assert_eq!(store.journal_bytes(4, 4).await.unwrap(), 0);
     assert_eq!(store.trim(0).await.unwrap(), 0);
     assert_eq!(store.trim(3).await.unwrap(), 3);
     assert_eq!(store.trim(3).await.unwrap(), 0);
     let left = store.journal(ALL).await.unwrap();
     assert_eq!(left.iter().map(|entry| entry.revision).collect::<Vec<_>>(), [4, 5]);
+    assert_eq!(store.journal_bytes(0, Revision::MAX).await.unwrap(), 2 * bytes);
     assert_eq!(store.trim(Revision::MAX).await.unwrap(), 2);
     assert_eq!(put(store, 5, Vec::new()).await, 6, "revisions go on where they stood");
     let image = store.load("").await.unwrap();

@@ -169,7 +169,9 @@ fn process(d: &mut Draw) -> Process {
         process.limits.head_bytes = 16_384 + d.below(1000) as usize;
         process.limits.body_bytes = 1 << d.below(50);
         process.limits.head_timeout = d.duration(100);
-        process.journal = Retention { age: Duration::from_secs(3600) + d.duration(0), entries: 1 + d.below(9) };
+        let age = Duration::from_secs(3600) + d.duration(0);
+        process.journal = Retention { age, entries: 1 + d.below(9), bytes: 1 << (20 + d.below(20)) };
+        process.keep_versions = d.maybe(|d| 1 + d.below(60) as usize);
         process.drain = Drain { delay: d.duration(0), deadline: d.duration(0) };
     }
     process

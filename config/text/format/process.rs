@@ -36,8 +36,12 @@ pub(super) fn process(entries: &mut Entries, process: &Process) {
     let journal = Entries::default()
         .put_unless("age", &process.journal.age, &default.journal.age, show)
         .put_unless("entries", &process.journal.entries, &default.journal.entries, Tree::raw)
+        .put_unless("size", &process.journal.bytes, &default.journal.bytes, |bytes| Tree::Text(show_size(*bytes)))
         .flow();
     entries.put_full("journal", journal);
+    entries.put_unless("versions", &process.keep_versions, &None, |keep| {
+        Entries::default().put_some("keep", keep.as_ref(), Tree::raw).flow()
+    });
     let drain = Entries::default()
         .put_unless("delay", &process.drain.delay, &default.drain.delay, show)
         .put_unless("deadline", &process.drain.deadline, &default.drain.deadline, show)

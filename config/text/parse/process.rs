@@ -11,7 +11,7 @@ use crate::text::parse::place::{Fields, Place, Reading, quoted};
 use crate::text::parse::scalar::{duration, integer, networks, size, switch};
 use crate::text::parse::upstream::file;
 
-/// `listeners`, `admin`, `environment`, `calls`, `store`, `journal`, `workers`, `limits` and `drain`, from the fields of the file.
+/// `listeners`, `admin`, `environment`, `calls`, `store`, `journal`, `versions`, `workers`, `limits` and `drain`, from the fields of the file.
 pub(super) fn process(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> Process {
     let default = Process::default();
     let listeners = fields.read(r, "listeners", listeners).unwrap_or(default.listeners);
@@ -24,6 +24,7 @@ pub(super) fn process(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> Process {
         calls: fields.read(r, "calls", authority::calls),
         store: fields.read(r, "store", store).unwrap_or(default.store),
         journal: fields.read(r, "journal", journal).unwrap_or(default.journal),
+        keep_versions: fields.read(r, "versions", keep_versions).flatten(),
         workers: fields.read(r, "workers", |place, r| count(place, r, 0..=1024)).unwrap_or(default.workers),
         limits: fields.read(r, "limits", limits).unwrap_or(default.limits),
         drain: fields.read(r, "drain", drain).unwrap_or(default.drain),
@@ -151,14 +152,23 @@ fn store(place: &Place<'_>, r: &mut Reading<'_>) -> Option<PathBuf> {
     path
 }
 
-/// `{age: 90d, entries: 100000}`
+/// `{keep: 50}`
+fn keep_versions(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Option<usize>> {
+    let mut fields = place.fields(r, "a mapping such as `{keep: 50}`")?;
+    let keep = fields.read(r, "keep", |place, r| count(place, r, 1..=1_000_000));
+    fields.finish(r);
+    Some(keep)
+}
+
+/// `{age: 90d, entries: 100000, size: 1GiB}`
 fn journal(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Retention> {
     let default = Process::default().journal;
-    let mut fields = place.fields(r, "a mapping such as `{age: 90d, entries: 100000}`")?;
+    let mut fields = place.fields(r, "a mapping such as `{age: 90d, entries: 100000, size: 1GiB}`")?;
     let age = fields.read(r, "age", |place, r| duration(place, r, Duration::from_secs(3600))).unwrap_or(default.age);
     let entries = fields.read(r, "entries", |place, r| integer(place, r, 1..=u64::MAX)).unwrap_or(default.entries);
+    let bytes = fields.read(r, "size", |place, r| size(place, r, 1 << 20..=1 << 50)).unwrap_or(default.bytes);
     fields.finish(r);
-    Some(Retention { age, entries })
+    Some(Retention { age, entries, bytes })
 }
 
 /// `stdout`, `off`, a file, or `{to: FILE, redact_query: true}`.

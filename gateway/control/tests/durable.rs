@@ -64,6 +64,10 @@ impl Store for Failing {
         self.inner.journal(page).await
     }
 
+    async fn journal_bytes(&self, after: Revision, before: Revision) -> Result<u64, StoreError> {
+        self.inner.journal_bytes(after, before).await
+    }
+
     async fn trim(&self, until: Revision) -> Result<u64, StoreError> {
         self.inner.trim(until).await
     }

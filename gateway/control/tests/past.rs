@@ -185,8 +185,27 @@ async fn a_dry_run_says_what_would_be_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_journal_has_no_more_than_so_many_bytes() {
+    let retention = Retention { entries: 1000, age: Duration::from_secs(1 << 30), bytes: 20_000 };
+    let store = Arc::new(Memory::default());
+    let node = Node::keeping(Arc::clone(&store) as Arc<dyn Store>, retention).await;
+    node.file(&file("shop", "{1: 95, 2: 5}", "")).await.unwrap();
+    for percent in (6..95).chain(6..95) {
+        node.shift(&format!("{{1: {percent}, 2: {}}}", 100 - percent)).await.unwrap();
+    }
+    assert!(store.journal_bytes(0, u64::MAX).await.unwrap() > 40_000);
+    tokio::time::pause();
+    while store.journal_bytes(0, u64::MAX).await.unwrap() > 20_000 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(store.journal_bytes(0, u64::MAX).await.unwrap() > 15_000, "no more goes than has to");
+    let Verdict::Whole { from, .. } = node.control.verify().await.unwrap().verdict else { panic!("it is broken") };
+    assert!(from > 5);
+}
+
+#[tokio::test]
 async fn a_journal_that_forgets_can_still_be_verified() {
-    let retention = Retention { entries: 10, age: Duration::from_secs(1 << 30) };
+    let retention = Retention { entries: 10, age: Duration::from_secs(1 << 30), bytes: u64::MAX };
     let node = Node::keeping(Arc::new(Memory::default()), retention).await;
     node.file(&file("shop", "{1: 95, 2: 5}", "")).await.unwrap();
     for percent in 20..50 {

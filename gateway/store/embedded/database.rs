@@ -165,6 +165,13 @@ impl Database {
         entries().map_err(|error| self.error(&error))
     }
 
+    pub(super) fn journal_bytes(&self, after: Revision, before: Revision) -> Result<u64, StoreError> {
+        // Lengths stand in the rows: long texts, which lie elsewhere, are not read.
+        let sum = "SELECT coalesce(sum(octet_length(text)), 0) FROM journal WHERE revision > ?1 AND revision < ?2";
+        let bytes = self.connection.query_row(sum, params![signed(after), signed(before)], |row| unsigned(row, 0));
+        bytes.map_err(|error| self.error(&error))
+    }
+
     pub(super) fn trim(&mut self, until: Revision) -> Result<u64, StoreError> {
         let trimmed = self
             .transact(|transaction| transaction.execute("DELETE FROM journal WHERE revision <= ?1", [signed(until)]));
