@@ -70,7 +70,7 @@ use crate::edge::tls::LiveCertificates;
 use crate::live::{Live, Unusable};
 use crate::metrics::{self, Metrics};
 use crate::outcomes::Wake;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::upstreams::Upstreams;
 use aside::Aside;
 use authority::Authority;
@@ -388,12 +388,10 @@ impl Control {
         Ok(journal::verify(&*self.store).await?)
     }
 
-    /// Everything that the store holds, as one text.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn export(&self) -> Result<String, Refused> {
-        Ok(backup::export(&*self.store).await?)
+    /// Everything that the store holds, as one text in pieces. It ends with an error when the store cannot be read.
+    #[must_use]
+    pub fn export(&self) -> mpsc::Receiver<Result<String, StoreError>> {
+        backup::export(Arc::clone(&self.store))
     }
 
     async fn ask(&self, author: Author, what: What, guard: Option<Guard>, dry_run: bool) -> Outcome {

@@ -209,7 +209,8 @@ mod tests {
     #[test]
     fn old_versions_rest_unless_an_alias_names_them() {
         let versions: String = (1..=60).map(|n| format!("      {n}: 'http://10.0.0.1:{n}'\n")).collect();
-        let aliases = "{prod: {split: {60: 50, 3: 50}, rules: [{when: {header: {x-beta: present}}, version: 4}], stable: 5}}";
+        let aliases =
+            "{prod: {split: {60: 50, 3: 50}, rules: [{when: {header: {x-beta: present}}, version: 4}], stable: 5}}";
         let text = format!("functions:\n  shop:\n    versions:\n{versions}    aliases: {aliases}\n");
         let (config, _) = parse(&text, &|_| None).unwrap();
         let shop = &config.functions["shop"];

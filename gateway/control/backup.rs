@@ -1,13 +1,17 @@
 //! Everything that a store holds as one file, and back: JSON lines, closed by a SHA-256 over all lines before.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use config::text::problem::Problem;
 use config::text::texts;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
 
+use super::journal::Start;
 use super::named::below;
-use super::{CONFIG, Environment, journal, sha256};
+use super::{CONFIG, Environment, sha256};
 use crate::store::{Entry, Image, Order, Page, PutError, Revision, Store, StoreError, Stored};
 
 /// The form below. A reader of another form refuses it.
@@ -58,26 +62,74 @@ enum Line {
     Sha256(String),
 }
 
-/// All of `store` at one revision.
-///
-/// # Errors
-/// When it cannot be read.
-pub(super) async fn export(store: &dyn Store) -> Result<String, StoreError> {
-    let image = store.load("").await?;
-    let mut file = String::new();
-    push(&mut file, &Line::WeirExport { format: FORMAT, revision: image.revision });
-    for (name, Stored { revision, text }) in image.texts {
-        push(&mut file, &Line::Text { name, revision, text: text.to_string() });
+/// The length of a piece of an export from which on it is sent, in bytes.
+const PIECE: usize = 64 << 10;
+/// So many lines of the journal are read at a time: each may be as long as a whole configuration.
+const LINES: usize = 16;
+
+/// All of `store` at one revision, piece by piece: no more of the journal is held than a piece and the lines that are read at a
+/// time.
+pub(super) fn export(store: Arc<dyn Store>) -> mpsc::Receiver<Result<String, StoreError>> {
+    let (pieces, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut export = Export { text: String::new(), digest: Sha256::new(), pieces };
+        if let Err(Some(error)) = export.all(&*store).await {
+            // Whoever asked may have gone.
+            let _ = export.pieces.send(Err(error)).await;
+        }
+    });
+    receiver
+}
+
+/// An export under way.
+struct Export {
+    /// What was not sent yet.
+    text: String,
+    /// Of everything that was sent.
+    digest: Sha256,
+    pieces: mpsc::Sender<Result<String, StoreError>>,
+}
+
+impl Export {
+    /// `Err(None)` when whoever asked has gone.
+    async fn all(&mut self, store: &dyn Store) -> Result<(), Option<StoreError>> {
+        let image = store.load("").await.map_err(Some)?;
+        let start = Start::of(&image);
+        push(&mut self.text, &Line::WeirExport { format: FORMAT, revision: image.revision });
+        for (name, Stored { revision, text }) in image.texts {
+            push(&mut self.text, &Line::Text { name, revision, text: text.to_string() });
+            self.send(PIECE).await?;
+        }
+        let mut after = start.revision;
+        while after < image.revision {
+            let page = Page { after, before: image.revision + 1, order: Order::OldestFirst, limit: LINES };
+            for Entry { revision, text } in store.journal(page).await.map_err(Some)? {
+                if revision != after + 1 {
+                    break;
+                }
+                push(&mut self.text, &Line::Entry { revision, line: text.to_string() });
+                self.send(PIECE).await?;
+                after = revision;
+            }
+            if after == page.after {
+                let why = format!("the journal forgot revision {} while it was exported: ask again", after + 1);
+                return Err(Some(StoreError::new(why)));
+            }
+        }
+        self.send(0).await?;
+        let digest = format!("{:x}", self.digest.clone().finalize());
+        push(&mut self.text, &Line::Sha256(digest));
+        self.send(0).await
     }
-    let page = Page { after: 0, before: image.revision + 1, order: Order::OldestFirst, limit: 0 };
-    journal::walk(store, page, |revision, line| {
-        push(&mut file, &Line::Entry { revision, line: line.to_owned() });
-        Ok(std::ops::ControlFlow::Continue(()))
-    })
-    .await?;
-    let digest = sha256(&file);
-    push(&mut file, &Line::Sha256(digest));
-    Ok(file)
+
+    /// Sends what there is if it is so long.
+    async fn send(&mut self, least: usize) -> Result<(), Option<StoreError>> {
+        if self.text.len() < least {
+            return Ok(());
+        }
+        self.digest.update(&self.text);
+        self.pieces.send(Ok(std::mem::take(&mut self.text))).await.map_err(|_| None)
+    }
 }
 
 /// Fills an empty store with what [`export`] wrote; answers the revision that it is at.

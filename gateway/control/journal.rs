@@ -22,7 +22,7 @@ use time::format_description::FormatItem;
 use time::macros::format_description;
 
 use super::{Author, CONFIG, sha256};
-use crate::store::{Change, Order, Page as StorePage, Revision, Store, StoreError};
+use crate::store::{Change, Image, Order, Page as StorePage, Revision, Store, StoreError};
 
 pub(super) use verified::verify;
 pub use verified::{Checked, Verdict};
@@ -144,9 +144,13 @@ impl Start {
     /// # Errors
     /// When the store cannot be read.
     pub(super) async fn read(store: &dyn Store) -> Result<Self, StoreError> {
-        let image = store.load(START).await?;
+        Ok(Self::of(&store.load(START).await?))
+    }
+
+    /// The beginning of the journal, as an image of the store has it.
+    pub(super) fn of(image: &Image) -> Self {
         let kept = image.texts.get(START).and_then(|stored| serde_json::from_str(&stored.text).ok());
-        Ok(kept.unwrap_or(Self { revision: 0, hash: Hash::zero() }))
+        kept.unwrap_or(Self { revision: 0, hash: Hash::zero() })
     }
 }
 
