@@ -35,7 +35,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
     check.found.into_iter().map(|found| found.problem).collect()
 }
 
-/// Every problem that a change of one function can have made, when `old` had none. Costs what the function is large,
+/// Every problem that a change of one function can have made, and possibly some of those that were there before. Costs what the function is large,
 /// unless something that may be in use is gone: then every way in is looked at.
 #[must_use]
 pub fn check_function(old: &Config, new: &Config, name: &FunctionName) -> Vec<Problem> {
@@ -48,6 +48,17 @@ pub fn check_function(old: &Config, new: &Config, name: &FunctionName) -> Vec<Pr
     if old.functions.get(name).is_some_and(|before| lacks(before, now.map(AsRef::as_ref))) {
         check.references(Some(name));
     }
+    check.found.into_iter().map(|found| found.problem).collect()
+}
+
+/// Every problem of one function and of all that names it. Costs what there are ways in.
+pub(crate) fn check_all_of_function(config: &Config, name: &FunctionName) -> Vec<Problem> {
+    let broken = Broken::new();
+    let mut check = Check::new(config, &broken);
+    if let Some(function) = config.functions.get(name) {
+        check.function(name, function);
+    }
+    check.references(Some(name));
     check.found.into_iter().map(|found| found.problem).collect()
 }
 

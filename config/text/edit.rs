@@ -12,9 +12,9 @@ mod merge;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod touched;
 mod version;
 
-use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -24,21 +24,18 @@ use ipnet::IpNet;
 pub use layer::rollback_of;
 pub use merge::{Merge, edits_between};
 pub use stored::Stored;
+use touched::Touched;
 
 use crate::model::{
     Alias, AliasPatch, BaseDomain, Config, DefaultCertificate, Dialect, Domain, EarlierSplit, Endpoint, Function,
     Layer, Notifier, Overrides, Past, Plan, Route, Stage, Version,
 };
-use crate::text::check;
 use crate::text::problem::{Code, Problem, Severity};
 use crate::text::yaml::join;
 use crate::value::digest::Digest;
 use crate::value::host::HostPattern;
 use crate::value::name::{AliasName, FunctionName, NotifierName, PlanName, RolloutId, StageName, VersionId};
 use crate::value::weight::Split;
-
-/// So many functions and domains touched at once, and checking everything once is cheaper.
-const MANY: usize = 64;
 
 /// One wish. `None` deletes, and what is to be deleted must be there.
 #[derive(Debug, Clone)]
@@ -156,11 +153,11 @@ pub enum FunctionEdit {
     },
 }
 
-/// `config` after all of `edits`, checked as a whole; warnings are no reason to refuse.
+/// `config` after all of `edits`, checked as far as they reach; warnings are no reason to refuse.
 ///
 /// # Errors
-/// Every edit that is refused, with its [`Code`]; or else every problem that the result would have. Nothing is applied
-/// then.
+/// Every edit that is refused, with its [`Code`]; or else every problem that the result would have and that `config` does not have:
+/// nobody answers for what somebody else broke. Nothing is applied then.
 pub fn apply(config: &Config, edits: &[Edit]) -> Result<Config, Vec<Problem>> {
     let mut next = config.clone();
     let mut problems: Vec<Problem> =
@@ -172,7 +169,7 @@ pub fn apply(config: &Config, edits: &[Edit]) -> Result<Config, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    let problems = errors(touched.check(config, &next));
+    let problems = touched.check(config, &next);
     if problems.is_empty() { Ok(next) } else { Err(problems) }
 }
 
@@ -180,43 +177,6 @@ pub fn apply(config: &Config, edits: &[Edit]) -> Result<Config, Vec<Problem>> {
 pub(crate) fn errors(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.retain(|problem| problem.severity == Severity::Error);
     problems
-}
-
-/// What edits are about.
-#[derive(Default)]
-struct Touched<'e> {
-    functions: BTreeSet<&'e FunctionName>,
-    hosts: BTreeSet<&'e HostPattern>,
-    others: bool,
-}
-
-impl<'e> Touched<'e> {
-    fn by(edits: &'e [Edit]) -> Self {
-        let mut touched = Self::default();
-        for edit in edits {
-            match edit {
-                Edit::CreateFunction(name)
-                | Edit::NewFunction(name)
-                | Edit::DeleteFunction(name)
-                | Edit::Function(name, _)
-                | Edit::RaiseNumber(name, _)
-                | Edit::MergeFunction(name, _)
-                | Edit::Stored(name, _) => drop(touched.functions.insert(name)),
-                Edit::Domain(host, _) | Edit::MergeDomain(host, _) => drop(touched.hosts.insert(host)),
-                _ => touched.others = true,
-            }
-        }
-        touched
-    }
-
-    /// Every problem that these edits can have made. A change of functions and domains alone costs what those are large.
-    fn check(&self, old: &Config, new: &Config) -> Vec<Problem> {
-        if self.others || self.functions.len() + self.hosts.len() > MANY {
-            return check::check(new);
-        }
-        let of_functions = self.functions.iter().flat_map(|name| check::check_function(old, new, name));
-        of_functions.chain(self.hosts.iter().flat_map(|host| check::check_domain(new, host))).collect()
-    }
 }
 
 /// `config` after one edit, not checked.

@@ -1,6 +1,7 @@
 //! What edits do, and what they refuse.
 
 use super::*;
+use crate::text::check;
 use crate::text::parse::{parse, parse_alias, parse_alias_patch, parse_draft, parse_version};
 use crate::value::name::VersionId;
 
