@@ -14,6 +14,7 @@ mod patch;
 mod process;
 mod release;
 mod steps;
+mod unreadable;
 mod upstream;
 mod window;
 
@@ -42,6 +43,7 @@ pub use release::{
     Plan, PlanForm, PrometheusCheck, Shield, Step, Window,
 };
 pub(crate) use steps::{percent, predefined_name, predefined_names};
+pub use unreadable::Unreadable;
 pub use upstream::{
     Endpoint, HeaderEdits, HealthCheck, Protocol, Retries, Timeouts, Upgrades, Upstream, UpstreamHost, UpstreamTls,
 };
@@ -79,6 +81,8 @@ pub struct Config {
     pub trusted_proxies: Arc<[IpNet]>,
     /// The certificate for TLS clients that name no host; without one they are refused.
     pub default_certificate: Option<Arc<DefaultCertificate>>,
+    /// Texts of a store that cannot be read, by their names, such as `alias/shop/prod`. A file has none.
+    pub unreadable: OrdMap<Arc<str>, Arc<Unreadable>>,
 }
 
 /// A named environment: which alias each function has there, and variables.

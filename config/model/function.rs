@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Layer, Past, Shield, Upstream};
 use crate::value::bucket::Buckets;
 use crate::value::digest::Digest;
-use crate::value::name::{AliasName, PlanName, VersionId};
+use crate::value::name::{AliasName, PlanName, Qualifier, VersionId};
 use crate::value::rule::When;
 use crate::value::weight::Split;
 
@@ -27,6 +27,8 @@ pub struct Function {
     pub pasts: BTreeMap<AliasName, Arc<Past>>,
     /// Clouds whose context headers endpoints and clients get beside Weir's own.
     pub dialects: Vec<Dialect>,
+    /// Versions, aliases and the draft, whose stored text cannot be read: each is none of the above, and its name is taken.
+    pub unread: BTreeSet<Qualifier>,
 }
 
 /// So many versions of a function are shown whether they are called or not.

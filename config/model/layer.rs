@@ -60,7 +60,7 @@ impl Function {
     /// The alias as its operator set it. `$DEFAULT` is there with the draft, even where nobody made it.
     #[must_use]
     pub fn own(&self, name: &AliasName) -> Option<Arc<Alias>> {
-        let is_default = || self.draft.is_some() && *name == AliasName::default_alias();
+        let is_default = || self.draft.is_some() && *name == AliasName::default_alias() && !self.is_unread_alias(name);
         let default = || is_default().then(Alias::untouched_default);
         self.aliases.get(name).cloned().or_else(default)
     }
