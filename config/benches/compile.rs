@@ -68,7 +68,7 @@ fn benches(criterion: &mut Criterion) {
     let texts = texts::changes(&Config::default(), &config);
     group.bench_with_input(BenchmarkId::new("texts, one function per domain", SIZES[1]), &texts, |bencher, texts| {
         let texts = || texts.iter().map(|(name, text)| (name.as_str(), text.as_deref().expect("nothing is deleted")));
-        bencher.iter_with_large_drop(|| texts::from_texts(texts(), &|_| None));
+        bencher.iter_with_large_drop(|| texts::from_store(texts(), &|_| None));
     });
     group.finish();
     let mut group = criterion.benchmark_group("update");

@@ -12,7 +12,9 @@ mod merge;
 mod stored;
 #[cfg(test)]
 mod tests;
+pub(crate) mod text_name;
 mod touched;
+pub(crate) mod unread;
 mod version;
 
 use std::num::NonZeroU32;
@@ -25,6 +27,7 @@ pub use layer::rollback_of;
 pub use merge::{Merge, edits_between};
 pub use stored::Stored;
 use touched::Touched;
+pub(crate) use version::raise;
 
 use crate::model::{
     Alias, AliasPatch, BaseDomain, Config, DefaultCertificate, Dialect, Domain, EarlierSplit, Endpoint, Function,
@@ -203,7 +206,7 @@ pub(crate) fn apply_one(config: &mut Config, edit: &Edit) -> Result<(), Vec<Prob
         Edit::Overrides(to) => config.overrides = Arc::clone(to),
         Edit::TrustedProxies(to) => config.trusted_proxies = Arc::clone(to),
         Edit::DefaultCertificate(to) => config.default_certificate.clone_from(to),
-        Edit::RaiseNumber(name, number) => version::raise(&mut config.numbers, name, *number),
+        Edit::RaiseNumber(name, number) => raise(&mut config.numbers, name, *number),
         Edit::MergeFunction(name, merge) => merge::function(config, name, merge)?,
         Edit::MergeStage(name, merge) => merge::item(&mut config.stages, name, merge),
         Edit::MergeDomain(host, merge) => merge::item(&mut config.domains, host, merge),

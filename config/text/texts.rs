@@ -13,6 +13,7 @@
 //! history, or none.
 
 mod of_alias;
+mod stored;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -21,7 +22,11 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
+pub use stored::{from_store, stored};
+
 use crate::model::{Config, Function};
+use crate::text::edit::text_name::TextName;
+use crate::text::edit::unread::settings;
 use crate::text::edit::{self, Edit, Merge, Stored};
 use crate::text::problem::Problem;
 use crate::text::yaml::join;
@@ -33,9 +38,35 @@ const FUNCTION: &str = "function/";
 
 type Texts = Vec<(String, Option<String>)>;
 
-/// The texts that differ from one configuration to the next; `None` where one is gone. Costs what changed.
+/// The texts that differ from one configuration to the next; `None` where one is gone. Costs what changed. A text that cannot be
+/// read is none of them, unless what it names was replaced or deleted.
 #[must_use]
 pub fn changes(old: &Config, new: &Config) -> Texts {
+    let mut changes = differences(old, new);
+    if old.unreadable.is_empty() && new.unreadable.is_empty() {
+        return changes;
+    }
+    changes.retain(|(name, _)| !old.is_unread(name) && !new.is_unread(name));
+    for item in old.unreadable.diff(&new.unreadable) {
+        changes.push(match item {
+            DiffItem::Add(name, unread) | DiffItem::Update { new: (name, unread), .. } => {
+                (name.to_string(), unread.text.as_deref().map(str::to_owned))
+            }
+            DiffItem::Remove(name, _) => (name.to_string(), text_of(new, name)),
+        });
+    }
+    changes
+}
+
+/// The text of one thing; `None` without it.
+fn text_of(config: &Config, name: &str) -> Option<String> {
+    let known = TextName::parse(name)?;
+    let mut alone = Config::default();
+    known.copy(config, &mut alone);
+    differences(&Config::default(), &alone).into_iter().find(|(other, _)| other == name)?.1
+}
+
+fn differences(old: &Config, new: &Config) -> Texts {
     let mut changes = Vec::new();
     let nothing = Function::default();
     for item in old.functions.diff(&new.functions) {
@@ -123,7 +154,8 @@ fn settings_differ(old: &Config, new: &Config) -> bool {
         || old.default_certificate != new.default_certificate
 }
 
-/// The configuration that these texts mean, checked as a whole.
+/// The configuration that these texts mean, checked as a whole: for texts that come from somewhere else. [`from_store`] reads those
+/// that are live already.
 ///
 /// # Errors
 /// Every problem of every text; without any, those of their references to each other.
@@ -178,13 +210,7 @@ pub fn edits<'t>(
 fn edits_of(name: &str, text: Option<&str>, env: parse::Env<'_>) -> Result<Vec<Edit>, Vec<Problem>> {
     if name == SETTINGS {
         let (config, _) = parse::parse_settings(text.unwrap_or_default(), env)?;
-        return Ok(vec![
-            Edit::Triggers(config.triggers),
-            Edit::BaseDomain(config.base_domain),
-            Edit::Overrides(config.overrides),
-            Edit::TrustedProxies(config.trusted_proxies),
-            Edit::DefaultCertificate(config.default_certificate),
-        ]);
+        return Ok(settings(&config).into());
     }
     let unknown =
         || vec![Problem::error(name, format!("`{name}` is no name of a stored text that this version knows"))];
@@ -193,7 +219,7 @@ fn edits_of(name: &str, text: Option<&str>, env: parse::Env<'_>) -> Result<Vec<E
     let edit = match kind {
         "function" | "number" | "draft" | "version" | "alias" | "layer" | "past" => {
             let (function, part) = item.split_once('/').unwrap_or((item, ""));
-            let stored = stored(kind, function, part, text, env).ok_or_else(unknown)??;
+            let stored = part_of_function(kind, function, part, text, env).ok_or_else(unknown)??;
             Edit::Stored(function.parse().map_err(|_| unknown())?, stored)
         }
         "stage" => {
@@ -220,7 +246,7 @@ fn edits_of(name: &str, text: Option<&str>, env: parse::Env<'_>) -> Result<Vec<E
 }
 
 /// A part of a function; `None` when its name is none.
-fn stored(
+fn part_of_function(
     kind: &str,
     function: &str,
     part: &str,

@@ -197,7 +197,7 @@ fn successor(path: &str, now: &Version, to: &Version) -> Result<Version, Vec<Pro
 }
 
 /// From here on the next number is above `number`.
-pub(super) fn raise(numbers: &mut OrdMap<FunctionName, NonZeroU32>, name: &FunctionName, number: NonZeroU32) {
+pub(crate) fn raise(numbers: &mut OrdMap<FunctionName, NonZeroU32>, name: &FunctionName, number: NonZeroU32) {
     if numbers.get(name).is_none_or(|highest| *highest < number) {
         numbers.insert(name.clone(), number);
     }
