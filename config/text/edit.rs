@@ -24,7 +24,7 @@ use imbl::OrdMap;
 use ipnet::IpNet;
 
 pub use layer::rollback_of;
-pub use merge::{Merge, edits_between};
+pub use merge::{Merge, edits_between, edits_of_file};
 pub use stored::Stored;
 use touched::Touched;
 pub(crate) use version::raise;
@@ -163,8 +163,10 @@ pub enum FunctionEdit {
 /// nobody answers for what somebody else broke. Nothing is applied then.
 pub fn apply(config: &Config, edits: &[Edit]) -> Result<Config, Vec<Problem>> {
     let mut next = config.clone();
+    unread::replace_settings(&mut next, edits)?;
     let mut problems: Vec<Problem> =
         edits.iter().filter_map(|edit| apply_one(&mut next, edit).err()).flatten().collect();
+    unread::settle(&mut next);
     let touched = Touched::by(edits);
     if problems.is_empty() {
         problems = touched.functions.iter().flat_map(|name| version::still_named(config, &next, name)).collect();
@@ -184,6 +186,9 @@ pub(crate) fn errors(mut problems: Vec<Problem>) -> Vec<Problem> {
 
 /// `config` after one edit, not checked.
 pub(crate) fn apply_one(config: &mut Config, edit: &Edit) -> Result<(), Vec<Problem>> {
+    if unread::apply(config, edit)? {
+        return Ok(());
+    }
     match edit {
         Edit::CreateFunction(name) => {
             config.functions.entry(name.clone()).or_default();

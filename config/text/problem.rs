@@ -83,6 +83,8 @@ pub enum Code {
     BuiltIn,
     /// There is nothing to go back to.
     NothingEarlier,
+    /// The edit needs what a stored text holds that cannot be read.
+    Unreadable,
 }
 
 impl Code {
@@ -99,6 +101,7 @@ impl Code {
             Self::DigestMismatch => "DigestMismatch",
             Self::BuiltIn => "BuiltIn",
             Self::NothingEarlier => "NothingEarlier",
+            Self::Unreadable => "Unreadable",
         }
     }
 }

@@ -34,6 +34,7 @@ pub(super) const CODES: &[(u16, &str)] = &[
     (409, "Immutable"),
     (409, "NumberUsed"),
     (409, "Referenced"),
+    (409, "Unreadable"),
     (409, "VersionUnchanged"),
     (409, "RolloutState"),
     (409, "PlanUnanswerable"),
@@ -110,6 +111,7 @@ fn name(code: Code) -> &'static str {
         Code::Immutable | Code::BuiltIn => "Immutable",
         Code::NumberUsed => "NumberUsed",
         Code::DigestMismatch => "PreconditionFailed",
+        Code::Unreadable => "Unreadable",
     }
 }
 

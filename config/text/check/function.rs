@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use crate::model::{Alias, Function, Plan, Stage};
 use crate::text::check::{Check, suggestion};
-use crate::text::problem::Problem;
+use crate::text::problem::{Code, Problem};
 use crate::text::yaml::join;
 use crate::value::name::{AliasName, FunctionName, StageName, VersionId};
 use crate::value::template::Template;
@@ -60,6 +60,10 @@ impl<'a> Check<'a> {
             self.value(Problem { path: format!("{path}.stable"), ..problem });
         }
         let Some(plan) = &alias.plan else { return };
+        if self.config.is_unread(&format!("plan/{plan}")) {
+            self.value(Problem { path: format!("{path}.plan"), ..unread(&format!("the plan `{plan}`")) });
+            return;
+        }
         let known = self.config.plans.contains_key(plan) || Plan::predefined(plan.as_str()).is_some();
         if !known && !self.is_broken(&join("plans", plan.as_str())) {
             let names = self
@@ -92,6 +96,10 @@ impl<'a> Check<'a> {
             }
             Some(_) => None,
             None if self.is_broken(&path) => None,
+            None if function.is_unread_version(id) => {
+                let what = if id == VersionId::Latest { "the draft".to_owned() } else { format!("version {id}") };
+                Some(unread(&format!("{what} of `{name}`")))
+            }
             None if id == VersionId::Latest => {
                 let problem = Problem::error("", format!("`{name}` has no draft, which `$LATEST` means"));
                 Some(problem.help(format!("write `{path}`, or name a version")))
@@ -168,12 +176,16 @@ impl<'a> Check<'a> {
     pub(super) fn missing_alias(&self, name: &FunctionName, function: &Function, alias: &AliasName) -> Option<Problem> {
         let path = format!("{}.aliases", join("functions", name.as_str()));
         let built_in = *alias == AliasName::default_alias();
-        if function.aliases.contains_key(alias) || (built_in && function.draft.is_some()) {
+        let own = function.aliases.contains_key(alias) || (built_in && function.draft.is_some());
+        if own && !function.is_unread_alias(alias) {
             return None;
         }
         let draft_broken = built_in && self.is_broken(&format!("{}.draft", join("functions", name.as_str())));
         if draft_broken || self.is_broken(&join(&path, alias.as_str())) {
             return None;
+        }
+        if function.is_unread_alias(alias) || (built_in && function.is_unread_version(VersionId::Latest)) {
+            return Some(unread(&format!("the alias `{alias}` of `{name}`")));
         }
         if built_in {
             let problem = Problem::error("", format!("`{name}` has neither a draft nor an alias `$DEFAULT`"));
@@ -202,4 +214,11 @@ impl<'a> Check<'a> {
             _ => format!("the versions are {}", ids.join(", ")),
         }
     }
+}
+
+/// The problem of naming something whose stored text cannot be read; without a path.
+pub(super) fn unread(what: &str) -> Problem {
+    let problem = Problem::error("", format!("the stored text of {what} cannot be read"));
+    let problem = problem.code(Code::Unreadable);
+    problem.help("replace it whole, or delete it; `weir status` says why it cannot be read")
 }

@@ -1,6 +1,7 @@
 //! References from domains, routes and triggers.
 
 use crate::model::{Domain, DomainStage, Function, Route, Stage};
+use crate::text::check::function::unread;
 use crate::text::check::{Check, suggestion, variables, versions_of};
 use crate::text::problem::{Problem, Severity};
 use crate::text::yaml::join;
@@ -162,6 +163,10 @@ impl Check<'_> {
 
     fn existing_stage(&mut self, path: String, name: &StageName) {
         if self.config.stages.contains_key(name) || self.is_broken(&join("stages", name.as_str())) {
+            return;
+        }
+        if self.config.is_unread(&format!("stage/{name}")) {
+            self.value(Problem { path, ..unread(&format!("the stage `{name}`")) });
             return;
         }
         let names = self.config.stages.keys().map(|name| name.as_str());

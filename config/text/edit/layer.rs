@@ -116,6 +116,10 @@ pub(super) fn forget_default(function: &mut Function) {
 
 /// Notes that an alias, which was `before`, has another split now. One that is gone is forgotten.
 pub(super) fn remember(function: &mut Function, name: &AliasName, before: Option<Arc<Alias>>) {
+    if function.is_unread_alias(name) {
+        // It is not gone.
+        return;
+    }
     let Some(now) = function.own(name) else {
         function.layers.remove(name);
         function.pasts.remove(name);

@@ -8,12 +8,14 @@ use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
 use crate::model::{Alias, Config, Domain, Function, Notifier, Plan, Stage, Target, Upstream, Version};
+use crate::text::edit::text_name::TextName;
+use crate::text::edit::unread::{forget, settings};
 use crate::text::edit::version::Versions;
 use crate::text::edit::{Edit, FunctionEdit, layer};
 use crate::text::problem::Problem;
 use crate::text::yaml::join;
 use crate::value::digest::Digest;
-use crate::value::name::{AliasName, FunctionName};
+use crate::value::name::{AliasName, FunctionName, Qualifier, VersionId};
 
 /// What one text says about a thing, and what the next one says. Only the fields in which they differ are changed; a thing
 /// that is live no more is made whole from the new text, and one that the old text did not have is as the new text says.
@@ -56,6 +58,35 @@ pub fn edits_between(old: &Config, new: &Config) -> Vec<Edit> {
     if old.default_certificate != new.default_certificate {
         edits.push(Edit::DefaultCertificate(new.default_certificate.clone()));
     }
+    edits
+}
+
+/// The edits that say what changed from the file as it was applied last to `file`, above what is live. Of what cannot be read of the last
+/// one nothing changed, for all that is known. `repair`: what cannot be read of what is live is as the file says.
+#[must_use]
+pub fn edits_of_file(live: &Config, last: &Config, file: &Config, repair: bool) -> Vec<Edit> {
+    let mut last = last.clone();
+    for name in last.unreadable.keys().cloned().collect::<Vec<_>>() {
+        forget(&mut last, &name);
+        if let Some(text) = TextName::parse(&name) {
+            text.copy(file, &mut last);
+        }
+    }
+    let mut edits = Vec::new();
+    for name in live.unreadable.keys().filter(|_| repair).filter_map(|name| TextName::parse(name)) {
+        name.copy(&Config::default(), &mut last);
+        match &name {
+            // Nobody knows what they were.
+            TextName::Settings => edits.extend(settings(file)),
+            TextName::Function(function) => edits.extend(
+                file.functions
+                    .get(function)
+                    .map(|said| Edit::Function(function.clone(), FunctionEdit::Dialects(said.dialects.clone()))),
+            ),
+            _ => {}
+        }
+    }
+    edits.extend(edits_between(&last, file));
     edits
 }
 
@@ -186,7 +217,8 @@ pub(super) fn function(config: &mut Config, name: &FunctionName, merge: &Merge<F
 /// A function that no text has any more: a text never deletes a version.
 fn leave(config: &mut Config, name: &FunctionName) {
     let Some(function) = config.functions.get_mut(name) else { return };
-    if function.versions.is_empty() {
+    let is_version = |part: &Qualifier| matches!(part, Qualifier::Version(VersionId::Number(_)));
+    if function.versions.is_empty() && !function.unread.iter().any(is_version) {
         config.functions.remove(name);
         return;
     }

@@ -123,9 +123,30 @@ impl TextName {
             }
         }
     }
+
+    /// True if the thing is there, so that a text which could not be read was replaced. Of a function, a counter and the settings
+    /// nobody can tell so: they have a value without a text.
+    pub(super) fn is_replaced_in(&self, config: &Config) -> bool {
+        let function = self.function().and_then(|name| config.functions.get(name));
+        match self {
+            Self::Function(_) | Self::Number(_) | Self::Settings => false,
+            Self::Part(_, part) => function.is_some_and(|function| is_part(function, part)),
+            Self::Layer(_, alias) => function.is_some_and(|function| function.layers.contains_key(alias)),
+            Self::Past(_, alias) => function.is_some_and(|function| function.pasts.contains_key(alias)),
+            Self::Stage(name) => config.stages.contains_key(name),
+            Self::Domain(host) => config.domains.contains_key(host),
+            Self::Plan(name) => config.plans.contains_key(name),
+            Self::Notifier(name) => config.notifiers.contains_key(name),
+        }
+    }
+
+    /// True if it goes with its function: a counter of numbers outlives it.
+    pub(super) fn is_gone_with_function(&self, config: &Config) -> bool {
+        !matches!(self, Self::Number(_)) && self.function().is_some_and(|name| !config.functions.contains_key(name))
+    }
 }
 
-fn is_part(function: &Function, part: &Qualifier) -> bool {
+pub(super) fn is_part(function: &Function, part: &Qualifier) -> bool {
     match part {
         Qualifier::Version(id) => function.version(*id).is_some(),
         Qualifier::Alias(alias) => function.aliases.contains_key(alias),

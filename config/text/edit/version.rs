@@ -13,7 +13,7 @@ use crate::text::yaml::join;
 use crate::text::{check, diff};
 use crate::value::digest::Digest;
 use crate::value::line::{is_label, is_line};
-use crate::value::name::{AliasName, FunctionName, VersionId};
+use crate::value::name::{AliasName, FunctionName, Qualifier, VersionId};
 
 type Edited = Result<(), Vec<Problem>>;
 
@@ -44,7 +44,10 @@ impl Versions<'_> {
         let to = match self.function.versions.get(&number) {
             Some(now) => Arc::new(successor(&self.path_of(number), now, to)?),
             None => {
-                self.unused(number)?;
+                // One that cannot be read is replaced whole; nobody can tell what it froze.
+                if !self.function.is_unread_version(VersionId::Number(number)) {
+                    self.unused(number)?;
+                }
                 raise(self.numbers, self.name, number);
                 Arc::clone(to)
             }
@@ -216,10 +219,18 @@ pub(super) fn still_named(old: &Config, new: &Config, name: &FunctionName) -> Ve
     let Some(after) = new.functions.get(name) else {
         return refused(path, format!("`{name}`"), check::references_to_function(new, name)).into_iter().collect();
     };
-    let usable = |function: &Function, id| function.version(id).is_some_and(|version| !version.retired);
+    // What cannot be read may be named, and is in use for all that is known.
+    let usable = |function: &Function, id| {
+        function.version(id).is_some_and(|version| !version.retired) || function.is_unread_version(id)
+    };
+    let unread = before.unread.iter().filter_map(|part| match part {
+        Qualifier::Version(id) => Some(*id),
+        Qualifier::Alias(_) => None,
+    });
     let is_same = Arc::ptr_eq(&before.versions, &after.versions);
-    let numbered = before.versions.keys().filter(|_| !is_same).copied().map(VersionId::Number);
-    let gone = numbered.chain([VersionId::Latest]).filter(|id| usable(before, *id) && !usable(after, *id));
+    let ids = before.versions.keys().filter(|_| !is_same).copied().map(VersionId::Number).chain([VersionId::Latest]);
+    let ids = ids.chain(unread.filter(|id| *id != VersionId::Latest));
+    let gone = ids.filter(|id| usable(before, *id) && !usable(after, *id));
     let problem = |id: VersionId| match id {
         VersionId::Latest => {
             refused(format!("{path}.draft"), format!("the draft of `{name}`"), check::references(new, name, id))
@@ -232,7 +243,12 @@ pub(super) fn still_named(old: &Config, new: &Config, name: &FunctionName) -> Ve
     };
     // `$DEFAULT` goes on without being written.
     let built_in = AliasName::default_alias();
-    let aliases = before.aliases.keys().filter(|alias| !after.aliases.contains_key(*alias) && **alias != built_in);
+    let unread = before.unread.iter().filter_map(|part| match part {
+        Qualifier::Alias(alias) => Some(alias),
+        Qualifier::Version(_) => None,
+    });
+    let is_there = |alias: &AliasName| after.aliases.contains_key(alias) || after.is_unread_alias(alias);
+    let aliases = before.aliases.keys().chain(unread).filter(|alias| !is_there(alias) && **alias != built_in);
     let of_alias = |alias: &AliasName| {
         let named = check::references_to_alias(new, name, alias);
         refused(join(&format!("{path}.aliases"), alias.as_str()), format!("alias `{alias}` of `{name}`"), named)
