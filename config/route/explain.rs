@@ -157,6 +157,10 @@ impl Telling<'_> {
                 self.via(via);
                 String::new()
             }
+            Unresolved::Unreadable(via) => {
+                self.via(via);
+                ": what it leads to is stored and cannot be read, see `weir status`".to_owned()
+            }
             Unresolved::NoAlias(via, function, stage) => {
                 self.way(via, function, stage);
                 String::new()

@@ -146,6 +146,8 @@ pub enum Unresolved {
     NoVersion(Via, FunctionIndex, Option<StageIndex>, VersionId),
     /// No routing key, and `on_missing_key: refuse`.
     MissingKey(Via, AliasIndex),
+    /// Something that the route needs is stored in a form that cannot be read.
+    Unreadable(Via),
 }
 
 /// Resolves a request against a table: [`route`], then [`choose`].
@@ -273,7 +275,7 @@ impl fmt::Display for IssuedKey {
 
 impl Unresolved {
     /// Every word that [`as_str`](Self::as_str) can be.
-    pub const LABELS: [&'static str; 11] = [
+    pub const LABELS: [&'static str; 12] = [
         "bad_host",
         "bad_path",
         "no_domain",
@@ -285,6 +287,7 @@ impl Unresolved {
         "no_alias",
         "no_version",
         "missing_key",
+        "unreadable",
     ];
 
     /// The status that says so.
@@ -300,6 +303,7 @@ impl Unresolved {
             | Self::NoAlias(..)
             | Self::NoVersion(..) => 404,
             Self::MethodNotAllowed(_) => 405,
+            Self::Unreadable(_) => 503,
         }
     }
 
@@ -318,6 +322,7 @@ impl Unresolved {
             Self::NoAlias(..) => "no_alias",
             Self::NoVersion(..) => "no_version",
             Self::MissingKey(..) => "missing_key",
+            Self::Unreadable(_) => "unreadable",
         }
     }
 
@@ -336,6 +341,7 @@ impl Unresolved {
             Self::NoAlias(..) => "there is no such alias",
             Self::NoVersion(..) => "there is no such version",
             Self::MissingKey(..) => "the request has no routing key",
+            Self::Unreadable(_) => "the configuration of this route cannot be read",
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The table: a configuration compiled for resolving. Names outside, indices inside.
 //!
 //! A table is immutable and shares with the one before it everything that an update did not touch, so an update costs
-//! what changed, whatever the size of the rest. Compiling a valid configuration cannot fail.
+//! what changed, whatever the size of the rest. Compiling cannot fail: a route to something that is not there, as a store with a
+//! text that cannot be read has it, leads to an answer that says so, and a version that is not there has no endpoint.
 //!
 //! Functions, aliases, upstreams, stages and domains have indices. An index stays with its name for as long as the name
 //! is configured, so that counters and pools can lie in arrays by the same index. A removed index is given out again
@@ -28,6 +29,7 @@ pub(crate) use routes::{Found, Pointed, RouteTarget, Routes};
 
 mod alias;
 mod chunks;
+mod dangling;
 mod entry;
 mod hosts;
 mod routes;
@@ -104,6 +106,10 @@ pub struct Table {
     /// Functions with versions that use stage variables.
     staged: OrdSet<FunctionName>,
     triggers: Routes,
+    /// Domains with routes to what is not there: they are compiled anew once it may be.
+    dangling: OrdSet<HostPattern>,
+    /// True if a trigger is such a route.
+    dangling_triggers: bool,
     sequences: alias::Sequences,
     untouched_default: Arc<model::Alias>,
 }
@@ -153,6 +159,8 @@ impl Table {
             stage_names: OrdMap::new(),
             staged: OrdSet::new(),
             triggers: Routes::compile(&[], Vec::new()),
+            dangling: OrdSet::new(),
+            dangling_triggers: false,
             sequences: alias::Sequences::default(),
             untouched_default: model::Alias::untouched_default(),
         }

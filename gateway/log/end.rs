@@ -43,13 +43,15 @@ pub enum EndReason {
     NoHealthy,
     /// 503: this gateway is at one of its own limits.
     Overloaded,
+    /// 503: what the route leads to is stored and cannot be read.
+    Unreadable,
     /// 504: an endpoint took too long.
     UpstreamTimeout,
 }
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Answered,
         Self::Fixed,
         Self::Redirected,
@@ -70,6 +72,7 @@ impl EndReason {
         Self::UpstreamProtocol,
         Self::NoHealthy,
         Self::Overloaded,
+        Self::Unreadable,
         Self::UpstreamTimeout,
     ];
 
@@ -97,6 +100,7 @@ impl EndReason {
             Self::UpstreamProtocol => "UPE",
             Self::NoHealthy => "UH",
             Self::Overloaded => "OL",
+            Self::Unreadable => "CU",
             Self::UpstreamTimeout => "UT",
         }
     }
@@ -125,6 +129,7 @@ impl EndReason {
             Self::UpstreamProtocol => "UpstreamProtocol",
             Self::NoHealthy => "NoHealthy",
             Self::Overloaded => "Overloaded",
+            Self::Unreadable => "Unreadable",
             Self::UpstreamTimeout => "UpstreamTimeout",
         }
     }

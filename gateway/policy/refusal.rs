@@ -227,6 +227,7 @@ impl From<Unresolved> for Refusal {
 
 fn unresolved_row(unresolved: Unresolved) -> Row {
     let (end, error) = match unresolved {
+        Unresolved::Unreadable(_) => (EndReason::Unreadable, "proxy_configuration_error"),
         Unresolved::BadHost | Unresolved::BadPath => (EndReason::BadRequest, "http_request_error"),
         Unresolved::MissingKey(..) => (EndReason::MissingKey, "http_request_error"),
         Unresolved::DirectHostRefused => (EndReason::Denied, "http_request_denied"),
@@ -240,7 +241,8 @@ fn unresolved_row(unresolved: Unresolved) -> Row {
     };
     let closes = end == EndReason::BadRequest;
     let told = Told { status: unresolved.status(), end, sentence: unresolved.sentence(), error, closes };
-    Row { fault: Fault::Client, word: unresolved.as_str(), told: Some(told) }
+    let fault = if end == EndReason::Unreadable { Fault::Gateway } else { Fault::Client };
+    Row { fault, word: unresolved.as_str(), told: Some(told) }
 }
 
 #[cfg(test)]

@@ -20,7 +20,12 @@ pub(super) fn choose<H: Headers + ?Sized, D: Draw>(
             Some(Pointed::Version(version)) => return named(table, way, version, Reason::Override),
             Some(Pointed::Alias(alias)) => (Some(alias), true),
             Some(Pointed::Missing) => (None, true),
-            None => (if let Pointed::Alias(alias) = pointed { Some(alias) } else { None }, false),
+            Some(Pointed::Broken) => return Err(Unresolved::Unreadable(way.via)),
+            None => match pointed {
+                Pointed::Alias(alias) => (Some(alias), false),
+                Pointed::Broken => return Err(Unresolved::Unreadable(way.via)),
+                Pointed::Version(_) | Pointed::Missing => (None, false),
+            },
         },
     };
     let function = table.function(way.function).ok_or(Unresolved::NoFunction(way.via))?;

@@ -76,16 +76,16 @@ fn through_route(
     stage: Option<StageIndex>,
     stage_bytes: u32,
 ) -> Result<Routed, Unresolved> {
-    let index = target.function.ok_or(Unresolved::NoFunction(via))?;
+    // A valid configuration has no route to a function that is not there.
+    let index = target.function.ok_or(Unresolved::Unreadable(via))?;
     let function = table.function(index).ok_or(Unresolved::NoFunction(via))?;
     let stage = target.stage.or(stage);
     let pointed = match (target.qualifier, stage.and_then(|stage| table.stage(stage))) {
         (Some(pointed), _) => pointed,
         (None, Some(stage)) => {
-            let alias = stage.alias_of(&function.name).and_then(|name| function.alias(name.as_str()));
-            alias.map_or(Pointed::Missing, Pointed::Alias)
+            stage.alias_of(&function.name).map_or(Pointed::Missing, |name| function.point(name.as_str()))
         }
-        (None, None) => function.alias("$DEFAULT").map_or(Pointed::Missing, Pointed::Alias),
+        (None, None) => function.point("$DEFAULT"),
     };
     Ok(Routed { via, function: index, stage, stage_bytes, pointed })
 }
@@ -137,8 +137,7 @@ fn point(table: &Table, function: FunctionIndex, qualifier: &str) -> Pointed {
     if let Ok(version) = qualifier.parse() {
         return Pointed::Version(version);
     }
-    let alias = table.function(function).and_then(|function| function.alias(qualifier));
-    alias.map_or(Pointed::Missing, Pointed::Alias)
+    table.function(function).map_or(Pointed::Missing, |function| function.point(qualifier))
 }
 
 /// Whether the client is in a trusted network or sent a token.

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::routes::Routes;
+use super::routes::{Pointed, Routes};
 use super::{AliasIndex, StageIndex, UpstreamIndex};
 use crate::model;
 use crate::value::host::HostPattern;
-use crate::value::name::{AliasName, FunctionName, StageName, VersionId};
+use crate::value::name::{AliasName, FunctionName, Qualifier, StageName, VersionId};
 
 /// A function with its versions and aliases.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Function {
     pub name: FunctionName,
     /// As configured.
     pub model: Arc<model::Function>,
-    /// Ascending; those that can be reached.
+    /// Ascending; those that can be reached, and those that are named and are not there.
     pub(super) versions: Arc<[(VersionId, Upstreams)]>,
     /// Ascending; with `$DEFAULT`.
     pub(super) aliases: Box<[(AliasName, AliasIndex)]>,
@@ -117,12 +117,23 @@ impl fmt::Debug for DomainHost {
 }
 
 impl Function {
-    /// The alias with this name; `$DEFAULT` is always there.
+    /// The alias with this name; `$DEFAULT` is always there, unless its text cannot be read.
     #[inline]
     #[must_use]
     pub fn alias(&self, name: &str) -> Option<AliasIndex> {
         let place = self.aliases.binary_search_by(|(alias, _)| alias.as_str().cmp(name)).ok()?;
         Some(self.aliases[place].1)
+    }
+
+    /// What a name of an alias points to.
+    #[inline]
+    pub(crate) fn point(&self, name: &str) -> Pointed {
+        let is_unread = |part: &Qualifier| matches!(part, Qualifier::Alias(alias) if alias.as_str() == name);
+        match self.alias(name) {
+            Some(alias) => Pointed::Alias(alias),
+            None if self.model.unread.iter().any(is_unread) => Pointed::Broken,
+            None => Pointed::Missing,
+        }
     }
 
     /// Every alias.

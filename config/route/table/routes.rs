@@ -27,6 +27,8 @@ pub(crate) enum Pointed {
     Alias(AliasIndex),
     /// An alias that is not there.
     Missing,
+    /// Something that the route needs and that is not there, as no valid configuration has it: its stored text cannot be read.
+    Broken,
 }
 
 /// What a search finds.

@@ -1,6 +1,6 @@
 //! From one table to the next, touching what changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
@@ -37,11 +37,18 @@ pub(super) fn update(old: &Table, new: &Config, cursor: &dyn Fn(AliasIndex) -> u
     for item in before.domains.diff(&new.domains) {
         match item {
             DiffItem::Add(host, domain) | DiffItem::Update { new: (host, domain), .. } => update.domain(host, domain),
+            // What cannot be read any more gets its entry below.
+            DiffItem::Remove(host, _) if new.is_unread(&format!("domain/{host}")) => {}
             DiffItem::Remove(host, _) => update.remove_domain(host),
         }
     }
-    if !Arc::ptr_eq(&before.triggers, &new.triggers) && before.triggers != new.triggers {
-        update.table.triggers = update.routes(&new.triggers);
+    update.unread_domains(&before, new);
+    let moved = update.moved(old);
+    update.domains_of(&moved, new);
+    let is_same = Arc::ptr_eq(&before.triggers, &new.triggers) || before.triggers == new.triggers;
+    if !is_same || moved.concerns_routes(&new.triggers, &model::DomainStage::None, old.dangling_triggers) {
+        (update.table.triggers, update.table.dangling_triggers) =
+            update.routes(&new.triggers, &model::DomainStage::None);
     }
     update.finish(new)
 }
@@ -49,10 +56,10 @@ pub(super) fn update(old: &Table, new: &Config, cursor: &dyn Fn(AliasIndex) -> u
 /// Upstreams of one function by key.
 type Indices = BTreeMap<UpstreamKey, UpstreamIndex>;
 
-struct Update<'a> {
+pub(super) struct Update<'a> {
     /// Between the old table and the new one.
-    table: Table,
-    changes: Changes,
+    pub(super) table: Table,
+    pub(super) changes: Changes,
     cursor: &'a dyn Fn(AliasIndex) -> u64,
 }
 
@@ -155,17 +162,20 @@ impl Update<'_> {
         self.changes.functions.push((index, Change::Removed));
     }
 
-    /// Whether every version runs where it ran.
+    /// Whether every version runs where it ran, and all that are named are there.
     fn runs_alike(&self, before: &Function, model: &model::Function) -> bool {
         let is_same_draft = match (&before.model.draft, &model.draft) {
             (Some(before), Some(now)) => Arc::ptr_eq(before, now),
             (before, now) => before.is_none() && now.is_none(),
         };
         let is_staged = !self.changes.stages.is_empty() && self.table.staged.contains(&before.name);
-        is_same_draft && !is_staged && Arc::ptr_eq(&before.model.versions, &model.versions)
+        let is_same = is_same_draft && !is_staged && Arc::ptr_eq(&before.model.versions, &model.versions);
+        let is_there = |(id, _): &(VersionId, Upstreams)| model.version(*id).is_some_and(|version| !version.retired);
+        is_same && before.versions.iter().all(is_there) && absent(model, &before.versions).is_empty()
     }
 
-    /// The upstreams of all versions that are not retired; those of `before` that are not among them are removed.
+    /// The upstreams of all versions that are not retired, and of those that are named and not there; those of `before` that are
+    /// not among them are removed.
     fn versions(
         &mut self,
         name: &FunctionName,
@@ -196,6 +206,12 @@ impl Update<'_> {
                 Upstreams::One(self.upstream(Upstream { key, answers }, &mut left))
             };
             versions.push((id, upstreams));
+        }
+        for id in absent(model, &versions) {
+            let key = UpstreamKey { function: name.clone(), version: id, stage: None };
+            let upstream = Upstream { key, answers: upstream::nowhere() };
+            versions.push((id, Upstreams::One(self.upstream(upstream, &mut left))));
+            versions.sort_unstable_by_key(|(id, _)| *id);
         }
         for upstream in left.into_values() {
             self.remove_upstream(upstream);
@@ -245,8 +261,10 @@ impl Update<'_> {
         before: Option<&Function>,
     ) -> Box<[(AliasName, AliasIndex)]> {
         let mut aliases = model.aliases.clone();
-        let untouched = self.table.untouched_default.clone();
-        aliases.entry(AliasName::default_alias()).or_insert(untouched);
+        let default = AliasName::default_alias();
+        if !model.is_unread_alias(&default) {
+            aliases.entry(default).or_insert_with(|| self.table.untouched_default.clone());
+        }
         for (name, layer) in &model.layers {
             aliases.entry(name.clone()).and_modify(|alias| *alias = Arc::new(layer.over(alias)));
         }
@@ -302,7 +320,7 @@ impl Update<'_> {
 
     // --- domains -----------------------------------------------------------------------------------------------------
 
-    fn domain(&mut self, host: &HostPattern, model: &Arc<model::Domain>) {
+    pub(super) fn domain(&mut self, host: &HostPattern, model: &Arc<model::Domain>) {
         let stage = match &model.stage {
             model::DomainStage::None => DomainStage::None,
             model::DomainStage::Named(name) => {
@@ -310,8 +328,16 @@ impl Update<'_> {
             }
             model::DomainStage::Path => DomainStage::Path,
         };
-        let routes = self.routes(&model.routes);
-        let domain = Domain { host: DomainHost::new(host), model: model.clone(), stage, routes };
+        let (routes, is_dangling) = self.routes(&model.routes, &model.stage);
+        if is_dangling {
+            self.table.dangling.insert(host.clone());
+        } else {
+            self.table.dangling.remove(host);
+        }
+        self.put_domain(host, Domain { host: DomainHost::new(host), model: model.clone(), stage, routes });
+    }
+
+    pub(super) fn put_domain(&mut self, host: &HostPattern, domain: Domain) {
         match self.table.domain_named(host) {
             Some(index) => {
                 self.table.domains.set(index.get(), domain);
@@ -325,7 +351,8 @@ impl Update<'_> {
         }
     }
 
-    fn remove_domain(&mut self, host: &HostPattern) {
+    pub(super) fn remove_domain(&mut self, host: &HostPattern) {
+        self.table.dangling.remove(host);
         if let Some(index) = self.table.domain_named(host) {
             self.table.hosts.remove(host, &self.table.domains);
             self.table.domains.remove(index.get());
@@ -333,20 +360,28 @@ impl Update<'_> {
         }
     }
 
-    fn routes(&self, routes: &[model::Route]) -> Routes {
-        Routes::compile(routes, routes.iter().map(|route| self.target(route)).collect())
+    /// Compiled routes, and whether one of them leads to what is not there.
+    fn routes(&self, routes: &[model::Route], stage: &model::DomainStage) -> (Routes, bool) {
+        let has_stage = |name: &StageName| self.table.stage_named(name.as_str()).is_some();
+        let lacks_stage = matches!(stage, model::DomainStage::Named(name) if !has_stage(name));
+        let targets: Vec<RouteTarget> = routes.iter().map(|route| self.target(route, lacks_stage)).collect();
+        let is_dangling = targets.iter().any(|to| to.function.is_none() || to.qualifier == Some(Pointed::Broken));
+        (Routes::compile(routes, targets), is_dangling)
     }
 
-    fn target(&self, route: &model::Route) -> RouteTarget {
+    /// `lacks_stage`: the domain names a stage that is not there.
+    fn target(&self, route: &model::Route, lacks_stage: bool) -> RouteTarget {
         let function = self.table.function_named(route.function.as_str());
-        let qualifier = route.qualifier.as_ref().map(|qualifier| match qualifier {
-            Qualifier::Version(version) => Pointed::Version(*version),
-            Qualifier::Alias(name) => {
-                let function = function.and_then(|index| self.table.function(index));
-                function.and_then(|f| f.alias(name.as_str())).map_or(Pointed::Missing, Pointed::Alias)
-            }
-        });
         let stage = route.stage.as_ref().and_then(|name| self.table.stage_named(name.as_str()));
+        let qualifier = match &route.qualifier {
+            Some(Qualifier::Version(version)) => Some(Pointed::Version(*version)),
+            Some(Qualifier::Alias(name)) => {
+                let function = function.and_then(|index| self.table.function(index));
+                Some(function.and_then(|f| f.alias(name.as_str())).map_or(Pointed::Broken, Pointed::Alias))
+            }
+            None if route.stage.is_some() => stage.is_none().then_some(Pointed::Broken),
+            None => lacks_stage.then_some(Pointed::Broken),
+        };
         RouteTarget { function, qualifier, stage }
     }
 }
@@ -355,4 +390,20 @@ impl Update<'_> {
 fn upstream_of(versions: &[(VersionId, Upstreams)], version: VersionId) -> Option<UpstreamIndex> {
     let place = versions.binary_search_by_key(&version, |(version, _)| *version).ok()?;
     if let Upstreams::One(upstream) = versions[place].1 { Some(upstream) } else { None }
+}
+
+/// The versions that aliases name, or whose text cannot be read, and that are not among these.
+fn absent(model: &model::Function, versions: &[(VersionId, Upstreams)]) -> BTreeSet<VersionId> {
+    let named = model.aliases.iter().flat_map(|(name, alias)| {
+        let layer = model.layers.get(name);
+        let layered = layer.into_iter().flat_map(|layer| [layer.stable, VersionId::Number(layer.candidate)]);
+        let split = alias.split.parts().iter().map(|part| part.0);
+        split.chain(alias.rules.iter().map(|rule| rule.version)).chain(alias.stable).chain(layered)
+    });
+    let unread = model.unread.iter().filter_map(|part| match part {
+        Qualifier::Version(id) => Some(*id),
+        Qualifier::Alias(_) => None,
+    });
+    let is_absent = |id: &VersionId| versions.binary_search_by_key(id, |(version, _)| *version).is_err();
+    named.chain(unread).filter(is_absent).collect()
 }

@@ -111,6 +111,23 @@ pub(super) fn uses_stage(version: &model::Version) -> bool {
         .any(|text| text.stage_variables().next().is_some())
 }
 
+/// The answer of a version that is not there: no endpoint.
+pub(super) fn nowhere() -> Answers {
+    Answers::Endpoints(Arc::new(Rendered {
+        endpoints: Vec::new(),
+        protocol: Protocol::default(),
+        tls: None,
+        host: RenderedHost::Keep,
+        path_prefix: String::new(),
+        headers: RenderedEdits::default(),
+        health: None,
+        timeouts: Timeouts::default(),
+        retries: Retries::default(),
+        via: true,
+        upgrade: Upgrades::default(),
+    }))
+}
+
 /// The version with these stage variables; `None` when one of them is missing.
 pub(super) fn render(version: &model::Version, variables: &BTreeMap<String, String>) -> Option<Answers> {
     let upstream = match &version.target {

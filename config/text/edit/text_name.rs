@@ -95,7 +95,7 @@ impl TextName {
                 match part {
                     Qualifier::Version(VersionId::Latest) => target.draft.clone_from(&source.draft),
                     Qualifier::Version(VersionId::Number(number)) => {
-                        entry(&mut target.versions, number, source.versions.get(number));
+                        entry(Arc::make_mut(&mut target.versions), number, source.versions.get(number));
                     }
                     Qualifier::Alias(alias) => entry(&mut target.aliases, alias, source.aliases.get(alias)),
                 }
