@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::{Alias, Config, EarlierSplit, Function, Layer, Past};
+use crate::text::edit::unread::unread;
 use crate::text::edit::{Edit, FunctionEdit, not_found};
 use crate::text::problem::{Code, Problem};
 use crate::text::yaml::join;
@@ -85,6 +86,9 @@ pub(super) fn roll_back(
 pub fn rollback_of(config: &Config, name: &FunctionName, alias: &AliasName) -> Result<Edit, Vec<Problem>> {
     let path = format!("functions.{name}.aliases.{alias}");
     let function = config.functions.get(name);
+    if function.is_some_and(|function| function.is_unread_alias(alias)) {
+        return Err(vec![unread(path, &format!("the stored text of the alias `{name}:{alias}`"))]);
+    }
     let Some((function, own)) = function.and_then(|function| Some((function, function.own(alias)?))) else {
         return Err(vec![not_found(path, format!("there is no alias `{name}:{alias}`"))]);
     };

@@ -222,7 +222,7 @@ fn of_function(config: &mut Config, name: &FunctionName, edit: &FunctionEdit) ->
 }
 
 /// The problem of an edit that needs what cannot be read.
-fn unread(path: impl Into<String>, what: &str) -> Problem {
+pub(super) fn unread(path: impl Into<String>, what: &str) -> Problem {
     let problem = Problem::error(path, format!("{what} cannot be read, so nothing of it can be changed"));
     problem.code(Code::Unreadable).help("replace it whole, or delete it; `weir status` says why it cannot be read")
 }
