@@ -26,7 +26,7 @@
 //! - [`conduct`]: the conductor, which carries rollouts out
 //! - [`aside`]: rollouts that went back while the store could take nothing
 //! - `named`: a configuration as texts with names
-//! - `past`: the configuration as it was at a revision
+//! - `past`, `unreadable`: the configuration as it was at a revision; the texts of it that cannot be read, told
 //! - [`journal`], `retention`: the record of every change, and its bounds
 //! - [`tokens`]: the right to use the admin API
 //! - [`backup`]: a whole store as one file
@@ -54,6 +54,7 @@ pub mod rollouts;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tokens;
+mod unreadable;
 mod writer;
 
 use std::sync::Arc;

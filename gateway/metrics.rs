@@ -143,8 +143,15 @@ pub const AUTHORITY: &str = "authority";
 /// Stored rollouts among them.
 pub const ROLLOUT: &str = "rollout";
 
+/// Places of the configuration that name what is not stored among them.
+pub const REFERENCE: &str = "reference";
+/// Stored texts of the configuration among them.
+pub const TEXT: &str = "text";
+/// Stored texts of the file as it was applied last among them.
+pub const FILE_TEXT: &str = "file_text";
+
 /// Kinds of `weir_unusable`.
-pub const UNUSABLE_KINDS: &[&str] = &[AUTHORITY, CERTIFICATE, ROLLOUT];
+pub const UNUSABLE_KINDS: &[&str] = &[AUTHORITY, CERTIFICATE, FILE_TEXT, REFERENCE, ROLLOUT, TEXT];
 
 /// The closed lists that other modules own: what may be a label value.
 #[derive(Debug, Clone, Copy)]

@@ -160,6 +160,7 @@ pub async fn import(store: &dyn Store, text: &str, environment: &Environment) ->
             (index, _) => return Err(damaged(format!("line {} does not belong there", index + 1))),
         }
     }
+    // A gateway that begins with an import is whole; a store of its own it would serve as far as that can be read.
     texts::from_texts(below(CONFIG, &image), &**environment).map_err(ImportError::Problems)?;
     let revision = image.revision;
     match store.restore(image, journal).await {

@@ -220,6 +220,9 @@ fn words(before: &Config, after: &Config) -> Vec<String> {
     if changes.len() > TOLD {
         words.push(format!("and {} more", changes.len() - TOLD));
     }
+    // A thing that was replaced is told as one that was added.
+    let gone = before.unreadable.keys().filter(|name| !after.unreadable.contains_key(*name));
+    words.extend(gone.take(TOLD).map(|name| format!("{name}: the text could not be read, and is replaced or deleted")));
     words
 }
 

@@ -63,7 +63,14 @@ pub(super) fn without_orphans(config: &Config, rollouts: &Rollouts) -> Vec<Edit>
         tracing::error!("the layer of rollout {rollout} on {name}:{alias} is dropped: the rollout does not run");
         Edit::Function(name.clone(), FunctionEdit::DropLayer { alias: alias.clone(), rollout, is_back: true })
     });
-    edits.collect()
+    // Nobody knows whose they were; those of running rollouts go with them.
+    let unread = config.unreadable.keys().filter_map(|name| {
+        let (function, alias) = name.strip_prefix("layer/")?.split_once('/')?;
+        let (function, alias): (FunctionName, AliasName) = (function.parse().ok()?, alias.parse().ok()?);
+        let is_orphan = rollouts.on(&function, &alias).is_none();
+        is_orphan.then(|| Edit::Stored(function, Stored::Layer(alias, None)))
+    });
+    edits.chain(unread).collect()
 }
 
 /// The past of each alias that the journal tells of.

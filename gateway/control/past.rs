@@ -14,7 +14,7 @@ impl Control {
     /// The configuration as it was at a revision.
     ///
     /// # Errors
-    /// When the journal does not reach there, or tells what cannot be read any more.
+    /// When the journal does not reach there.
     pub async fn config_at(&self, revision: Revision) -> Result<Config, Refused> {
         config_at(&*self.store, &self.environment, revision).await
     }
@@ -23,7 +23,7 @@ impl Control {
 /// The configuration that was live at this revision. `${NAME}` means what it means now: values of the environment are in no journal.
 ///
 /// # Errors
-/// When the journal does not reach there, or this version of Weir cannot read what was stored then.
+/// When the journal does not reach there.
 async fn config_at(store: &dyn Store, environment: &Environment, to: Revision) -> Result<Config, Refused> {
     let image = store.load(CONFIG).await?;
     let past = Past { store, environment, config: &Config::default(), revision: image.revision };
@@ -36,5 +36,6 @@ async fn config_at(store: &dyn Store, environment: &Environment, to: Revision) -
         };
     }
     let then = then.iter().map(|(name, text)| (&**name, &**text));
-    texts::from_texts(then, &**environment).map_err(Refused::Problems)
+    // What cannot be read any more is missing in it, and what names it leads to an answer that says so.
+    Ok(texts::from_store(then, &**environment))
 }

@@ -1,8 +1,9 @@
 //! The one way from the store to the swap: what the store's watch tells becomes a snapshot, which the guardian makes live.
 //!
-//! A transaction that cannot be made live (a text of another version of Weir) leaves the last good snapshot serving, with a
-//! log line and a metric. No file that a configuration names does that: a domain whose certificate cannot be used is live without
-//! it, and a version whose certificate authorities cannot be used has no endpoint until they can.
+//! A text that cannot be read (of another version of Weir) takes down what it names alone. So does a file that a configuration names:
+//! a domain whose certificate cannot be used is live without it, and a version whose certificate authorities cannot be used has no
+//! endpoint until they can. A transaction that cannot be made live all the same leaves the last good snapshot serving, with a log line
+//! and a metric.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use super::guardian::Guardian;
 use super::named::below;
 use super::named_files::FileKeepers;
 use super::point::present;
-use super::{CONFIG, Ground, Refused};
+use super::{CONFIG, Ground, Refused, unreadable};
 use crate::live::{Destination, Snapshot, Unusable};
 use crate::metrics::Among;
 use crate::store::{Revision, Transaction, Update};
@@ -170,6 +171,7 @@ impl Publisher {
         });
         let snapshot = self.snapshot(stored, &config);
         self.keepers.certificates.serve(&config);
+        unreadable::tell(&self.ground, &config);
         self.tell_unusable();
         self.hand_over(snapshot).await;
         self.ground.metrics.reloaded(began.elapsed());
@@ -254,7 +256,7 @@ impl Publisher {
         self.behind = true;
     }
 
-    /// What is stored after the update.
+    /// What is stored after the update. A text that cannot be read takes down what it names alone.
     fn stored(&self, update: Update) -> Result<Stored, Vec<Problem>> {
         let environment = &*self.ground.environment;
         match update {
@@ -265,7 +267,7 @@ impl Publisher {
                     .filter_map(|(name, stored)| Some((Arc::from(name.strip_prefix(CONFIG)?), stored.revision)));
                 Ok(Stored {
                     revision: image.revision,
-                    config: texts::from_texts(below(CONFIG, &image), environment)?,
+                    config: texts::from_store(below(CONFIG, &image), environment),
                     revisions: revisions.collect(),
                 })
             }
@@ -280,8 +282,8 @@ impl Publisher {
                         None => revisions.remove(name),
                     };
                 }
-                let edits = texts::edits(texts, environment)?;
-                Ok(Stored { revision, config: edit::apply(&self.stored.config, &edits)?, revisions })
+                let config = texts::stored(&self.stored.config, texts.into_iter(), environment);
+                Ok(Stored { revision, config, revisions })
             }
         }
     }

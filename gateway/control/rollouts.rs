@@ -108,6 +108,23 @@ impl Rollouts {
         rollouts
     }
 
+    /// Notes the running ones that move an alias whose text, or whose layer, cannot be read: they can only go back.
+    pub(super) fn stick_to_unread(&mut self, config: &Config) {
+        if config.unreadable.is_empty() {
+            return;
+        }
+        let unread = |member: &Member| {
+            let texts = ["layer", "alias"].map(|kind| format!("{kind}/{}/{}", member.function, member.alias));
+            texts.into_iter().find(|text| config.is_unread(text))
+        };
+        let stuck = self.running().filter_map(|rollout| {
+            let text = rollout.members.iter().find_map(unread)?;
+            Some((rollout.id, format!("the stored text {text} cannot be read")))
+        });
+        let stuck: Vec<_> = stuck.filter(|(id, _)| self.stuck.iter().all(|(other, _)| other != id)).collect();
+        self.stuck.extend(stuck);
+    }
+
     /// Those that are not over.
     pub fn running(&self) -> impl Iterator<Item = &Arc<Rollout>> {
         self.all.values().filter(|rollout| !rollout.is_over())

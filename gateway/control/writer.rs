@@ -26,7 +26,7 @@ use super::rollback::Past;
 use super::rollouts::{Freeze, Moves, ROLLOUT, Rollouts};
 use super::tokens::Tokens;
 use super::{AllowEmpty, Author, CONFIG, Done, FILE, Ground, Guard, Refused, TOKEN};
-use super::{effective_revision, migrate, retention};
+use super::{effective_revision, migrate, retention, unreadable};
 use crate::clock::{self, Steady};
 use crate::live::Progress;
 use crate::store::{Change, Order, Page, PutError, Revision};
@@ -88,7 +88,7 @@ impl Writer {
     /// Reads where things stand.
     ///
     /// # Errors
-    /// When the store cannot be read, or holds what this version cannot read.
+    /// When the store cannot be read.
     pub(super) async fn new(
         ground: Ground,
         ahead: Ahead,
@@ -261,7 +261,10 @@ impl Writer {
                 if !matches!(what, What::File(_, AllowEmpty(true))) {
                     check::check_emptied(&known.file, file).map_err(|problem| Refused::Problems(vec![problem]))?;
                 }
-                let (mut draft, _) = self.of_edits(author, edit::edits_between(&known.file, file))?;
+                // A start is no wish to replace what cannot be read.
+                let repair = matches!(what, What::File(..));
+                let edits = edit::edits_of_file(&known.config, &known.file, file, repair);
+                let (mut draft, _) = self.of_edits(author, edits)?;
                 draft.changes.extend(changes(FILE, &known.file, file));
                 // Process settings are not stored, so they are no part of what is compared.
                 draft.file = Some(Config { process: Arc::clone(&known.config.process), ..Config::clone(file) });
@@ -358,6 +361,7 @@ impl Writer {
         let known = &mut self.known;
         if let Some(file) = draft.file {
             known.file = file;
+            unreadable::tell_of_file(&self.ground, &known.file);
         }
         for (name, is_there) in touched {
             if is_there {
@@ -405,7 +409,8 @@ impl Writer {
         let store = &self.ground.store;
         let file = store.load(FILE).await?;
         let environment = &*self.ground.environment;
-        let file_config = texts::from_texts(below(FILE, &file), environment).map_err(Refused::Problems)?;
+        let file_config = texts::from_store(below(FILE, &file), environment);
+        unreadable::tell_of_file(&self.ground, &file_config);
         let newest = Page { after: 0, before: Revision::MAX, order: Order::NewestFirst, limit: 1 };
         let newest = store.journal(newest).await?;
         let head = newest.first().map_or_else(Hash::zero, |line| Hash::of(&line.text));
@@ -416,7 +421,7 @@ impl Writer {
             (snapshot.table.config().clone(), snapshot.revisions.clone())
         } else {
             let image = store.load(CONFIG).await?;
-            let config = texts::from_texts(below(CONFIG, &image), environment).map_err(Refused::Problems)?;
+            let config = texts::from_store(below(CONFIG, &image), environment);
             let revisions = image
                 .texts
                 .iter()
@@ -424,6 +429,7 @@ impl Writer {
             (config, revisions.collect())
         };
         let mut rollouts = Rollouts::load(&store.load(ROLLOUT).await?, &self.ground.environment, self.clock.time());
+        rollouts.stick_to_unread(&config);
         if let Some(unsaved) = &self.unsaved {
             rollouts.moved(&unsaved.moves);
         }

@@ -1,6 +1,7 @@
 //! Changes of the writer before anybody can ask for one.
 
-use config::text::edit;
+use config::model::Config;
+use config::text::edit::{self, Edit};
 
 use super::draft::Draft;
 use super::{Failed, Known, Writer};
@@ -22,7 +23,7 @@ impl Writer {
         if edits.is_empty() && !note {
             return Ok(());
         }
-        let after = edit::apply(config, &edits).map_err(Refused::Problems)?;
+        let (after, edits) = as_far_as_possible(config, edits);
         let mut changes = changes(CONFIG, config, &after);
         changes.extend(note.then(migrate::note));
         let draft = Draft { config: after, changes, told: Some(told.to_owned()), ..Draft::of(config) };
@@ -36,4 +37,27 @@ impl Writer {
             Err(Failed::Refused(refused)) => Err(refused),
         }
     }
+}
+
+/// The configuration after those of the edits that can be applied, which come with it. One that needs what cannot be read keeps no
+/// gateway from starting.
+fn as_far_as_possible(config: &Config, edits: Vec<Edit>) -> (Config, Vec<Edit>) {
+    if let Ok(after) = edit::apply(config, &edits) {
+        return (after, edits);
+    }
+    let mut after = config.clone();
+    let applied = edits.into_iter().filter(|one| match edit::apply(&after, std::slice::from_ref(one)) {
+        Ok(next) => {
+            after = next;
+            true
+        }
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!("a change of the start is left out: {problem}");
+            }
+            false
+        }
+    });
+    let applied = applied.collect();
+    (after, applied)
 }
