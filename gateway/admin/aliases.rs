@@ -136,9 +136,11 @@ fn show(shown: &Shown, function: &FunctionName, name: &AliasName) -> Answer {
 /// The alias as its operator set it, the layer of the rollout that runs on it, and the split that requests see.
 fn fields(shown: &Shown, function: &FunctionName, name: &AliasName) -> Result<Value, Failure> {
     let model = find(&shown.config, function)?;
-    let implied = || (*name == AliasName::default_alias()).then(Alias::untouched_default);
+    let implied =
+        || (*name == AliasName::default_alias() && !model.is_unread_alias(name)).then(Alias::untouched_default);
     let alias = model.aliases.get(name).cloned().or_else(implied);
-    let alias = alias.ok_or_else(|| Failure::not_found(&format!("alias `{name}` of function `{function}`")))?;
+    let what = format!("alias `{name}` of function `{function}`");
+    let alias = alias.ok_or_else(|| shown.lacks(&text(function, name), &what))?;
     let mut fields = form::alias(&alias);
     let layer = model.layers.get(name);
     fields["effective"] = layer.map_or_else(|| fields["split"].clone(), |layer| form::split(&layer.split()));

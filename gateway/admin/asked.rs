@@ -30,7 +30,7 @@ impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Text<T> {
 /// these aliases name, which is everything at once for an alias that is not there yet.
 ///
 /// # Errors
-/// 422 for a plan that is not there or wrong.
+/// 422 for a plan that is not there or wrong, 409 for one whose stored text cannot be read.
 pub(super) fn plan(
     said: Option<&Value>,
     aliases: &[(&FunctionName, &AliasName)],
@@ -42,6 +42,13 @@ pub(super) fn plan(
         Some(inline) => inline.to_string(),
         None => named(aliases, config)?,
     };
+    // A predefined plan of the same name is not what was meant.
+    if text.parse::<PlanName>().is_ok()
+        && let Some(unreadable) = config.unreadable.get(&*format!("plan/{text}"))
+    {
+        let message = format!("the stored text of the plan `{text}` cannot be read: {}", unreadable.told);
+        return Err(Failure::new("Unreadable", message));
+    }
     parse::asked_plan(&text, &config.plans, environment).map_err(Failure::problems)
 }
 

@@ -305,6 +305,17 @@ impl Shown {
         known.filter(|revision| *revision <= self.revision).unwrap_or(self.revision)
     }
 
+    /// 404 for a thing that is not there, or whose text of this name cannot be read.
+    pub(super) fn lacks(&self, text: &str, what: &str) -> Failure {
+        match self.config.unreadable.get(text) {
+            Some(unreadable) => {
+                let message = format!("the stored text of {what} cannot be read: {}", unreadable.told);
+                Failure::new("NotFound", message)
+            }
+            None => Failure::not_found(what),
+        }
+    }
+
     /// `{"name": …, "revision": …, …fields}`.
     pub(super) fn resource(&self, text: &str, name: &str, fields: Value) -> Value {
         let mut resource = json!({ "name": name, "revision": self.revision_of(text) });

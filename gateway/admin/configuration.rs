@@ -78,6 +78,9 @@ async fn put_settings(call: Call) -> Answer {
 }
 
 fn show_settings(shown: &Shown) -> Answer {
+    if shown.config.is_unread("settings") {
+        return Err(shown.lacks("settings", "the settings"));
+    }
     Ok(resource(StatusCode::OK, shown.resource("settings", "settings", format::json::settings(&shown.config))))
 }
 

@@ -8,7 +8,6 @@ use config::text::parse;
 use config::value::name::FunctionName;
 
 use super::call::{Call, Shown, put_status, resource};
-use super::error::Failure;
 use super::functions::find;
 use super::operation::{Answer, Content, Operation, Verb, run};
 use super::patch::patched;
@@ -72,7 +71,7 @@ async fn patch(mut call: Call) -> Answer {
     let function: FunctionName = call.name("function")?;
     let shown = call.live();
     let draft = find(&shown.config, &function)?.draft.as_deref();
-    let draft = draft.ok_or_else(|| Failure::not_found(&format!("draft of function `{function}`")))?;
+    let draft = draft.ok_or_else(|| shown.lacks(&text(&function), &format!("draft of function `{function}`")))?;
     let mut now = json::draft(draft);
     now.as_object_mut().map(|fields| fields.remove("digest"));
     call.body = patched(now, &call.form()?);
@@ -93,6 +92,6 @@ fn path(function: &FunctionName) -> String {
 
 fn show(shown: &Shown, function: &FunctionName) -> Answer {
     let draft = find(&shown.config, function)?.draft.as_deref();
-    let draft = draft.ok_or_else(|| Failure::not_found(&format!("draft of function `{function}`")))?;
+    let draft = draft.ok_or_else(|| shown.lacks(&text(function), &format!("draft of function `{function}`")))?;
     Ok(resource(StatusCode::OK, shown.resource(&text(function), "$LATEST", json::draft(draft))))
 }

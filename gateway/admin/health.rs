@@ -16,6 +16,8 @@ use crate::live::Paused;
 
 /// The longest time that a stored revision may take to go live.
 const LAG: Duration = Duration::from_secs(5);
+/// The most things that cannot be used and are named in the answer of `/ready`.
+const MOST_NAMED: usize = 20;
 const TEXT: Content = Content::Text("text/plain");
 
 /// Of health, metrics and the description of the API.
@@ -55,10 +57,15 @@ async fn ready(call: Call) -> Answer {
         None => "ready\n".to_owned(),
     };
     // Whatever cannot be used takes down itself alone, so it shows here and changes no code.
-    match server.live.unusable().values().map(|things| things.len()).sum() {
+    let unusable = server.live.unusable();
+    match unusable.values().map(|things| things.len()).sum() {
         0 => {}
         1 => told.push_str("1 thing cannot be used: see /v1/status\n"),
         many => told.push_str(&format!("{many} things cannot be used: see /v1/status\n")),
+    }
+    let named = unusable.iter().flat_map(|(kind, things)| things.iter().map(move |thing| (kind, &thing.name)));
+    for (kind, name) in named.take(MOST_NAMED) {
+        told.push_str(&format!("- {kind} {name}\n"));
     }
     if let Some(Paused { reason, .. }) = server.live.paused() {
         told.push_str(&format!("changes are paused: {reason}\n"));

@@ -16,7 +16,6 @@ use imbl::OrdMap;
 use serde_json::Value;
 
 use super::call::{Call, Shown, after, page, put_status, resource};
-use super::error::Failure;
 use super::form;
 use super::operation::{Answer, Content, Operation, Verb, run};
 
@@ -167,6 +166,6 @@ async fn delete<K: Kind>(call: Call) -> Answer {
 
 fn show<K: Kind>(shown: &Shown, name: &K::Name) -> Answer {
     let value = K::all(&shown.config).get(name);
-    let value = value.ok_or_else(|| Failure::not_found(&format!("{} `{name}`", K::NOUN)))?;
+    let value = value.ok_or_else(|| shown.lacks(&text::<K>(name), &format!("{} `{name}`", K::NOUN)))?;
     Ok(resource(StatusCode::OK, shown.resource(&text::<K>(name), &name.to_string(), value.json())))
 }

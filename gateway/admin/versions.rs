@@ -149,7 +149,7 @@ fn version<'s>(shown: &'s Shown, function: &FunctionName, number: NonZeroU32) ->
     let version = find(&shown.config, function)?.versions.get(&number);
     version
         .map(|version| &**version)
-        .ok_or_else(|| Failure::not_found(&format!("version {number} of function `{function}`")))
+        .ok_or_else(|| shown.lacks(&text(function, number), &format!("version {number} of function `{function}`")))
 }
 
 fn shown_as(shown: &Shown, function: &FunctionName, number: NonZeroU32, version: &Version) -> Value {

@@ -139,7 +139,9 @@ async fn a_broken_certificate_keeps_no_gateway_from_starting() {
     .await;
     let text = weir.told(&["status"]).await;
     assert!(text.contains("UNUSABLE  certificate of b.example.com: b.key: is not the key of"), "{text}");
-    assert_eq!(weir.ask("/ready").await.text(), "ready\n2 things cannot be used: see /v1/status\n");
+    let ready = weir.ask("/ready").await.text();
+    let named = "- certificate b.example.com\n- certificate c.example.com\n";
+    assert_eq!(ready, format!("ready\n2 things cannot be used: see /v1/status\n{named}"));
     // Looks go on; the log says it once.
     b.write(weir.folder.path(), "b");
     weir.serves(B, &b).await;
