@@ -41,6 +41,7 @@ mod target;
 mod timeouts;
 mod undo;
 mod unread;
+mod unreadable;
 mod upgrades;
 mod upstream_h2;
 mod written;
