@@ -11,8 +11,8 @@ use crate::kit::api::Api;
 use crate::kit::client::{Client, get};
 use crate::kit::endpoint::Endpoint;
 use crate::kit::rollout::{becomes, ends, newest};
-use crate::kit::weir::Weir;
-use crate::HOST;
+use crate::kit::weir::{PROCESS, Weir, folder};
+use crate::{HOST, shop};
 
 const OTHER: &str = "other.example.com";
 const NEXT: &str = "next.example.com";
@@ -357,4 +357,73 @@ async fn texts_that_are_gone() {
     assert!(put.status < 300, "{}", put.text());
     assert_eq!(status_of(&weir, HOST).await, 200);
     assert!(!unusable(&weir).await.contains(&route(HOST)), "what leads somewhere again is not named");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_that_is_not_set() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let live = format!(
+        "functions:\n  shop:\n    versions:\n      1: 'http://{}'\n      2: {{endpoints: ['{}'], headers: {{set: {{x-token: \
+         '${{API_TOKEN}}'}}}}}}\n    aliases: {{prod: {{1: 50, 2: 50}}}}\ndomains:\n  {HOST}: shop:prod\n",
+        one.address, two.address
+    );
+    let weir = Weir::start_by(&["env", "API_TOKEN=secret"], folder(), PROCESS, &live).await;
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let weir = Weir::again(weir.killed().await).await;
+    let expected = names(&["file_text version/shop/2", "text version/shop/2"]);
+    assert_eq!(unusable(&weir).await, expected);
+    assert!(weir.ask("/v1/status").await.text().contains("the environment variable `API_TOKEN` is not set"));
+    assert!(ten(&weir, HOST).await.iter().all(|answer| *answer == (200, "v1".to_owned())));
+    weir.told(&["shift", "shop:prod", "1=80", "2=20"]).await;
+    let gone = |weir: &Weir| weir.edit(&live.replace("${API_TOKEN}", "none"));
+    // The environment is whole again, and so is everything; what was changed meanwhile stays.
+    let folder = weir.killed().await;
+    let weir = Weir::start_by(&["env", "API_TOKEN=secret"], folder, PROCESS, &live).await;
+    assert!(unusable(&weir).await.is_empty());
+    let second = ten(&weir, HOST).await.iter().filter(|answer| answer.1 == "v2").count();
+    assert_eq!(second, 2);
+    // A file that needs no variable would have done as well.
+    let weir = Weir::again(weir.killed().await).await;
+    assert_eq!(unusable(&weir).await, expected);
+    gone(&weir);
+    weir.lives("(hidden)").await;
+    assert!(unusable(&weir).await.is_empty());
+    assert_eq!(ten(&weir, HOST).await.iter().filter(|answer| answer.1 == "v2").count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_of_the_file() {
+    let (weir, endpoints) = started().await;
+    weir.told(&["shift", "shop:prod", "1=30", "2=70"]).await;
+    let folder = weir.killed().await;
+    store(folder.path(), "file/alias/shop/prod", Some("]"));
+    let weir = Weir::again(folder).await;
+    // What was changed live stays, and the start wrote what the file says.
+    assert!(weir.told(&["alias", "get", "shop:prod"]).await.contains("70"));
+    assert!(unusable(&weir).await.is_empty());
+    weir.edit(&everything(&endpoints[0], &endpoints[1]).replace("{1: 50, 2: 50}", "{1: 90, 2: 10}"));
+    weir.lives("2: 10").await;
+    is_whole(weir).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_can_be_deleted() {
+    let (one, two) = (Endpoint::start("v1").await, Endpoint::start("v2").await);
+    let weir = Weir::start(&format!("{}stages:\n  mark: {{alias: prod}}\n", shop(&[&one, &two], "1"))).await;
+    let folder = weir.killed().await;
+    store(folder.path(), "config/stage/mark", Some("]"));
+    store(folder.path(), "config/version/shop/2", Some("]"));
+    store(folder.path(), "config/version/shop/1", Some("]"));
+    let weir = Weir::again(folder).await;
+    let mut api = Api::of(&weir).await;
+    for path in ["/v1/stages/mark", "/v1/functions/shop/versions/2"] {
+        let gone = api.call("DELETE", path, "").await;
+        assert_eq!(gone.status, 204, "{}", gone.text());
+    }
+    let named = api.call("DELETE", "/v1/functions/shop/versions/1", "").await;
+    assert_eq!(named.status, 409, "{}", named.text());
+    assert_eq!(unusable(&weir).await, ["text version/shop/1"]);
+    let folder = weir.killed().await;
+    assert_eq!(text(folder.path(), "config/stage/mark"), None);
+    assert_eq!(text(folder.path(), "config/version/shop/2"), None);
 }
