@@ -70,10 +70,13 @@ fn veil_change(fields: &mut Map<String, Value>) -> bool {
     any
 }
 
-/// The text of a thing.
+/// The text of a thing. Of one that cannot be read nobody knows what in it is secret.
 fn veil_text(value: &mut Value) -> bool {
     let Value::String(text) = value else { return veil(value) };
-    let Ok(mut read) = parse_value(text) else { return veil(value) };
+    let Ok(mut read) = parse_value(text) else {
+        *value = HIDDEN.into();
+        return true;
+    };
     let any = veil(&mut read);
     if any {
         *text = format_value(&read);
@@ -219,6 +222,10 @@ mod tests {
         assert!(veil(&mut entry));
         assert!(!entry.to_string().contains("literal"), "{entry}");
         assert_eq!(entry["what"], json!(["notifier/a changed"]));
+        let mut entry = json!({ "what": ["notifier/a"],
+            "changes": [{ "name": "notifier/a", "before": "webhook: {url: '${URL}', secret: literal", "after": text }] });
+        assert!(veil(&mut entry));
+        assert!(!entry.to_string().contains("literal"), "nobody can tell what is secret in half a text: {entry}");
         let mut changes = json!({ "changes": [
             { "path": "notifiers.a.webhook.secret", "before": "literal", "after": null },
             { "path": "functions.shop.aliases.prod.split", "before": "{1: 100}", "after": "{1: 95, 2: 5}" },
