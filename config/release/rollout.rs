@@ -74,8 +74,8 @@ pub struct Rollout {
     pub phase: Phase,
     /// Why nothing but going back happens, if so.
     pub held: Option<Held>,
-    /// Who approved the current step before it asked.
-    pub approved: Option<String>,
+    /// Who approved which step; at most one for each.
+    pub approvals: Vec<Approval>,
     /// How many hooks were asked so far.
     pub runs: u32,
     /// Whether it was told that the candidate is worse, in a plan that is not guarded.
@@ -97,6 +97,19 @@ pub struct Member {
     pub stable: Option<VersionId>,
     /// The version that is released.
     pub candidate: NonZeroU32,
+}
+
+/// Somebody's yes to a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// The step, from 0.
+    pub step: usize,
+    /// Such as `token:ann`; `nobody`, where nobody objected in time.
+    pub by: String,
+    /// In their words.
+    pub why: Option<String>,
+    /// The time of their word.
+    pub at: Moment,
 }
 
 /// Where a rollout stands.
@@ -404,6 +417,12 @@ impl Rollout {
     /// The gates of a step, in the order in which they answer.
     pub fn gates(&self, step: usize) -> impl Iterator<Item = &Gate> {
         self.plan.steps.get(step).into_iter().flat_map(|step| self.plan.gates_at(step))
+    }
+
+    /// The yes to this step, if somebody has said it.
+    #[must_use]
+    pub fn approval(&self, step: usize) -> Option<&Approval> {
+        self.approvals.iter().find(|approval| approval.step == step)
     }
 
     /// When it must be looked at again, whatever happens; `None` once it is over.

@@ -52,6 +52,8 @@ pub(super) struct Rollout {
     pub(super) step: Option<usize>,
     /// Of the candidate, in percent.
     pub(super) weight: f64,
+    #[serde(default)]
+    approvals: Vec<Approval>,
     held_by: Option<String>,
     by: String,
     began: String,
@@ -68,6 +70,14 @@ pub(super) struct Member {
     alias: String,
     pub(super) stable: Option<String>,
     pub(super) candidate: String,
+}
+
+/// Somebody's yes to a step, from 1.
+#[derive(Debug, Clone, Deserialize)]
+struct Approval {
+    step: usize,
+    by: String,
+    reason: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -268,8 +278,8 @@ fn table(rollouts: &[Rollout]) -> String {
     table.to_string()
 }
 
-/// A table of rollouts that run, for the status.
-pub(super) fn running<'r>(rollouts: impl Iterator<Item = &'r Rollout>) -> Option<Table> {
+/// A table of rollouts that run, for the status, and who approved what.
+pub(super) fn running<'r>(rollouts: impl Iterator<Item = &'r Rollout>) -> Option<String> {
     let mut table = Table::new(&[
         ("ROLLOUT", Side::Left),
         ("ALIAS", Side::Left),
@@ -279,12 +289,13 @@ pub(super) fn running<'r>(rollouts: impl Iterator<Item = &'r Rollout>) -> Option
         ("STATE", Side::Left),
         ("VERDICT", Side::Left),
     ]);
-    let mut known = Vec::new();
+    let (mut known, mut approved) = (Vec::new(), String::new());
     for rollout in rollouts {
         if known.contains(&&rollout.id) {
             continue;
         }
         known.push(&rollout.id);
+        rollout.approvals.iter().for_each(|approval| approved += &format!("{}\n", told(&rollout.id, approval)));
         let words = rollout.seen.iter().flat_map(|seen| &seen.members).map(|member| member.word.as_str());
         let words: Vec<&str> = words.collect();
         table.row([
@@ -297,5 +308,11 @@ pub(super) fn running<'r>(rollouts: impl Iterator<Item = &'r Rollout>) -> Option
             or_dash((!words.is_empty()).then(|| words.join(", "))),
         ]);
     }
-    (!known.is_empty()).then_some(table)
+    (!known.is_empty()).then(|| format!("{table}{approved}"))
+}
+
+/// `r12: step 1 was approved by token:ann (looks good)`
+fn told(id: &str, Approval { step, by, reason }: &Approval) -> String {
+    let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    visible(&format!("{id}: step {step} was approved by {by}{reason}"))
 }

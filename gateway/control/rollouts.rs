@@ -352,6 +352,10 @@ pub fn view(rollout: &Rollout) -> Value {
         Phase::Deciding { waits: Waits::Gates, .. } => ("waiting for gates", None),
         Phase::Deciding { waits: Waits::Approval, .. } => ("waiting for approval", None),
     };
+    let approvals = rollout.approvals.iter().map(|approval| {
+        let (step, time) = (approval.step + 1, rfc3339(approval.at));
+        json!({ "step": step, "by": approval.by, "reason": approval.why, "time": time })
+    });
     let ended = if let Phase::Over { at, .. } = rollout.phase { Some(rfc3339(at)) } else { None };
     json!({
         "id": rollout.id.to_string(),
@@ -364,6 +368,7 @@ pub fn view(rollout: &Rollout) -> Value {
         "why": why,
         "step": rollout.step().map(|step| step + 1),
         "weight": percent(rollout.weight),
+        "approvals": approvals.collect::<Vec<_>>(),
         "held_by": rollout.held.as_ref().map(|held| held.by.as_str()),
         "by": rollout.by,
         "reason": rollout.why,

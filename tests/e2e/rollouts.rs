@@ -299,7 +299,9 @@ async fn status_shows_rollouts_and_the_freeze() {
     let mut terminal = Terminal::new().await;
     let alias = |name: &str, rollout: &Value| json!({"name": name, "split": {"1": 100}, "effective": {"1": 80, "2": 20}, "achieved": null, "requests": 0, "rollout": rollout});
     let function = json!({"name": "shop", "versions": [], "aliases": [
-        alias("prod", &rollout(&json!({"waits_for": "somebody"}))), alias("beta", &Value::Null)]});
+        alias("prod", &rollout(&json!({"waits_for": "somebody", "step": 2, "approvals": [
+            {"step": 1, "by": "link of oncall from 10.0.0.7", "reason": null, "time": "2026-11-21T09:10:00.000Z"},
+            {"step": 2, "by": "token:ann", "reason": "looks good", "time": "2026-11-21T09:20:00.000Z"}]}))), alias("beta", &Value::Null)]});
     let answer = json!({"window_seconds": 60, "functions": [function],
         "node": {"version": "0.1.0", "started": "2026-11-21T09:00:00Z", "uptime_seconds": 5, "revision": 41, "ready": true},
         "reload": {"time": null, "result": "none", "message": null},

@@ -99,7 +99,7 @@ pub fn begin(
         weight,
         phase: Phase::Ready { goal: Goal::Step(0), asked: false, until: now.time },
         held: None,
-        approved: None,
+        approvals: Vec::new(),
         runs: 0,
         alerted: false,
         seen: now.time,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::told::{days, gate_name, hook_name, said_by};
 use super::{
-    Answer, Effect, Event, Goal, HOOK_GRACE, Held, MAX_EXPOSURE, MAX_PAUSE, Moment, Now, Observation, Outcome, Phase,
-    Point, REMIND_EVERY, Refusal, Rollout, Speaker, Tone, Traffic, Transition, Waits, Word,
+    Answer, Approval, Effect, Event, Goal, HOOK_GRACE, Held, MAX_EXPOSURE, MAX_PAUSE, Moment, Now, Observation,
+    Outcome, Phase, Point, REMIND_EVERY, Refusal, Rollout, Speaker, Tone, Traffic, Transition, Waits, Word,
 };
 use crate::model::{Bake, Check, Decision, Gate, Hook, OnInsufficient};
 use crate::value::weight::Weight;
@@ -101,7 +101,9 @@ impl Run {
     fn thawed(&mut self) {
         match self.rollout.phase {
             Phase::Baking { .. } | Phase::Deciding { waits: Waits::Gates, .. } => {}
-            Phase::Deciding { waits: Waits::Approval, .. } if self.rollout.approved.is_some() => self.follow_approval(),
+            Phase::Deciding { step, waits: Waits::Approval, .. } if self.rollout.approval(step).is_some() => {
+                self.follow_approval();
+            }
             _ => self.tick(),
         }
     }
@@ -109,7 +111,7 @@ impl Run {
     /// Goes on from a step that waits for an approval which has been given.
     fn follow_approval(&mut self) {
         if let Phase::Deciding { step, waits: Waits::Approval, .. } = self.rollout.phase
-            && self.rollout.approved.is_some()
+            && self.rollout.approval(step).is_some()
             && !self.is_held()
         {
             self.leave(step);
@@ -206,7 +208,7 @@ impl Run {
             _ => None,
         });
         match approval {
-            Some((default, timeout)) if rollout.approved.is_none() => {
+            Some((default, timeout)) if rollout.approval(step).is_none() => {
                 self.await_approval(step, since, default, timeout)
             }
             _ => self.leave(step),
@@ -234,7 +236,9 @@ impl Run {
         let is_due =
             matches!(self.rollout.phase, Phase::Deciding { waits: Waits::Approval, until, .. } if self.time() >= until);
         if is_due && default == Decision::Approve {
-            self.tell(Tone::Info, "approved", "nobody objected in time, which counts as approval".to_owned());
+            let why = "nobody objected in time, which counts as approval".to_owned();
+            self.tell(Tone::Info, "approved", why.clone());
+            self.approve(step, "nobody".to_owned(), Some(why));
             return self.leave(step);
         }
         let why = if is_due { "nobody approved it in time" } else { "somebody has to approve it" };
@@ -243,7 +247,6 @@ impl Run {
 
     /// The step is done.
     fn leave(&mut self, step: usize) {
-        self.rollout.approved = None;
         let next = step + 1;
         let goal = if next < self.rollout.plan.steps.len() { Goal::Step(next) } else { Goal::Promote };
         self.go(goal, false);
@@ -382,12 +385,17 @@ impl Run {
         if word == Word::Reject {
             return self.back(Outcome::RolledBack, format!("rejected by {by}"));
         }
-        if self.rollout.approved.is_some() {
+        if self.rollout.approval(step).is_some() {
             return;
         }
         self.tell(Tone::Info, "approved", format!("approved by {by}"));
-        self.rollout.approved = Some(speaker.who.clone());
+        self.approve(step, speaker.who.clone(), speaker.why.clone());
         self.follow_approval();
+    }
+
+    fn approve(&mut self, step: usize, by: String, why: Option<String>) {
+        let at = self.time();
+        self.rollout.approvals.push(Approval { step, by, why, at });
     }
 
     fn advance(&mut self, by: &str) {
@@ -430,7 +438,6 @@ impl Run {
             self.effects.push(Effect::Cancel { run });
         }
         self.rollout.held = None;
-        self.rollout.approved = None;
         let tone = match outcome {
             Outcome::Promoted => Tone::Good,
             Outcome::Aborted | Outcome::Superseded | Outcome::Stopped => Tone::Warning,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Goal, Held, Member, Moment, Phase, Rollout, RolloutId};
+use super::{Approval, Goal, Held, Member, Moment, Phase, Rollout, RolloutId};
 use crate::model::{Plan, Shield};
 use crate::text::format::format_plan;
 use crate::text::parse::{Env, parse_plan};
@@ -24,6 +24,10 @@ struct Stored {
     weight: u16,
     phase: Phase,
     held: Option<Held>,
+    #[serde(default)]
+    approvals: Vec<Approval>,
+    /// The yes to the current step, where release 0.1.0 wrote the rollout.
+    #[serde(default, skip_serializing)]
     approved: Option<String>,
     runs: u32,
     alerted: bool,
@@ -60,7 +64,8 @@ pub fn to_text(rollout: &Rollout) -> String {
         weight: rollout.weight.basis_points(),
         phase: rollout.phase,
         held: rollout.held,
-        approved: rollout.approved,
+        approvals: rollout.approvals,
+        approved: None,
         runs: rollout.runs,
         alerted: rollout.alerted,
         seen: rollout.seen,
@@ -124,7 +129,7 @@ fn read_stored(stored: Stored, env: Env<'_>) -> Result<ReadRollout, String> {
             (without_variables(&stored.plan), nowhere(stored.seen), Some(why))
         }
     };
-    let rollout = Rollout {
+    let mut rollout = Rollout {
         id,
         members: stored.members.into_iter().map(member).collect::<Result<_, _>>()?,
         plan: Arc::new(plan),
@@ -135,12 +140,15 @@ fn read_stored(stored: Stored, env: Env<'_>) -> Result<ReadRollout, String> {
         weight: Weight::new(stored.weight).ok_or_else(|| format!("the stored weight of rollout {id} is none"))?,
         phase,
         held: stored.held,
-        approved: stored.approved,
+        approvals: stored.approvals,
         runs: stored.runs,
         alerted: stored.alerted,
         seen: stored.seen,
         evidence: stored.evidence,
     };
+    if let (Some(by), Some((step, _))) = (stored.approved, rollout.bake()) {
+        rollout.approvals.push(Approval { step, by, why: None, at: rollout.seen });
+    }
     Ok(ReadRollout { rollout, unusable, lent: Vec::new() })
 }
 
@@ -166,7 +174,7 @@ fn read_rest(value: &serde_json::Value) -> Option<Rollout> {
             .unwrap_or(Weight::ZERO),
         phase: nowhere(Moment::ZERO),
         held: None,
-        approved: None,
+        approvals: Vec::new(),
         runs: 0,
         alerted: false,
         seen: Moment::ZERO,

@@ -114,7 +114,7 @@ fn rollout(plan: &Arc<Plan>) -> Rollout {
         weight: Weight::ZERO,
         phase: Phase::Ready { goal: Goal::Step(0), asked: true, until: Duration::ZERO },
         held: None,
-        approved: None,
+        approvals: Vec::new(),
         runs: 0,
         alerted: false,
         seen: Duration::ZERO,

@@ -10,10 +10,11 @@ use std::time::Duration;
 use config::model::{AliasPatch, Config, Field, Shield};
 use config::release::rollout::{
     Answer, Ask, Asked, Effect, Event, Now, Observation, Outcome, Phase, Rollout, RolloutId, Traffic, Transition,
-    Waits, Word, begin, edits, without_set_fields,
+    Waits, Word, begin, edits, from_text, to_text, without_set_fields,
 };
 use config::text::edit::{self, Edit, FunctionEdit};
 use config::text::parse::{parse, parse_plan};
+use serde_json::Value;
 use world::{FILE, World, speaker};
 
 #[test]
@@ -95,6 +96,29 @@ fn an_approval_counts_when_the_pause_or_the_freeze_is_over() {
     let frozen = after(&asks, &said(Word::Approve), 12, true);
     assert_eq!(frozen.outcome(), None);
     assert_eq!(after(&frozen, &Event::Thawed, 13, false).outcome(), Some(Outcome::Promoted));
+}
+
+#[test]
+fn a_rollout_knows_who_approved_which_step_to_its_end() {
+    let plan = "{canaryPlans: [{weight: 20, interval: 10m}, {weight: 60, interval: 10m}], \
+                gates: [{approval: {timeout: 1h, default: approve}}]}";
+    let early = after(&begun(plan).rollout, &said(Word::Approve), 5, false);
+    let read = from_text(&to_text(&early), &|_| None).unwrap().rollout;
+    assert_eq!(read, early, "a restart forgets nobody");
+    let second = after(&read, &Event::Tick, 10, false);
+    assert_eq!((second.step(), second.approval(1)), (Some(1), None), "a yes is for one step");
+    let asks = after(&second, &Event::Tick, 20, false);
+    let over = after(&asks, &Event::Tick, 80, false);
+    assert_eq!(over.outcome(), Some(Outcome::Promoted));
+    let approvals: Vec<_> = over.approvals.iter().map(|approval| (approval.step, &*approval.by, approval.at)).collect();
+    let minutes = |minutes: u64| START + Duration::from_secs(60 * minutes);
+    assert_eq!(approvals, [(0, "token:ann", minutes(5)), (1, "nobody", minutes(80))]);
+    // Release 0.1.0 wrote the name alone.
+    let mut old: Value = serde_json::from_str(&to_text(&early)).unwrap();
+    old.as_object_mut().unwrap().remove("approvals");
+    old["approved"] = "token:ann".into();
+    let read = from_text(&old.to_string(), &|_| None).unwrap().rollout;
+    assert_eq!(read.approval(0).map(|approval| &*approval.by), Some("token:ann"));
 }
 
 #[test]

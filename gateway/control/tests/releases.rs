@@ -346,6 +346,6 @@ async fn a_word_about_a_step_that_is_over_counts_for_no_other() {
     assert_eq!(node.split(), "1: 40, 2: 60");
     let Err(Refused::Rollout(why)) = tell(0).await else { panic!("it counted") };
     assert!(why.contains("step 1") && why.contains("is over"), "{why}");
-    assert_eq!(node.control.rollouts().borrow().all[&id].approved, None);
+    assert_eq!(node.control.rollouts().borrow().all[&id].approval(1), None);
     tell(1).await.unwrap();
 }

@@ -135,6 +135,10 @@ fn rollout() -> Value {
         "requests": integer("Of a bake by requests."),
         "hold": { "type": "boolean", "description": "Of a bake that somebody ends." },
     } });
+    let approval = json!({ "type": "object", "properties": {
+        "step": integer("From 1."), "by": string("Such as `token:ann`; `nobody`, where nobody objected in time."),
+        "reason": null_or("string", "In their words."), "time": string("RFC 3339."),
+    } });
     let side = json!({ "type": "object", "description": "Since the step's weight went live.", "properties": {
         "requests": integer("That count."), "failures": integer("Of them."),
         "p95_ms": null_or("number", "null without requests."),
@@ -160,6 +164,7 @@ fn rollout() -> Value {
         "why": null_or("string", "It ended."),
         "step": null_or("integer", "From 1; null at the end."),
         "weight": { "type": "number", "description": "Of the candidate, in percent." },
+        "approvals": { "type": "array", "items": approval },
         "held_by": null_or("string", "Who paused it."),
         "by": string("Who began it."),
         "reason": null_or("string", "In their words."),
