@@ -1,4 +1,4 @@
-//! Literal secrets of a configuration that was made JSON, hidden from readers who showed no token.
+//! Literal secrets of a configuration that was made JSON, hidden from readers who may not change it.
 //!
 //! Hidden are tokens, secrets and keys of notifiers, the paths of their URLs, tokens of overrides, user, password and query of
 //! every URL, and header values whose name says that they are secret. What stands as `${NAME}` is no secret and stays.

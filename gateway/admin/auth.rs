@@ -5,6 +5,7 @@
 //! sends that name as `Host`.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,6 +42,23 @@ pub(super) struct Peer {
     pub(super) address: Option<IpAddr>,
     /// Whether the listener can only be reached from this machine.
     pub(super) local: bool,
+}
+
+/// `10.0.0.7`, or `unix socket`.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => write!(f, "{address}"),
+            None => f.write_str("unix socket"),
+        }
+    }
+}
+
+/// What is known of whoever sends a request, beside their name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Client {
+    /// True of everybody but operators and admins: literal secrets are hidden from them.
+    pub(super) is_veiled: bool,
 }
 
 /// Decides who gets in.
@@ -138,8 +156,7 @@ impl Gate {
 
     fn refuse(&self, peer: Peer, reason: &'static str, failure: Failure) -> Failure {
         self.metrics.admin_refused.inc(reason);
-        let client = peer.address.map_or_else(|| "unix socket".to_owned(), |address| address.to_string());
-        tracing::warn!(client, reason, "a request to the admin API was refused: {}", failure.message());
+        tracing::warn!(client = %peer, reason, "a request to the admin API was refused: {}", failure.message());
         failure
     }
 }

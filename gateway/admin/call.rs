@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Server;
-use super::auth::{NOBODY, reason};
+use super::auth::{Client, NOBODY, reason};
 use super::error::Failure;
 use super::operation::{Answer, Operation};
 use crate::control::authority::Forbidden;
@@ -35,6 +35,7 @@ pub(super) struct Call {
     pub(super) server: Arc<Server>,
     /// Who asks, and why.
     pub(super) author: Author,
+    pub(super) client: Client,
     pub(super) headers: HeaderMap,
     /// Empty without one.
     pub(super) body: String,
@@ -64,7 +65,7 @@ impl Call {
     pub(super) fn new(
         server: Arc<Server>,
         operation: &Operation,
-        author: Author,
+        (author, client): (Author, Client),
         (uri, headers): (&Uri, HeaderMap),
         names: Vec<(String, String)>,
         body: String,
@@ -87,7 +88,7 @@ impl Call {
         if conditional && !operation.guarded && operation.changes() {
             return Err(Failure::invalid("`If-Match` and `If-None-Match` mean nothing here"));
         }
-        Ok(Self { server, author, headers, body, names, query, assumed: None })
+        Ok(Self { server, author, client, headers, body, names, query, assumed: None })
     }
 
     /// A name from the path.

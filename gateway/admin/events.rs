@@ -14,7 +14,6 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::auth::NOBODY;
 use super::call::Call;
 use super::error::Failure;
 use super::operation::{Answer, Content, Operation, run};
@@ -53,7 +52,7 @@ async fn follow(call: Call) -> Answer {
     let (sender, body) = Channel::<Bytes, Infallible>::new(WAITING);
     let progress = call.server.live.progress();
     let newest = end(&call.server.control, true).await?.unwrap_or(0);
-    let is_veiled = call.author.who == NOBODY;
+    let is_veiled = call.client.is_veiled;
     let stream =
         Stream { control: call.server.control.clone(), progress, sender, last: after.unwrap_or(newest), is_veiled };
     tokio::spawn(async move {
@@ -81,7 +80,7 @@ struct Stream {
     sender: Sender<Bytes, Infallible>,
     /// The last revision that the client knows.
     last: Revision,
-    /// True if the client showed no token.
+    /// True if literal secrets are hidden from the client.
     is_veiled: bool,
 }
 

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::auth::{Access, NOBODY, who, why};
+use super::auth::{Access, Client, NOBODY, who, why};
 use super::call::Call;
 use super::error::Failure;
 use super::events::EVENTS;
@@ -56,10 +56,11 @@ pub(super) async fn carried_out(
         Some(expected) => text(expected, &server.work, &parts.headers, body).await?,
         None => (String::new(), None),
     };
-    let is_unknown = grant.is_none() && operation.access == Access::Read;
+    let sees_secrets = grant.as_ref().is_some_and(|grant| grant.role >= Role::Operator);
+    let client = Client { is_veiled: operation.access == Access::Read && !sees_secrets };
     let is_long = operation.is_long || long_body.is_some();
     let work = Arc::clone(&server.work);
-    let call = Call::new(server, operation, author, (&parts.uri, parts.headers), names, text)?;
+    let call = Call::new(server, operation, (author, client), (&parts.uri, parts.headers), names, text)?;
     let run = operation.run;
     let answer = async {
         if !is_long {
@@ -77,7 +78,7 @@ pub(super) async fn carried_out(
     let answer = timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(unanswered(operation)));
     // A stream has a place of its own.
     let place = place.filter(|_| operation.answer != Content::Text(EVENTS));
-    let answer = if is_unknown { veiled(answer?).await? } else { answer? };
+    let answer = if client.is_veiled { veiled(answer?).await? } else { answer? };
     Ok(taken(answer, place))
 }
 

@@ -1,4 +1,4 @@
-//! Answers to readers who showed no token: literal secrets of the configuration are hidden in them.
+//! Answers to readers who may not change anything: literal secrets of the configuration are hidden in them.
 
 use axum::body::{Body, to_bytes};
 use axum::http::header;
@@ -22,7 +22,7 @@ pub(super) async fn veiled(response: Response) -> Answer {
         return Ok(response);
     }
     let (mut head, body) = response.into_parts();
-    let unreadable = || Failure::new("StoreUnavailable", "the answer cannot be shown without a token");
+    let unreadable = || Failure::new("StoreUnavailable", "the answer cannot be shown without a token of role operator");
     let bytes = to_bytes(body, usize::MAX).await.map_err(|_| unreadable())?;
     let text = std::str::from_utf8(&bytes).map_err(|_| unreadable())?;
     let mut value: Value = match is_yaml {

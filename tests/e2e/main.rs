@@ -31,6 +31,7 @@ mod remote;
 mod rollouts;
 mod scenarios;
 mod secure;
+mod secrets;
 mod shield;
 mod slow;
 mod split;
