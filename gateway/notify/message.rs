@@ -71,7 +71,7 @@ fn dingtalk(heading: &str, notice: &Notice, at_users: &[String]) -> String {
     let at: String = at_users.iter().map(|user| format!(" @{user}")).collect();
     let (mobiles, users): (Vec<&String>, Vec<&String>) = at_users.iter().partition(|user| is_mobile(user));
     fit(&notice.text, ROBOT, |text| {
-        let text = text.replace('\n', "\n\n");
+        let text = without_links(text).replace('\n', "\n\n");
         let text = format!("#### {heading}\n\n{text}\n\n{}{at}", markdown(&notice.links));
         json!({
             "msgtype": "markdown",
@@ -111,7 +111,7 @@ fn feishu(heading: &str, notice: &Notice, signed: Option<(u64, &str)>) -> String
 fn wecom(heading: &str, notice: &Notice) -> String {
     let content = fit(&notice.text, WECOM_CONTENT, |text| {
         // It knows no escape for the `<` of its tags, which mention people.
-        let text = text.replace('<', "＜").replace('\n', "\n> ");
+        let text = without_links(text).replace('<', "＜").replace('\n', "\n> ");
         format!("**{heading}**\n> {text}\n\n{}", markdown(&notice.links)).trim_end().to_owned()
     });
     json!({ "msgtype": "markdown", "markdown": { "content": content } }).to_string()
@@ -150,6 +150,11 @@ fn heading(notice: &Notice) -> String {
 
 fn markdown(links: &[Link]) -> String {
     links.iter().map(|Link { label, url }| format!("[{label}]({url})")).collect::<Vec<_>>().join(" | ")
+}
+
+/// Markdown in which no link is left: a text holds what people wrote, and the links of a notice are the gateway's own.
+fn without_links(text: &str) -> String {
+    text.replace("](", "] (")
 }
 
 /// A number that DingTalk takes for a telephone: one of mainland China, or one with its country's prefix.
