@@ -57,6 +57,7 @@ impl fmt::Display for Peer {
 /// What is known of whoever sends a request, beside their name.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Client {
+    pub(super) peer: Peer,
     /// True of everybody but operators and admins: literal secrets are hidden from them.
     pub(super) is_veiled: bool,
 }

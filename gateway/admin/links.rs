@@ -1,14 +1,16 @@
 //! Answers by link: somebody approves or rejects with a browser, a hook answers later. Nobody shows a bearer token here: the
 //! token in the path is the right to say this one thing once.
 
+mod page;
+
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
 use config::model::Decision;
-use config::release::rollout::{Phase, Rollout, Word};
+use config::release::rollout::{Phase, Report, Rollout, Word};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Server;
 use super::auth::Access;
@@ -19,22 +21,10 @@ use super::rollouts;
 use crate::control::conduct::Ballot;
 use crate::control::{Author, Refused};
 use crate::hook;
+use page::Page;
 
 const BALLOT: &str = "/v1/ballots/{token}";
 const HTML: &str = "text/html";
-/// Nothing but the page itself. A form whose page sends no referrer has no origin either, and would be refused: so the
-/// referrer, which holds the token, stays within the origin.
-const HEADERS: [(HeaderName, &str); 5] = [
-    (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-    (header::CACHE_CONTROL, "no-store"),
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
-    (header::REFERRER_POLICY, "same-origin"),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-];
-
 /// Of links.
 pub(super) fn operations() -> Vec<Operation> {
     let open = |verb, path, id, summary, run| Operation::act(verb, path, id, summary, run).access(Access::Open);
@@ -66,15 +56,18 @@ async fn look(call: Call) -> Answer {
         Word::Approve => ("Approve", "The rollout goes on with its plan."),
         _ => ("Reject", "All traffic goes back to the stable version."),
     };
-    let text = format!(
-        "Step {} of {} of rollout {} waits for somebody's word. The candidate has {} % of the traffic.",
-        ballot.step + 1,
-        rollout.plan.steps.len(),
-        rollout.id,
-        rollout.weight
-    );
-    let title = format!("{verb} {}?", names(&rollout));
-    Ok(page(StatusCode::OK, &title, &[&text, consequence], Some(verb)))
+    let page = Page::new(&format!("{verb} {}?", names(&rollout)));
+    let page = page.say(&format!("Step {} waits for somebody's word.", ballot.step + 1));
+    let page = page.report(&report(&call.server, &ballot, &rollout)).say(consequence).button(verb);
+    Ok(page.answer(StatusCode::OK))
+}
+
+/// What is known now. After a restart counts begin anew: until there are as many, what was told with the link.
+fn report(server: &Server, ballot: &Ballot, rollout: &Rollout) -> Report {
+    let sights = server.control.sights();
+    let now = sights.borrow().get(&rollout.id).map(|sight| Report::new(rollout, &json!(sight)));
+    let is_fuller = |now: &Report| now.requests() >= ballot.report.requests();
+    now.filter(is_fuller).unwrap_or_else(|| (*ballot.report).clone())
 }
 
 async fn cast(call: Call) -> Answer {
@@ -84,15 +77,16 @@ async fn cast(call: Call) -> Answer {
     let Some((ballot, rollout)) = ballot.and_then(|ballot| still_open(&call.server, ballot)) else {
         return spent(&call.headers);
     };
-    let Ballot { rollout: id, step, word } = ballot;
-    let done = match rollouts::tell(&call.server, Author::of("link"), id, word, Some(step)).await {
+    let Ballot { rollout: id, step, word, notifier, .. } = ballot;
+    let author = Author::of(&format!("link of {notifier} from {}", call.client.peer));
+    let done = match rollouts::tell(&call.server, author, id, word, Some(step)).await {
         Err(Refused::Rollout(_)) => return spent(&call.headers),
         done => done?,
     };
     let said = if word == Word::Approve { "Approved" } else { "Rejected" };
     call.done(done, |_| {
-        let title = format!("{said}: {}", names(&rollout));
-        Ok(page(StatusCode::OK, &title, &["This link is used up. Nothing more is needed here."], None))
+        let page = Page::new(&format!("{said}: {}", names(&rollout)));
+        Ok(page.say("This link is used up. Nothing more is needed here.").answer(StatusCode::OK))
     })
 }
 
@@ -110,7 +104,7 @@ fn spent(headers: &HeaderMap) -> Answer {
     let text = "This link was used already, or its question is over. `weir rollouts` shows how things stand.";
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if accept.contains(HTML) {
-        return Ok(page(StatusCode::NOT_FOUND, "Nothing is asked here", &[text], None));
+        return Ok(Page::new("Nothing is asked here").say(text).answer(StatusCode::NOT_FOUND));
     }
     Err(Failure::new("NotFound", text))
 }
@@ -122,26 +116,6 @@ fn names(rollout: &Rollout) -> String {
         format!("{}:{}, version {stable}{}", member.function, member.alias, member.candidate)
     });
     named.collect::<Vec<_>>().join("; ")
-}
-
-/// A page without scripts; with a button, it posts to where it came from.
-fn page(status: StatusCode, title: &str, texts: &[&str], button: Option<&str>) -> Response {
-    let title = escaped(title);
-    let texts: String = texts.iter().map(|text| format!("<p>{}</p>\n", escaped(text))).collect();
-    let form = button.map(|verb| format!("<form method=\"post\"><button>{}</button></form>\n", escaped(verb)));
-    let html = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n\
-         <style>body{{font:1.1rem/1.5 system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem}}\
-         button{{font:inherit;padding:.5rem 1.5rem}}</style>\n\
-         <h1>{title}</h1>\n{texts}{}</html>\n",
-        form.unwrap_or_default()
-    );
-    (status, HEADERS, html).into_response()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// What a hook says later.

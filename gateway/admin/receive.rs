@@ -39,7 +39,8 @@ pub(super) async fn carried_out(
     names: Vec<(String, String)>,
     request: Request,
 ) -> Answer {
-    let grant = server.gate.admit(peer(&request), request.headers(), operation.access)?;
+    let peer = peer(&request);
+    let grant = server.gate.admit(peer, request.headers(), operation.access)?;
     let kind = match operation.access {
         Access::Open if operation.is_probe() => Kind::Probe,
         _ if operation.changes() => Kind::Change,
@@ -57,7 +58,7 @@ pub(super) async fn carried_out(
         None => (String::new(), None),
     };
     let sees_secrets = grant.as_ref().is_some_and(|grant| grant.role >= Role::Operator);
-    let client = Client { is_veiled: operation.access == Access::Read && !sees_secrets };
+    let client = Client { peer, is_veiled: operation.access == Access::Read && !sees_secrets };
     let is_long = operation.is_long || long_body.is_some();
     let work = Arc::clone(&server.work);
     let call = Call::new(server, operation, (author, client), (&parts.uri, parts.headers), names, text)?;

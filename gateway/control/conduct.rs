@@ -324,7 +324,7 @@ impl Conductor {
                     Effect::Cancel { run } => {
                         self.asked.remove(&(rollout.id, *run)).inspect(AbortHandle::abort);
                     }
-                    Effect::Tell(milestone) => news::tell(&self.ground, &self.shared.ballots, rollout, milestone),
+                    Effect::Tell(milestone) => news::tell(&self.ground, &self.shared, rollout, milestone),
                 }
             }
         }

@@ -378,6 +378,14 @@ pub fn view(rollout: &Rollout) -> Value {
     })
 }
 
+/// What was seen of a rollout, in the form of `last_seen`, for whoever reads JSON.
+#[must_use]
+pub fn seen(seen: &Value) -> Value {
+    let gates = seen["gates"].as_array().into_iter().flatten();
+    let gates: Vec<Value> = gates.map(|gate| json!({ "gate": gate[0], "says": gate[1] })).collect();
+    json!({ "gates": gates, "members": seen["members"] })
+}
+
 /// 5.25 for 525 basis points.
 fn percent(weight: Weight) -> Value {
     // Hundredths of a percent print exactly.

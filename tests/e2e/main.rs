@@ -4,6 +4,7 @@ mod kit;
 
 mod access;
 mod admin;
+mod asked;
 mod balance;
 mod certificates;
 mod commands;
@@ -30,8 +31,8 @@ mod reload;
 mod remote;
 mod rollouts;
 mod scenarios;
-mod secure;
 mod secrets;
+mod secure;
 mod shield;
 mod slow;
 mod split;

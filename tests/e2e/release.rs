@@ -135,7 +135,8 @@ async fn a_person_approves_by_command_or_by_link_and_only_once() {
     });
     assert_eq!(waited.0, Some(0), "{waited:?}");
     assert!(
-        waited.1.contains("approved by token:admin (looks good)") && waited.1.contains("approved by link"),
+        waited.1.contains("approved by token:admin (looks good)")
+            && waited.1.contains("approved by link of oncall from 127.0.0.1"),
         "{waited:?}"
     );
 

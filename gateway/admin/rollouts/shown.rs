@@ -1,14 +1,14 @@
 //! A rollout as the API shows it: where it stands, what is seen of its traffic, and what it waits for.
 
 use config::model::{Bake, Gate};
-use config::release::rollout::{Goal, Moment, Phase, Rollout, Waits};
+use config::release::rollout::{Goal, Moment, Phase, Rollout, Waits, last_seen};
 use config::value::name::{AliasName, FunctionName};
 use serde_json::{Value, json};
 
 use crate::admin::{Server, rfc3339};
 use crate::clock;
 use crate::control::guardian::Sight;
-use crate::control::rollouts::{Freeze, view};
+use crate::control::rollouts::{Freeze, seen, view};
 
 /// A rollout: [`view`], with `seen`, `waits_for` and `left_seconds`.
 pub(super) fn rollout(server: &Server, rollout: &Rollout) -> Value {
@@ -25,7 +25,11 @@ pub(super) fn rollout(server: &Server, rollout: &Rollout) -> Value {
     };
     shown["waits_for"] = waits_for.into();
     shown["left_seconds"] = rollout.deadline().map(|deadline| left(deadline, now)).into();
-    shown["seen"] = sight.map_or_else(|| last_seen(rollout), seen);
+    shown["seen"] = match sight {
+        Some(sight) => seen(&json!(sight)),
+        None if rollout.evidence.is_null() => Value::Null,
+        None => seen(&last_seen(rollout)),
+    };
     shown
 }
 
@@ -57,18 +61,6 @@ fn in_force(server: &Server, now: Moment) -> Option<Freeze> {
 /// Tenths of seconds, as seconds.
 fn left(deadline: Moment, now: Moment) -> f64 {
     (deadline.saturating_sub(now).as_secs_f64() * 10.0).ceil() / 10.0
-}
-
-fn seen(sight: Sight) -> Value {
-    let gates = sight.gates.iter().map(|(gate, says)| json!({ "gate": gate, "says": says }));
-    json!({ "gates": gates.collect::<Vec<_>>(), "members": sight.members })
-}
-
-/// What the rollout carries of what was seen when it last moved.
-fn last_seen(rollout: &Rollout) -> Value {
-    let Some(members) = rollout.evidence["members"].as_array() else { return Value::Null };
-    let members: Vec<&Value> = members.iter().map(|member| &member["seen"]).collect();
-    json!({ "gates": [], "members": members })
 }
 
 /// Why it does not go on by itself now, in a sentence without the end; `None` while a bake by time runs, and at the end.

@@ -169,7 +169,7 @@ impl Watched {
     pub(super) fn evidence(&self) -> Value {
         let members = self.members.iter().zip(&self.sight.members);
         let members = members.map(|(watched, sight)| json!({ "watch": watched.watch, "seen": sight }));
-        json!({ "members": members.collect::<Vec<_>>() })
+        json!({ "members": members.collect::<Vec<_>>(), "gates": self.sight.gates })
     }
 }
 
