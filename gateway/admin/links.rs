@@ -101,7 +101,9 @@ fn still_open(server: &Server, ballot: Ballot) -> Option<(Ballot, Arc<Rollout>)>
 
 /// A person gets a page, a program what programs get.
 fn spent(headers: &HeaderMap) -> Answer {
-    let text = "This link was used already, or its question is over. `weir rollouts` shows how things stand.";
+    let text = "This link is worth nothing any more: it was used already, its question is over, or the gateway has restarted \
+                since, and has sent new links. `weir rollouts` shows how things stand; `weir approve FUNCTION:ALIAS` and \
+                `weir reject FUNCTION:ALIAS` answer by command.";
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if accept.contains(HTML) {
         return Ok(Page::new("Nothing is asked here").say(text).answer(StatusCode::NOT_FOUND));

@@ -10,7 +10,10 @@ use super::Answer;
 
 /// No open question has this token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no hook waits for this callback: it was answered before, its time is over, or the question was taken back")]
+#[error(
+    "no hook waits for this callback: it was answered before, its time is over, the question was taken back, or the gateway has \
+     restarted since and has asked again, with another callback"
+)]
 pub struct UnknownToken;
 
 /// By the hash of the token, so that how long a lookup takes tells nothing about tokens.

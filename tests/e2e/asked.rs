@@ -130,3 +130,28 @@ async fn notices_and_the_page_have_who_why_and_every_number() {
     let events = weir.told(&["history", "shop:prod"]).await;
     assert!(events.contains("approved by link of my-webhook from 127.0.0.1"), "{events}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_callback_says_what_became_of_its_question() {
+    let hook = Endpoint::start("hook").await;
+    let (weir, _endpoints) = with("").await;
+    let plan =
+        format!("{{canaryWeight: 10, hooks: {{before: [{{http: 'http://{}/ask', callback: true}}]}}}}", hook.address);
+    ends(&weir, &["release", "shop:prod", "2", "--plan", &plan], 0).await;
+    let callback = async |nth: usize| {
+        let asked = eventually("the hook is asked", async || hook.seen().into_iter().nth(nth)).await;
+        let asked: Value = serde_json::from_slice(&asked.body.bytes).unwrap();
+        let url = asked["callback"]["url"].as_str().unwrap().to_owned();
+        url[url.find("/v1/").unwrap()..].to_owned()
+    };
+    let old = callback(0).await;
+    let weir = Weir::again(weir.killed().await).await;
+    let new = callback(1).await;
+    let mut nobody = Api::with(&weir, String::new()).await;
+    let answer = nobody.call("POST", &old, "{decision: reject}").await;
+    assert_eq!((answer.status, &answer.json()["code"]), (404, &"NotFound".into()));
+    assert!(answer.text().contains("has restarted since and has asked again"), "{}", answer.text());
+    assert_eq!(newest(&weir).await["state"], "asking a hook");
+    assert_eq!(nobody.call("POST", &new, "{decision: approve}").await.status, 204);
+    becomes(&weir, "baking").await;
+}

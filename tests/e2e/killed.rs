@@ -234,19 +234,30 @@ async fn a_bake_by_requests_counts_those_since_the_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_approval_is_asked_for_once_and_the_lost_link_is_worth_nothing() {
+async fn an_approval_is_asked_for_again_with_links_that_work_and_numbers() {
     let notified = Endpoint::start("notified").await;
     let notifier = format!("notifiers: {{oncall: {{webhook: {{url: 'http://{}/told'}}}}}}\n", notified.address);
     let (weir, _endpoints) = with(&notifier).await;
     let plan = "{canaryStep: {weight: 20, interval: 1s}, gates: [{approval: {timeout: 1h}}], notify: oncall}";
     release(&weir, "2", plan).await;
+    shares(&weir, [80, 20, 0]).await;
     becomes(&weir, "waiting for approval").await;
     let lost = link(&notified, "approve", 1).await;
     let weir = killed(weir, [80, 20, 0], &[]).await;
-    assert_eq!(Api::with(&weir, String::new()).await.call("POST", &lost, "").await.status, 404);
+    let link = link(&notified, "approve", 2).await;
+    let mut nobody = Api::with(&weir, String::new()).await;
+    let spent = nobody.call("POST", &lost, "").await;
+    assert!(spent.status == 404 && spent.text().contains("restarted"), "{}", spent.text());
+    assert!(spent.text().contains("`weir approve FUNCTION:ALIAS`"), "{}", spent.text());
     assert_eq!(newest(&weir).await["state"], "waiting for approval");
-    ends(&weir, &["approve", "shop:prod"], 0).await;
-    promoted(&weir, &["begun", "step 1 of 2", "approval", "approved", "step 2 of 2", "promoted"]).await;
+    // What was counted before is told again.
+    let page = nobody.call("GET", &link, "").await.text();
+    let counted = page.split("<td>requests</td><td>").nth(1).and_then(|rest| rest.split('<').next());
+    assert!(counted.and_then(|counted| counted.parse::<u32>().ok()).is_some_and(|counted| counted > 0), "{page}");
+    let said = nobody.call("POST", &link, "").await;
+    assert!(said.status == 200 && said.text().contains("Approved"), "{} {}", said.status, said.text());
+    promoted(&weir, &["begun", "step 1 of 2", "approval", "approval", "approved", "step 2 of 2", "promoted"]).await;
+    assert_eq!(newest(&weir).await["approvals"][0]["by"], "link of oncall from 127.0.0.1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::machine::Run;
-use super::{Goal, Moment, Phase, REMIND_EVERY, Rollout};
+use super::{Goal, Moment, Phase, REMIND_EVERY, Rollout, Tone, Waits};
 use crate::model::{Check, OnRestart};
 
 /// The most that two readings of a window's opening differ by without a jump of a clock.
@@ -49,6 +49,14 @@ impl Run {
             self.ask(point, goal, index, run + 1, previous);
         }
         self.rollout.seen = time;
+        // Links are lost with the process that sent them: whoever is to approve gets new ones.
+        if let Phase::Deciding { step, waits: Waits::Approval, .. } = self.rollout.phase
+            && self.rollout.approval(step).is_none()
+        {
+            let text = "the gateway has restarted, and somebody still has to approve it; links that were sent before are \
+                        worth nothing any more";
+            self.tell(Tone::Info, "approval", text.to_owned());
+        }
         // A window may be open by now, whatever was left of the time until it opened.
         if matches!(self.rollout.phase, Phase::Ready { .. }) {
             self.tick();

@@ -98,6 +98,30 @@ fn an_approval_counts_when_the_pause_or_the_freeze_is_over() {
     assert_eq!(after(&frozen, &Event::Thawed, 13, false).outcome(), Some(Outcome::Promoted));
 }
 
+/// The word and the text of everything that the event makes the rollout tell, so many minutes after its beginning.
+fn told(rollout: &Rollout, event: &Event, minutes: u64) -> Vec<(&'static str, String)> {
+    let time = START + Duration::from_secs(60 * minutes);
+    let transition = rollout.on(event, Now { time, wall: time, frozen: false }).unwrap();
+    let effects = transition.map(|transition| transition.effects).unwrap_or_default();
+    let tell =
+        |effect| if let Effect::Tell(milestone) = effect { Some((milestone.kind, milestone.text)) } else { None };
+    effects.into_iter().filter_map(tell).collect()
+}
+
+#[test]
+fn whoever_is_to_approve_is_asked_again_after_a_restart_and_nobody_else() {
+    let plan = "{linearStep: {weight: 50, interval: 10m}, gates: [{approval: {timeout: 24h}}]}";
+    let bakes = begun(plan).rollout;
+    assert_eq!(told(&bakes, &Event::Restarted, 5), [], "nothing is asked yet");
+    let asks = after(&bakes, &Event::Tick, 10, false);
+    let asked = told(&asks, &Event::Restarted, 11);
+    assert!(asked.len() == 1 && asked[0].0 == "approval" && asked[0].1.contains("restarted"), "{asked:?}");
+    let again = after(&asks, &Event::Restarted, 11, false);
+    assert!(matches!(again.phase, Phase::Deciding { waits: Waits::Approval, .. }), "{again:?}");
+    let approved = after(&after(&again, &said(Word::Pause), 12, false), &said(Word::Approve), 13, false);
+    assert_eq!(told(&approved, &Event::Restarted, 14), [], "it was given");
+}
+
 #[test]
 fn a_rollout_knows_who_approved_which_step_to_its_end() {
     let plan = "{canaryPlans: [{weight: 20, interval: 10m}, {weight: 60, interval: 10m}], \
