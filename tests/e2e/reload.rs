@@ -94,6 +94,28 @@ async fn a_bad_file_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_a_file_edits_is_refused_at_its_line_and_keeps_no_gateway_from_starting() {
+    let one = Endpoint::start("v1").await;
+    let live = |prefix: &str| {
+        shop(&[&one], "1").replacen(
+            "}\n",
+            &format!(", 2: {{endpoints: ['{}'], path_prefix: {prefix}}}}}\n", one.address),
+            1,
+        )
+    };
+    let weir = Weir::start(&live("/a")).await;
+    weir.edit(&live("/b"));
+    let told = weir.logged("a version never changes").await;
+    let place = |told: &str| told.contains("weir.yaml:7:") && told.contains("functions.shop.versions.2.path_prefix");
+    assert!(place(&told), "{told}");
+    let weir = Weir::again(weir.stopped().await).await;
+    assert!(place(&weir.logged("a version never changes").await), "{}", weir.log());
+    assert_eq!(get(weir.http, HOST, "/").await.version(), "1", "what is stored is served");
+    let status = weir.told(&["status"]).await;
+    assert!(status.contains("reload  refused") && status.contains("a version never changes"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_file_changes_nothing() {
     let (weir, endpoint) = crate::one().await;
     std::fs::remove_file(weir.file()).unwrap();
