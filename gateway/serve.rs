@@ -24,7 +24,7 @@ mod workers;
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -222,7 +222,7 @@ impl Started {
         let (access, thread) = AccessLog::open(&process.access_log, append, metrics.lines_dropped.clone())?;
         let certificates = Arc::new(LiveCertificates::default());
         let store: Arc<dyn Store> = match keep {
-            Keep::Stored => Arc::new(Embedded::open(&process.store)?),
+            Keep::Stored => Arc::new(open_store(process)?),
             Keep::Ephemeral => Arc::new(Memory::default()),
         };
         let dial = Dial::new(process);
@@ -248,7 +248,7 @@ impl Started {
         let starts_empty = live.load().revision == 0;
         metrics.store_started_empty.set(starts_empty.into());
         if starts_empty && keep == Keep::Stored {
-            tracing::info!("the store {} is empty: what is live starts from the file", process.store.display());
+            tracing::info!("the store {} is empty: what is live starts from the file", store_path(process).display());
         }
         let mut limits = process.limits.clone();
         limits.connections = share.admitted(process);
@@ -257,7 +257,7 @@ impl Started {
         let about = About {
             id: format!("{:016x}", rand::random::<u64>()),
             started: clock::unix(),
-            store: (keep == Keep::Stored).then(|| process.store.clone()),
+            store: (keep == Keep::Stored).then(|| store_path(process)),
         };
         Ok((
             Self {
@@ -354,9 +354,27 @@ fn append(path: &Path) -> io::Result<File> {
     files::open_to_write(path, File::options().create(true).append(true))
 }
 
+/// The store, with a warning where another working directory would be another store.
+fn open_store(process: &Process) -> Result<Embedded, Failure> {
+    let path = store_path(process);
+    if process.store.is_relative() {
+        let path = path.display();
+        tracing::warn!(
+            "`store` is relative to the working directory, where it is {path} now: started in another one, the gateway begins with \
+             an empty store. Name it absolutely, such as `store: {{path: {path}}}`"
+        );
+    }
+    Ok(Embedded::open(&path)?)
+}
+
+/// The path of the store, which is relative to the working directory, as a whole.
+fn store_path(process: &Process) -> PathBuf {
+    std::path::absolute(&process.store).unwrap_or_else(|_| process.store.clone())
+}
+
 /// Where rollouts are noted that the store cannot take. A gateway without it serves all the same.
 fn aside(process: &Process, keep: Keep) -> Aside {
-    let path = process.store.with_extension("aside");
+    let path = store_path(process).with_extension("aside");
     let opened = if keep == Keep::Stored { Aside::open(&path) } else { Ok(Aside::default()) };
     opened.unwrap_or_else(|error| {
         tracing::warn!("a rollback that the store cannot take will not outlive a crash: {}: {error}", path.display());

@@ -89,8 +89,14 @@ impl Access {
             Err(failure) => return Err(failure),
         };
         let file = process.store.with_extension("token");
+        let file = std::path::absolute(&file).unwrap_or(file);
         let (token, result) = match read_token(&file)? {
             Ok(token) => (Some(token), format!("{}: found", file.display())),
+            Err(error) if process.store.is_relative() => {
+                let where_else =
+                    "`store` is relative to the working directory, which may be another than the gateway's";
+                (None, format!("{}: {error}; {where_else}", file.display()))
+            }
             Err(error) => (None, format!("{}: {error}", file.display())),
         };
         Ok(Found { address, by, token, looked: looked("not set", &result) })

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use config::model::Process;
 
-use super::{Failure, Keep};
+use super::{Failure, Keep, store_path};
 use crate::control::tokens::Role;
 use crate::control::{Author, Control};
 use crate::files;
@@ -37,7 +37,7 @@ pub(super) async fn ensure(
         return Ok(TokenFile { path: None, keep });
     }
     let secret = control.create_token(Author::of("start"), NAME, Role::Admin).await?;
-    let path = process.store.with_extension("token");
+    let path = store_path(process).with_extension("token");
     write(&path, secret.reveal()).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot write the token to {}: {error}", path.display()))
     })?;

@@ -25,6 +25,7 @@ mod layer;
 mod migrated;
 mod names;
 mod past;
+mod paths;
 mod process;
 mod release;
 mod reload;

@@ -77,7 +77,9 @@ impl Terminal {
         }
         let stderr: String = stderr.lines().map(|line| format!("! {line}\n")).collect();
         told += &format!("{stdout}{stderr}exit {}\n\n", code.expect("the command was not killed"));
-        self.transcript += &told.replace(&self.api.address.to_string(), "127.0.0.1:9900");
+        let folder = self.folder.path().canonicalize().expect("the folder is there");
+        let told = told.replace(&self.api.address.to_string(), "127.0.0.1:9900");
+        self.transcript += &told.replace(&*folder.to_string_lossy(), "/srv/weir");
     }
 
     /// Compares the transcript with the one of this name.
