@@ -75,7 +75,6 @@ use crate::store::{Store, StoreError};
 use crate::upstreams::Upstreams;
 use aside::Aside;
 use authority::Authority;
-use certificates::Keeper;
 use conduct::{Ballots, Calls, Conductor, Shared};
 use guardian::{Guardian, Shown, Sights};
 use named_files::FileKeepers;
@@ -137,6 +136,8 @@ pub struct Ground {
     pub calls: Calls,
     /// Where it is noted what the store cannot take.
     pub aside: Aside,
+    /// Where relative names of files are.
+    pub folder: named_files::Folder,
 }
 
 impl Control {
@@ -149,8 +150,8 @@ impl Control {
         let (store, conducted, aside) = (Arc::clone(&ground.store), ground.clone(), ground.aside.clone());
         let (live, metrics) = (Arc::clone(&ground.live), Arc::clone(&ground.metrics));
         let environment = Arc::clone(&ground.environment);
-        let certificates = Keeper::new(&ground);
-        let keepers = FileKeepers { certificates: Arc::clone(&certificates), authorities: Arc::default() };
+        let keepers = FileKeepers::new(&ground);
+        let certificates = Arc::clone(&keepers.certificates);
         let (state, rollouts) = watch::channel(Rollouts::default());
         let (moved, moves) = mpsc::unbounded_channel();
         let clock = Steady::start();

@@ -42,6 +42,7 @@ use crate::control::authority::Authority;
 use crate::control::backup::ImportError;
 use crate::control::conduct::Calls;
 use crate::control::file::{Applied, ConfigFile, FileAtStart, Reload, Report};
+use crate::control::named_files::Folder;
 use crate::control::{Control, Environment, Ground, Refused, named_files};
 use crate::dial::Dial;
 use crate::edge::tls::{CertificateProblem, LiveCertificates};
@@ -84,10 +85,10 @@ pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The problems of the files that a configuration names, as far as they can be seen from here.
+/// The problems of the files that the configuration of this file names, as far as they can be seen from here.
 #[must_use]
-pub(crate) fn unusable_files(config: &Config) -> Vec<Problem> {
-    named_files::check(config)
+pub(crate) fn unusable_files(config: &Config, file: &Path) -> Vec<Problem> {
+    named_files::check(config, &Folder::of(file))
 }
 
 /// Does what [`run`] does; `before` is called on the control plane's runtime when the configuration is live and no
@@ -133,7 +134,7 @@ fn serve(
     let admin_threads =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("weir-admin").enable_all().build();
     let admin = open.admin.insert(admin_threads?);
-    let (started, access) = Started::new(runtime, &process, keep, environment, share)?;
+    let (started, access) = Started::new(runtime, (&process, file.folder()), keep, environment, share)?;
     open.access = access;
     signals.access.get_or_init(|| started.access.clone());
     diagnostics.count(&started.metrics.diagnostics_dropped);
@@ -205,7 +206,7 @@ struct Started {
 impl Started {
     fn new(
         runtime: &Runtime,
-        process: &Process,
+        (process, folder): (&Process, Folder),
         keep: Keep,
         environment: Environment,
         share: Share,
@@ -219,7 +220,8 @@ impl Started {
             unresolved: &Unresolved::LABELS,
             handshakes: &refusals,
         }));
-        let (access, thread) = AccessLog::open(&process.access_log, append, metrics.lines_dropped.clone())?;
+        let (access, thread) =
+            AccessLog::open(&folder.access_log(&process.access_log), append, metrics.lines_dropped.clone())?;
         let certificates = Arc::new(LiveCertificates::default());
         let store: Arc<dyn Store> = match keep {
             Keep::Stored => Arc::new(open_store(process)?),
@@ -240,6 +242,7 @@ impl Started {
             wake: Arc::new(Wake::new(clock::now())),
             calls: calls.clone(),
             aside: aside(process, keep),
+            folder,
         };
         let upstreams =
             Upstreams::new(runtime.handle().clone(), Arc::new(UpstreamObserver), Arc::new(LaneChecker::default()))
@@ -300,7 +303,7 @@ impl Started {
         let doors = workers::open(&self, &process)?;
         let door = {
             let _context = admin.enter();
-            door::open(&process.admin)?.with_room_for(self.admin_room)
+            door::open(&file.folder().admin(&process.admin))?.with_room_for(self.admin_room)
         };
         let announcement = format!("{}weir: admin on {}\n", doors.announcement(), door.name()?);
         let url = process.admin_url.clone().or(door.url()?);

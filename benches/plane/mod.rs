@@ -52,6 +52,7 @@ pub(crate) fn start(
         certificates,
         calls,
         aside: Aside::default(),
+        folder: Default::default(),
         metrics,
         authority: Arc::default(),
         environment,

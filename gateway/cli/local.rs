@@ -35,7 +35,7 @@ impl Validate {
         };
         let (config, problems) = match config::text::parse::parse(&text, &environment) {
             Ok((config, mut problems)) => {
-                let found = [unusable_files(&config), check_secrets(&config)].concat();
+                let found = [unusable_files(&config, &self.file), check_secrets(&config)].concat();
                 problems.extend(config::text::parse::locate(&text, found));
                 (Some(config), problems)
             }

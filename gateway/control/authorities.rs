@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::named_files::Folder;
 use super::readers::{self, Answer, Readers};
 use crate::clock;
 use crate::files::Stamp;
@@ -20,6 +21,8 @@ const FRESH: Duration = Duration::from_secs(60);
 /// The authorities of a running gateway, by file.
 #[derive(Debug, Default)]
 pub(super) struct AuthorityKeeper {
+    /// Where relative names are.
+    folder: Folder,
     files: Mutex<BTreeMap<PathBuf, AuthorityFile>>,
     readers: Readers,
 }
@@ -53,6 +56,11 @@ enum Look {
 }
 
 impl AuthorityKeeper {
+    /// A keeper that has read nothing yet, and takes relative names in this folder.
+    pub(super) fn in_folder(folder: Folder) -> Self {
+        Self { folder, ..Self::default() }
+    }
+
     /// The authorities of this file, as far as they are known.
     pub(super) fn authorities(&self, path: &Path) -> Option<Arc<Authorities>> {
         self.files().get(path)?.authorities.clone()
@@ -75,13 +83,14 @@ impl AuthorityKeeper {
             let (stamp, read) = match answer {
                 Answer::Done(Look::Same) | Answer::Skipped => return,
                 Answer::Done(Look::Read(stamp, read)) => (stamp, read),
-                Answer::Late(_) => (None, Err(format!("{}: {}", path.display(), readers::late()))),
+                Answer::Late(_) => (None, Err(format!("{}: {}", self.folder.file(path).display(), readers::late()))),
             };
             if self.files().entry(path.clone()).or_default().take(stamp, read) {
                 changed.insert(path.clone());
             }
         };
-        self.readers.each(jobs, |(path, seen)| look(path, *seen), see).await;
+        let folder = self.folder.clone();
+        self.readers.each(jobs, move |(path, seen)| look(&folder.file(path), *seen), see).await;
         changed
     }
 

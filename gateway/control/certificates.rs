@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::Ground;
+use super::named_files::Folder;
 use super::readers::{self, Answer, Readers};
 use crate::clock;
 use crate::edge::tls::{LiveCertificate, LiveCertificates};
@@ -40,6 +41,8 @@ pub(super) struct Keeper {
     wanted: Notify,
     published: Arc<LiveCertificates>,
     live: Arc<Live>,
+    /// Where relative names are.
+    folder: Folder,
     metrics: Arc<Metrics>,
 }
 
@@ -52,6 +55,7 @@ impl Keeper {
             wanted: Notify::new(),
             published: Arc::clone(&ground.certificates),
             live: Arc::clone(&ground.live),
+            folder: ground.folder.clone(),
             metrics: Arc::clone(&ground.metrics),
         })
     }
@@ -74,7 +78,8 @@ impl Keeper {
         let mut pairs = self.lock();
         let reason = |files| {
             let pair = pairs.pair(files);
-            let unknown = (!pair.is_known()).then(|| format!("{}: {}", files.cert.display(), readers::late()));
+            let unknown =
+                (!pair.is_known()).then(|| format!("{}: {}", self.folder.file(&files.cert).display(), readers::late()));
             pair.wrong().map(|wrong| wrong.reason.clone()).or(unknown)
         };
         files.iter().map(reason).collect()
@@ -105,7 +110,8 @@ impl Keeper {
                 news.clear();
             }
         };
-        self.readers.each(jobs, |(files, seen)| pair::look(files, *seen), see).await;
+        let folder = self.folder.clone();
+        self.readers.each(jobs, move |(files, seen)| pair::look(&folder.certificate(files), *seen), see).await;
         if !news.is_empty() {
             self.publish(&self.lock(), &news);
         }

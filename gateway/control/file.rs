@@ -21,6 +21,7 @@ use config::text::problem::{self, Problem};
 use config::text::unfinished::may_be_unfinished;
 use tokio::sync::Notify;
 
+use super::named_files::Folder;
 use super::readers::{Answer, Readers, Waiting};
 use super::{AllowEmpty, Author, Control, Environment, Refused};
 use crate::clock;
@@ -180,6 +181,12 @@ impl FileAtStart {
             },
         };
         Ok(Self { path: path.to_owned(), text, stamp, process, config })
+    }
+
+    /// The folder that its relative names are taken in.
+    #[must_use]
+    pub fn folder(&self) -> Folder {
+        Folder::of(&self.path)
     }
 
     /// Applies the file over what is stored and live. Nothing in the file keeps the gateway from serving that.

@@ -1,5 +1,7 @@
 //! Files that a configuration names.
 
+mod folder;
+
 use std::collections::HashSet;
 use std::fs;
 use std::io;
@@ -9,8 +11,10 @@ use std::sync::Arc;
 use config::model::{AdminListener, Certificate, Config, Target, Version};
 use config::text::problem::Problem;
 
+pub use folder::Folder;
+
 use super::authorities::AuthorityKeeper;
-use super::{certificates, readers};
+use super::{Ground, certificates, readers};
 use crate::files;
 use crate::upstreams::read_authorities;
 
@@ -19,6 +23,14 @@ use crate::upstreams::read_authorities;
 pub(super) struct FileKeepers {
     pub(super) certificates: Arc<certificates::Keeper>,
     pub(super) authorities: Arc<AuthorityKeeper>,
+}
+
+impl FileKeepers {
+    /// Keepers that have read nothing yet.
+    pub(super) fn new(ground: &Ground) -> Self {
+        let authorities = Arc::new(AuthorityKeeper::in_folder(ground.folder.clone()));
+        Self { certificates: certificates::Keeper::new(ground), authorities }
+    }
 }
 
 /// Certificates and certificate authorities, each with its path in the configuration.
@@ -76,9 +88,9 @@ fn authority(version: &Version) -> Option<&PathBuf> {
 }
 
 /// The files that `config` names and that cannot be used: errors, where they are there, and warnings, where they are not
-/// or may not be read, as on another machine than the gateway's. Blocks on the file system.
+/// or may not be read, as on another machine than the gateway's. Relative names are taken in `folder`. Blocks on the file system.
 #[must_use]
-pub fn check(config: &Config) -> Vec<Problem> {
+pub fn check(config: &Config, folder: &Folder) -> Vec<Problem> {
     let mut named = NamedFiles::of_change(&Config::default(), config);
     if let AdminListener::Tcp { tls: Some(files), .. } = &config.process.admin {
         named.certificates.push(("admin.tls".into(), files.clone()));
@@ -86,12 +98,14 @@ pub fn check(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut seen = HashSet::new();
     for (at, files) in named.certificates.into_iter().filter(|(_, files)| seen.insert(files.clone())) {
+        let files = folder.certificate(&files);
         let hidden = [&files.cert, &files.key].into_iter().find_map(|path| hidden(&at, path));
         let unusable = || Some(Problem::error(&at, certificates::read_one(&files).err()?.to_string()));
         let problem = hidden.or_else(unusable);
         problems.extend(problem);
     }
     for (at, path) in named.authorities {
+        let path = folder.file(&path);
         let read = path.clone();
         let unusable = match files::within(files::PATIENCE, move || read_authorities(&read).err()) {
             Some(error) => error.map(|error| error.to_string()),

@@ -81,6 +81,7 @@ impl Node {
             certificates: Arc::new(LiveCertificates::default()),
             calls,
             aside,
+            folder: Default::default(),
             metrics: Arc::clone(&metrics),
             environment: Arc::new(environment),
             authority: Arc::new(Authority::new(&process(), Dial::new(&process()))),

@@ -279,7 +279,7 @@ fn tls(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Option<UpstreamTls>> {
     Some(Some(UpstreamTls { ca, sni, verify: verified }))
 }
 
-/// The name of a file, relative to where the gateway runs.
+/// The name of a file.
 pub(super) fn file(place: &Place<'_>, r: &mut Reading<'_>) -> Option<PathBuf> {
     let text = place.text(r, "the name of a file")?;
     if text.is_empty() || text.contains('\0') {
