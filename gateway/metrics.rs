@@ -13,6 +13,7 @@ mod cell;
 mod counts;
 mod fixed;
 mod rollouts;
+mod scrape;
 mod series;
 
 use std::sync::Arc;
@@ -29,7 +30,8 @@ pub use rollouts::{Judged, Standing};
 pub use series::{Among, CodeClass, MAX_CERTIFICATES, MAX_SERIES, Pick, Retry, UpstreamSeries, VersionSeries};
 
 use fixed::Fixed;
-use series::{AllSeries, Collected};
+use scrape::Collected;
+use series::AllSeries;
 
 /// The shape of one metric.
 #[derive(Debug)]

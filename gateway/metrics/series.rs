@@ -8,16 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use config::value::name::{AliasName, FunctionName, VersionId};
-use prometheus::core::{Collector, Desc};
-use prometheus::proto;
 
 use super::cell::{Cell, Times};
 use super::counts::{Counted, Counts};
 use super::rollouts::Rollouts;
-use super::{
-    CERTIFICATES, DURATION, Family, HEALTHY, Judged, Kind, PICKS, REQUESTS, RETRIES, ROLLOUT_STEP, ROLLOUT_WEIGHT,
-    UPSTREAM_CONNECT, UPSTREAM_DURATION, VERDICTS, WEIGHT,
-};
 
 /// The most aliases x versions with series of their own, and the most upstreams. The rest shares `_other`.
 pub const MAX_SERIES: usize = 10_000;
@@ -142,7 +136,7 @@ pub struct UpstreamSeries {
     pub duration: Times,
     /// New connections, TLS included.
     pub connect: Times,
-    retries: [Cell; Retry::LABELS.len()],
+    pub(super) retries: [Cell; Retry::LABELS.len()],
     /// Endpoints that requests may go to.
     pub healthy: Cell,
 }
@@ -159,7 +153,7 @@ impl UpstreamSeries {
 pub(super) struct AllSeries {
     versions: Mutex<Named<VersionKey, VersionSeries>>,
     upstreams: Mutex<Named<UpstreamKey, UpstreamSeries>>,
-    certificates: Mutex<Vec<(String, i64)>>,
+    pub(super) certificates: Mutex<Vec<(String, i64)>>,
     pub(super) rollouts: Rollouts,
 }
 
@@ -175,8 +169,8 @@ pub enum Among {
 /// No version comes before this one; the draft comes after all.
 const FIRST: VersionId = VersionId::Number(NonZeroU32::MIN);
 
-type VersionKey = Counted;
-type UpstreamKey = (FunctionName, VersionId);
+pub(super) type VersionKey = Counted;
+pub(super) type UpstreamKey = (FunctionName, VersionId);
 
 pub(super) struct Named<K, S> {
     series: BTreeMap<K, Arc<S>>,
@@ -198,6 +192,13 @@ impl<K, S> Named<K, S> {
         self.series.iter().for_each(|(key, series)| see(Some(key), series));
         self.other.iter().for_each(|other| see(None, other));
     }
+}
+
+/// The series that are shown, as they are found at one moment.
+pub(super) struct Listed<K, S> {
+    pub(super) series: Vec<(K, Arc<S>)>,
+    /// The one that is shared by all beyond [`MAX_SERIES`].
+    pub(super) other: Option<Arc<S>>,
 }
 
 /// Cells that may all be as they began.
@@ -229,15 +230,25 @@ impl<K: Ord, S: Default + Used> Named<K, S> {
     }
 
     /// Shows those in which something is counted by now, as far as there is room.
-    fn wake(&mut self) {
+    fn wake(&mut self)
+    where
+        K: Clone,
+    {
         let room = MAX_SERIES.saturating_sub(self.series.len());
-        let mut used = 0;
-        let is_shown = |_: &K, series: &mut Arc<S>| {
-            let is_shown = used < room && series.is_used();
-            used += usize::from(is_shown);
-            is_shown
-        };
-        self.series.extend(self.resting.extract_if(.., is_shown));
+        let used = self.resting.iter().filter(|(_, series)| series.is_used()).map(|(key, _)| key.clone());
+        for key in used.take(room).collect::<Vec<K>>() {
+            self.series.extend(self.resting.remove_entry(&key));
+        }
+    }
+
+    /// Lists those that are shown.
+    fn listed(&mut self) -> Listed<K, S>
+    where
+        K: Clone,
+    {
+        self.wake();
+        let series = self.series.iter().map(|(key, series)| (key.clone(), Arc::clone(series)));
+        Listed { series: series.collect(), other: self.other.clone() }
     }
 
     /// Shows those of `among` no longer that are unused so far and for which `rests` is true.
@@ -297,6 +308,15 @@ impl AllSeries {
         versions.series.iter().for_each(|(key, series)| see(key, Counts::of(series)));
     }
 
+    /// Whoever renders them holds no lock meanwhile that publishing waits for.
+    pub(super) fn listed_versions(&self) -> Listed<VersionKey, VersionSeries> {
+        lock(&self.versions).listed()
+    }
+
+    pub(super) fn listed_upstreams(&self) -> Listed<UpstreamKey, UpstreamSeries> {
+        lock(&self.upstreams).listed()
+    }
+
     pub(super) fn upstream(&self, function: &FunctionName, version: VersionId) -> Arc<UpstreamSeries> {
         lock(&self.upstreams).get((function.clone(), version))
     }
@@ -347,167 +367,4 @@ impl AllSeries {
 /// A panic elsewhere leaves the maps whole: every change of them is one call.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-// --- scraping --------------------------------------------------------------------------------------------------------
-
-/// What the registry asks for series.
-pub(super) struct Collected {
-    series: Arc<AllSeries>,
-    descriptions: Vec<Desc>,
-}
-
-impl Collected {
-    pub(super) fn new(series: Arc<AllSeries>) -> Self {
-        let families = [
-            REQUESTS,
-            DURATION,
-            PICKS,
-            WEIGHT,
-            UPSTREAM_DURATION,
-            UPSTREAM_CONNECT,
-            RETRIES,
-            HEALTHY,
-            CERTIFICATES,
-            ROLLOUT_STEP,
-            ROLLOUT_WEIGHT,
-            VERDICTS,
-        ];
-        let described = families.map(|family| {
-            let labels = family.labels.iter().map(ToString::to_string).collect();
-            Desc::new(family.name.into(), family.help.into(), labels, Default::default())
-                .expect("families are constants with legal names")
-        });
-        Self { series, descriptions: described.into() }
-    }
-}
-
-impl Collector for Collected {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<proto::MetricFamily> {
-        let mut scrape = Scrape::default();
-        let mut versions = lock(&self.series.versions);
-        versions.wake();
-        scrape.versions(&versions);
-        drop(versions);
-        let mut upstreams = lock(&self.series.upstreams);
-        upstreams.wake();
-        scrape.upstreams(&upstreams);
-        drop(upstreams);
-        for (domain, not_after) in &*lock(&self.series.certificates) {
-            scrape.push(&CERTIFICATES, &[domain], Seen::Number(*not_after as f64));
-        }
-        scrape.rollouts(&self.series.rollouts);
-        scrape.0.into_values().collect()
-    }
-}
-
-/// Families by name, being filled.
-#[derive(Default)]
-struct Scrape(BTreeMap<&'static str, proto::MetricFamily>);
-
-enum Seen {
-    Number(f64),
-    Times(proto::Histogram),
-}
-
-impl Scrape {
-    fn versions(&mut self, named: &Named<VersionKey, VersionSeries>) {
-        for ((function, alias, version), series) in &named.series {
-            let version = version.to_string();
-            let labels = [function.as_str(), alias.as_ref().map_or("", AliasName::as_str), &version];
-            self.version(&labels, series);
-            if alias.is_some() {
-                self.push(&WEIGHT, &labels, Seen::Number(series.weight.get() as f64));
-            }
-        }
-        if let Some(series) = &named.other {
-            self.version(&[OTHER; 3], series);
-        }
-    }
-
-    fn version(&mut self, labels: &[&str; 3], series: &VersionSeries) {
-        self.each(&REQUESTS, labels, CodeClass::LABELS, &series.requests);
-        self.each(&PICKS, labels, Pick::LABELS, &series.picks);
-        self.push(&DURATION, labels, Seen::Times(series.duration.proto()));
-    }
-
-    fn upstreams(&mut self, named: &Named<UpstreamKey, UpstreamSeries>) {
-        for ((function, version), series) in &named.series {
-            let labels = [function.as_str(), &version.to_string()];
-            self.upstream(&labels, series);
-            self.push(&HEALTHY, &labels, Seen::Number(series.healthy.get() as f64));
-        }
-        if let Some(series) = &named.other {
-            self.upstream(&[OTHER; 2], series);
-        }
-    }
-
-    fn upstream(&mut self, labels: &[&str; 2], series: &UpstreamSeries) {
-        self.each(&RETRIES, labels, Retry::LABELS, &series.retries);
-        self.push(&UPSTREAM_DURATION, labels, Seen::Times(series.duration.proto()));
-        self.push(&UPSTREAM_CONNECT, labels, Seen::Times(series.connect.proto()));
-    }
-
-    fn rollouts(&mut self, rollouts: &Rollouts) {
-        rollouts.each_standing(|standing| {
-            let labels = [standing.function.as_str(), standing.alias.as_str()];
-            self.push(&ROLLOUT_STEP, &labels, Seen::Number(standing.step as f64));
-            self.push(&ROLLOUT_WEIGHT, &labels, Seen::Number(f64::from(standing.weight)));
-        });
-        rollouts.each_verdict(|key, verdicts| {
-            let labels = key.map_or([OTHER; 2], |(function, alias)| [function.as_str(), alias.as_str()]);
-            self.each(&VERDICTS, &labels, Judged::LABELS, &verdicts.0);
-        });
-    }
-
-    /// One series per value of the last label.
-    fn each(&mut self, family: &'static Family, labels: &[&str], last: &[&str], cells: &[Cell]) {
-        for (value, cell) in last.iter().zip(cells) {
-            let labels: Vec<&str> = labels.iter().chain([value]).copied().collect();
-            self.push(family, &labels, Seen::Number(cell.get() as f64));
-        }
-    }
-
-    fn push(&mut self, family: &'static Family, labels: &[&str], seen: Seen) {
-        let pairs = family.labels.iter().zip(labels).map(|(name, value)| {
-            let mut pair = proto::LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value((*value).to_owned());
-            pair
-        });
-        let mut metric = proto::Metric::from_label(pairs.collect());
-        match (family.kind, seen) {
-            (_, Seen::Times(times)) => metric.set_histogram(times),
-            (Kind::Counter, Seen::Number(number)) => {
-                let mut counter = proto::Counter::default();
-                counter.set_value(number);
-                metric.set_counter(counter);
-            }
-            (_, Seen::Number(number)) => {
-                let mut gauge = proto::Gauge::default();
-                gauge.set_value(number);
-                metric.set_gauge(gauge);
-            }
-        }
-        self.0.entry(family.name).or_insert_with(|| empty(family)).mut_metric().push(metric);
-    }
-}
-
-/// No function, alias or version can have this name.
-const OTHER: &str = "_other";
-
-fn empty(family: &Family) -> proto::MetricFamily {
-    let mut empty = proto::MetricFamily::default();
-    empty.set_name(family.name.to_owned());
-    empty.set_help(family.help.to_owned());
-    empty.set_field_type(match family.kind {
-        Kind::Counter => proto::MetricType::COUNTER,
-        Kind::Gauge => proto::MetricType::GAUGE,
-        Kind::Histogram => proto::MetricType::HISTOGRAM,
-    });
-    empty
 }
