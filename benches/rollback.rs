@@ -1,137 +1,297 @@
-//! From a candidate that begins to fail to stable having everything: what is detected, stored on a real file, and live.
+//! From a candidate that begins to fail until no request reaches it, while the gateway is busy with something else.
 //!
-//! `cargo bench --bench rollback -- 1 10000` chooses the numbers of domains. A burst of failures is counted as the data path
-//! counts them, and the live table is watched until it sends nothing to the candidate any more.
+//! `cargo bench --bench rollback -- 100000 1000` chooses the number of functions and of samples in each row. A burst of failures is
+//! counted as the data path counts them, and the live table is watched until it sends nothing to the candidate any more.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use config::model::{Alias, Config};
+use config::model::{AdminListener, Alias, Config};
 use config::release::outcome::Class;
 use config::release::rollout::{Ask, Asked, RolloutId, Speaker};
 use config::text::parse::parse_plan;
-use config::value::name::{FunctionName, VersionId};
+use config::value::name::{AliasName, FunctionName, VersionId};
 use criterion::measurement::{Measurement, WallTime};
+use gateway::admin::{About, Admin, LastReload, Listener};
 use gateway::clock;
 use gateway::control::{AllowEmpty, Author, Control};
+use gateway::dial::Dial;
+use gateway::hook::Hooks;
 use gateway::live::Live;
+use gateway::metrics::Metrics;
 use gateway::outcomes::Ended;
 use gateway::store::embedded::Embedded;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 #[path = "../config/benches/fleet/mod.rs"]
 mod fleet;
 mod plane;
 
-struct Plane {
-    live: Arc<Live>,
-    control: Control,
-}
-
 /// The gateway's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How many domains there are, unless the command line says otherwise.
-const SIZES: [usize; 2] = [1_000, 10_000];
-const ROLLOUTS: usize = 200;
+/// How many functions there are, and how many samples of each row, unless the command line says otherwise.
+const SIZES: [usize; 2] = [100_000, 1_000];
+/// Rollouts that run at a time, where a row is not about their number.
+const BATCH: usize = 100;
 /// Requests that fail at once.
 const BURST: u32 = 50;
+/// The plan of those that are measured.
+const GUARDED: &str = "canaryStep: {weight: 50, interval: 10m}";
+/// The plan of one that fails all the time, and is only told.
+const UNGUARDED: &str = "canaryWeight: 50";
+/// The time from one of its failures to the next.
+const FAILS_EVERY: Duration = Duration::from_millis(5);
+/// Followers of events.
+const STREAMS: usize = 64;
+
+/// The work of the gateway beside rollbacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Nothing,
+    Reloads,
+    Scrapes,
+    Streams,
+    Rollouts,
+    Failures,
+}
+
+const ROWS: [(Beside, &str); 6] = [
+    (Beside::Nothing, "nothing"),
+    (Beside::Reloads, "a file that changes every function, again and again"),
+    (Beside::Scrapes, "`/metrics` of all versions, again and again"),
+    (Beside::Streams, "64 streams of events, as many as there may be"),
+    (Beside::Rollouts, "all other rollouts of the row, watched"),
+    (Beside::Failures, "an unrelated alias that fails 200 times a second"),
+];
+
+struct Plane {
+    runtime: Runtime,
+    live: Arc<Live>,
+    control: Control,
+    metrics: Arc<Metrics>,
+    /// The file that is live, and one that says something else of every function that has no rollout.
+    files: [Config; 2],
+    admin: SocketAddr,
+    _admin: Runtime,
+    _folder: TempDir,
+}
 
 fn main() {
-    let rows: Vec<String> = plane::sizes(&SIZES).into_iter().map(row).collect();
-    println!(
-        "\n| domains | failures to live, median ms | 99 of 100, ms | mean: detected, ms | stored, ms | live, us |"
-    );
-    println!("|---|---|---|---|---|---|");
-    rows.iter().for_each(|row| println!("{row}"));
-}
-
-fn row(domains: usize) -> String {
-    let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder under target");
-    let store = Embedded::open(&folder.path().join("weir-state.db")).expect("a new store");
-    let runtime = plane::runtime();
-    let metrics = plane::metrics();
-    let (live, control) = plane::start(&runtime, Arc::new(store), Arc::clone(&metrics), Arc::default());
-    let plane = Plane { live, control };
-    let fleet = fleet::fleet(domains, 1, &Alias::new(fleet::split(0)), "prod");
-    fill(&runtime, &plane, fleet);
-    let functions = (0..ROLLOUTS).map(|rollout| fleet::function_name(rollout * 7 % domains));
-    let functions = functions.map(|name| name.parse().expect("a name"));
-    let mut times: Vec<Duration> = functions.map(|function| roll_back(&runtime, &plane, &function)).collect();
-    times.sort_unstable();
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    let [detected, stored, live] =
-        metrics.rollback.each_ref().map(|part| part.get_sample_sum() / part.get_sample_count() as f64 * 1e3);
-    format!(
-        "| {domains} | {:.2} | {:.2} | {detected:.2} | {stored:.2} | {:.0} |",
-        ms(times[ROLLOUTS / 2]),
-        ms(times[ROLLOUTS * 99 / 100]),
-        live * 1e3,
-    )
-}
-
-fn fill(runtime: &Runtime, plane: &Plane, fleet: Config) {
-    runtime
-        .block_on(plane.control.apply_file(Author::of("bench"), fleet, AllowEmpty(false), false))
-        .expect("the fleet is valid");
-}
-
-fn number(version: u32) -> VersionId {
-    VersionId::number(version).expect("from 1")
-}
-
-/// How long it takes from failures of the candidate until the table gives it nothing.
-fn roll_back(runtime: &Runtime, plane: &Plane, function: &FunctionName) -> Duration {
-    begin(runtime, plane, function);
-    count(plane, function, 1, Class::Success, 400);
-    count(plane, function, 2, Class::Success, 400);
-    let start = WallTime.start();
-    count(plane, function, 2, Class::Connect, BURST);
-    while served(plane, function) > 1 {
-        assert!(start.elapsed() < Duration::from_secs(20), "it is never rolled back");
-        std::thread::yield_now();
+    let sizes = plane::sizes(&SIZES);
+    let [functions, samples] = [sizes[0], sizes.get(1).copied().unwrap_or(SIZES[1])];
+    assert!(functions > 2 * samples, "the functions that are reloaded are others than those with rollouts");
+    let plane = Plane::new(functions, samples);
+    println!("\n| beside it | failures to live, median ms | 99 of 100, ms | longest, ms |");
+    println!("|---|---|---|---|");
+    for (beside, name) in ROWS {
+        let mut times = plane.row(beside, samples);
+        times.sort_unstable();
+        let ms = |place: usize| times[place].as_secs_f64() * 1e3;
+        println!("| {name} | {:.2} | {:.2} | {:.2} |", ms(samples / 2), ms(samples * 99 / 100), ms(samples - 1));
     }
-    start.elapsed()
 }
 
-fn begin(runtime: &Runtime, plane: &Plane, function: &FunctionName) {
-    let ask = Ask {
-        members: vec![Asked {
-            function: function.clone(),
-            alias: "prod".parse().expect("a name"),
-            candidate: NonZeroU32::MIN.saturating_add(1),
-            base: None,
-        }],
-        plan: Arc::new(parse_plan("canaryStep: {weight: 50, interval: 10m}", &|_| None).expect("a plan")),
-        plan_name: None,
-        speaker: Speaker { who: "bench".to_owned(), why: None },
-        supersede: false,
-        adopt: false,
-    };
-    let begun = runtime.block_on(plane.control.release(Author::of("bench"), ask, false)).expect("a rollout");
-    // What came before the first look is not the rollout's.
-    let id = RolloutId(begun.revision);
-    let mut sights = plane.control.sights();
-    runtime.block_on(sights.wait_for(|sights| sights.contains_key(&id))).expect("the gateway runs");
-}
+impl Plane {
+    fn new(functions: usize, samples: usize) -> Self {
+        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder under target");
+        let store = Embedded::open(&folder.path().join("weir-state.db")).expect("a new store");
+        let (runtime, metrics) = (plane::runtime(), plane::metrics());
+        let (live, control) = plane::start(&runtime, Arc::new(store), Arc::clone(&metrics), Arc::default());
+        let admin_runtime = plane::runtime();
+        let admin = serve_admin(&admin_runtime, &live, &control, &metrics);
+        let file = fleet::fleet(functions, 1, &Alias::new(fleet::split(0)), "prod");
+        let mut other = fleet::fleet(functions, 1, &Alias::new(fleet::split(10)), "prod");
+        for number in 0..=samples {
+            let name: FunctionName = name(number);
+            let function = Arc::clone(&file.functions[&name]);
+            other.functions.insert(name, function);
+        }
+        let files = [file, other];
+        let plane = Self { runtime, live, control, metrics, files, admin, _admin: admin_runtime, _folder: folder };
+        plane.apply(0);
+        plane
+    }
 
-/// Requests that the split drew for a version, with what came of them.
-fn count(plane: &Plane, function: &FunctionName, version: u32, class: Class, requests: u32) {
-    let alias = "prod".parse().expect("a name");
-    let cells = plane.live.load().outcomes(function, &alias, number(version)).expect("a rollout is watched");
-    for _ in 0..requests {
+    fn apply(&self, file: usize) {
+        let applied = self.control.apply_file(Author::of("bench"), self.files[file].clone(), AllowEmpty(false), false);
+        self.runtime.block_on(applied).expect("the fleet is valid");
+    }
+
+    /// How long each rollback took.
+    fn row(&self, beside: Beside, samples: usize) -> Vec<Duration> {
+        let batch = if beside == Beside::Rollouts { samples } else { BATCH.min(samples) };
+        let mut times = Vec::new();
+        while times.len() < samples {
+            let functions: Vec<FunctionName> = (0..batch.min(samples - times.len())).map(name).collect();
+            functions.iter().for_each(|function| self.begin(function, GUARDED));
+            let stop = AtomicBool::new(false);
+            let streams = if beside == Beside::Streams { self.follow() } else { Vec::new() };
+            thread::scope(|scope| {
+                for stream in &streams {
+                    scope.spawn(|| read_to_end(stream));
+                }
+                scope.spawn(|| self.work(beside, samples, &stop));
+                times.extend(functions.iter().map(|function| self.roll_back(function)));
+                stop.store(true, Ordering::Relaxed);
+                streams.iter().for_each(|stream| drop(stream.shutdown(std::net::Shutdown::Both)));
+            });
+            self.are_over();
+        }
+        times
+    }
+
+    /// Works until it is told to stop.
+    fn work(&self, beside: Beside, samples: usize, stop: &AtomicBool) {
+        let goes_on = || !stop.load(Ordering::Relaxed);
+        match beside {
+            Beside::Nothing | Beside::Streams | Beside::Rollouts => {}
+            Beside::Reloads => {
+                while goes_on() {
+                    self.apply(1);
+                    self.apply(0);
+                }
+            }
+            Beside::Scrapes => {
+                while goes_on() {
+                    std::hint::black_box(self.metrics.render());
+                }
+            }
+            Beside::Failures => {
+                let function = name(samples);
+                self.begin(&function, UNGUARDED);
+                while goes_on() {
+                    self.count(&function, 2, Class::Connect);
+                    self.count(&function, 1, Class::Success);
+                    thread::sleep(FAILS_EVERY);
+                }
+                let word = config::release::rollout::Word::Abort;
+                let speaker = Speaker { who: "bench".to_owned(), why: None };
+                let event = config::release::rollout::Event::Said { word, speaker, step: None };
+                let id = self.control.rollouts().borrow().on(&function, &prod()).expect("it runs").id;
+                self.runtime.block_on(self.control.tell(Author::of("bench"), id, event)).expect("it ends");
+            }
+        }
+    }
+
+    /// Followers of events, as many as there may be.
+    fn follow(&self) -> Vec<TcpStream> {
+        let follow = |_| {
+            let mut stream = TcpStream::connect(self.admin).expect("the admin API listens");
+            let request = format!("GET /v1/events HTTP/1.1\r\nhost: {}\r\n\r\n", self.admin);
+            stream.write_all(request.as_bytes()).expect("it reads");
+            let mut head = [0; 12];
+            stream.read_exact(&mut head).expect("it answers");
+            assert_eq!(&head, b"HTTP/1.1 200", "the stream is open");
+            stream
+        };
+        (0..STREAMS).map(follow).collect()
+    }
+
+    /// Waits until the store has the end of every rollout.
+    fn are_over(&self) {
+        let mut rollouts = self.control.rollouts();
+        let over = rollouts.wait_for(|rollouts| rollouts.running().next().is_none());
+        drop(self.runtime.block_on(over).expect("the gateway runs"));
+    }
+
+    /// How long it takes from failures of the candidate until the table gives it nothing.
+    fn roll_back(&self, function: &FunctionName) -> Duration {
+        // In turns, as the split draws them: a look may come at any moment.
+        for _ in 0..400 {
+            self.count(function, 1, Class::Success);
+            self.count(function, 2, Class::Success);
+        }
+        let start = WallTime.start();
+        for _ in 0..BURST {
+            self.count(function, 2, Class::Connect);
+            self.count(function, 1, Class::Success);
+        }
+        while self.served(function) > 1 {
+            assert!(start.elapsed() < Duration::from_secs(20), "it is never rolled back");
+            thread::yield_now();
+        }
+        start.elapsed()
+    }
+
+    fn begin(&self, function: &FunctionName, plan: &str) {
+        let ask = Ask {
+            members: vec![Asked {
+                function: function.clone(),
+                alias: prod(),
+                candidate: NonZeroU32::MIN.saturating_add(1),
+                base: None,
+            }],
+            plan: Arc::new(parse_plan(plan, &|_| None).expect("a plan")),
+            plan_name: None,
+            speaker: Speaker { who: "bench".to_owned(), why: None },
+            supersede: false,
+            adopt: false,
+        };
+        let begun = self.control.release(Author::of("bench"), ask, false);
+        let id = RolloutId(self.runtime.block_on(begun).expect("a rollout").revision);
+        // What came before the first look is not the rollout's.
+        let mut sights = self.control.sights();
+        self.runtime.block_on(sights.wait_for(|sights| sights.contains_key(&id))).expect("the gateway runs");
+    }
+
+    /// A request that the split drew for a version, with what came of it. Nothing once the version has no traffic.
+    fn count(&self, function: &FunctionName, version: u32, class: Class) {
+        let version = VersionId::number(version).expect("from 1");
+        let Some(cells) = self.live.load().outcomes(function, &prod(), version) else { return };
         cells.drawn(0);
         let latency = Some(Duration::from_millis(3));
         cells.ended(0, &Ended { class, latency, bucket: None, at: clock::now() });
     }
+
+    /// How many versions requests can reach.
+    fn served(&self, function: &FunctionName) -> usize {
+        let snapshot = self.live.load_full();
+        let alias = snapshot.table.config().functions[function].effective(&prod());
+        alias.expect("the alias is there").split.served().count()
+    }
 }
 
-/// How many versions the live alias serves.
-fn served(plane: &Plane, function: &FunctionName) -> usize {
-    let snapshot = plane.live.load_full();
-    let function = &snapshot.table.config().functions[function];
-    function.aliases["prod"].split.served().count()
+fn name(number: usize) -> FunctionName {
+    fleet::function_name(number).parse().expect("a name")
+}
+
+fn prod() -> AliasName {
+    "prod".parse().expect("a name")
+}
+
+fn read_to_end(mut stream: &TcpStream) {
+    let mut bytes = [0; 16 * 1024];
+    while stream.read(&mut bytes).is_ok_and(|read| read > 0) {}
+}
+
+/// Serves the admin API on a port of loopback.
+fn serve_admin(runtime: &Runtime, live: &Arc<Live>, control: &Control, metrics: &Arc<Metrics>) -> SocketAddr {
+    let _context = runtime.enter();
+    let at = AdminListener::Tcp { address: SocketAddr::from(([127, 0, 0, 1], 0)), tls: None, insecure: false };
+    let listener = Listener::open(&at, None).expect("a port is free");
+    let address = listener.name().expect("it has an address").parse().expect("an address");
+    let about = About { id: "bench".to_owned(), started: clock::unix(), store: None };
+    let admin = Admin {
+        live: Arc::clone(live),
+        metrics: Arc::clone(metrics),
+        control: control.clone(),
+        hooks: Hooks::dialling(Dial::default()),
+        environment: Arc::new(|_| None),
+        authority: Arc::default(),
+        ready: Arc::new(AtomicBool::new(true)),
+        drain: Arc::default(),
+        reload: watch::channel(LastReload::default()).1,
+        about,
+    };
+    runtime.spawn(gateway::admin::serve(listener, admin));
+    address
 }
