@@ -19,6 +19,8 @@ pub struct Function {
     pub draft: Option<Arc<Version>>,
     /// Published versions by number; shared by everything that changed none of them.
     pub versions: Arc<BTreeMap<NonZeroU32, Arc<Version>>>,
+    /// Versions that were dropped because there were too many, by number: one comes back only as it was.
+    pub dropped: Arc<BTreeMap<NonZeroU32, Digest>>,
     /// Aliases by name. `$DEFAULT` is here only when it was changed; otherwise it means all to `$LATEST`.
     pub aliases: BTreeMap<AliasName, Arc<Alias>>,
     /// The layers of running rollouts, by the name of their alias.

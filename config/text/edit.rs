@@ -9,6 +9,7 @@ mod alias;
 mod function;
 mod layer;
 mod merge;
+mod outdated;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use ipnet::IpNet;
 
 pub use layer::rollback_of;
 pub use merge::{Merge, edits_between, edits_of_file};
+pub use outdated::outdated;
 pub use stored::Stored;
 use touched::Touched;
 pub(crate) use version::raise;
@@ -110,6 +112,8 @@ pub enum FunctionEdit {
     Describe(NonZeroU32, Option<String>),
     /// Takes a version that nothing names out of use, or brings it back.
     Retire(NonZeroU32, bool),
+    /// Drops a version that nothing names; its digest stays, and the number comes back with it alone.
+    DropVersion(NonZeroU32),
     /// Moves a version: its digest stays.
     Endpoints(NonZeroU32, Vec<Endpoint>),
     /// Sets the dialects.

@@ -5,6 +5,7 @@
 //! | `function/shop` | what belongs to the function itself, at least `{}`: that it exists |
 //! | `number/shop` | the highest version number that it ever used; outlives the function |
 //! | `draft/shop`, `version/shop/3`, `alias/shop/prod` | its parts; versions with their digest |
+//! | `dropped/shop/2` | the digest of a version that was dropped |
 //! | `layer/shop/prod`, `past/shop/prod` | what a running rollout puts over an alias; the episodes that it remembers |
 //! | `stage/release`, `domain/shop.example.com`, `plan/careful`, `notifier/oncall` | these |
 //! | `settings` | triggers, base domain, overrides, trusted proxies, default certificate |
@@ -31,6 +32,7 @@ use crate::text::edit::{self, Edit, Merge, Stored};
 use crate::text::problem::Problem;
 use crate::text::yaml::join;
 use crate::text::{check, format, parse};
+use crate::value::digest::Digest;
 
 const SETTINGS: &str = "settings";
 /// Texts that say that a function exists.
@@ -98,6 +100,13 @@ fn parts(changes: &mut Texts, name: &str, before: &Function, after: &Function) {
     }
     if !Arc::ptr_eq(&before.versions, &after.versions) {
         entries(changes, &format!("version/{name}"), &before.versions, &after.versions, format::format_stored_version);
+    }
+    if !Arc::ptr_eq(&before.dropped, &after.dropped) {
+        let kind = format!("dropped/{name}");
+        let new = after.dropped.iter().filter(|(number, digest)| before.dropped.get(number) != Some(digest));
+        changes.extend(new.map(|(number, digest)| (format!("{kind}/{number}"), Some(format!("{digest}\n")))));
+        let gone = before.dropped.keys().filter(|number| !after.dropped.contains_key(number));
+        changes.extend(gone.map(|number| (format!("{kind}/{number}"), None)));
     }
     entries(changes, &format!("alias/{name}"), &before.aliases, &after.aliases, format::format_alias);
     entries(changes, &format!("layer/{name}"), &before.layers, &after.layers, of_alias::layer_text);
@@ -217,7 +226,7 @@ fn edits_of(name: &str, text: Option<&str>, env: parse::Env<'_>) -> Result<Vec<E
     let (kind, item) = name.split_once('/').ok_or_else(unknown)?;
     let is_item = |section: &str| join(section, item);
     let edit = match kind {
-        "function" | "number" | "draft" | "version" | "alias" | "layer" | "past" => {
+        "function" | "number" | "draft" | "version" | "dropped" | "alias" | "layer" | "past" => {
             let (function, part) = item.split_once('/').unwrap_or((item, ""));
             let stored = part_of_function(kind, function, part, text, env).ok_or_else(unknown)??;
             Edit::Stored(function.parse().map_err(|_| unknown())?, stored)
@@ -269,6 +278,11 @@ fn part_of_function(
             let number = number?;
             read(text, |text| parse::parse_stored_version(&path(), text, env)).map(|to| Stored::Version(number, to))
         }
+        ("dropped", _) => {
+            let path = || format!("{}.versions.{part}", path());
+            let number = number?;
+            text.map(|text| digest(&path(), text)).transpose().map(|to| Stored::Dropped(number, to))
+        }
         ("alias", _) => {
             let path = || join(&format!("{}.aliases", path()), part);
             let name = part.parse().ok()?;
@@ -286,6 +300,11 @@ fn part_of_function(
         }
         _ => return None,
     })
+}
+
+fn digest(path: &str, text: &str) -> Result<Digest, Vec<Problem>> {
+    let digest = text.trim_end().parse();
+    digest.map_err(|_| vec![Problem::error(path, "the stored digest of the dropped version is none")])
 }
 
 fn counter(path: &str, text: &str) -> Result<NonZeroU32, Vec<Problem>> {

@@ -1,6 +1,7 @@
 //! Bringing back what was: the journal knows every text before and after each change.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -122,8 +123,10 @@ impl Past<'_> {
         }
         edits.extend(made_since.keys().filter_map(|name| {
             let (function, number) = name.strip_prefix("version/")?.split_once('/')?;
-            let retire = FunctionEdit::Retire(number.parse().ok()?, true);
-            Some(Edit::Function(function.parse().ok()?, retire))
+            let (function, number): (FunctionName, NonZeroU32) = (function.parse().ok()?, number.parse().ok()?);
+            // It may have been dropped since.
+            self.config.functions.get(&function)?.versions.get(&number)?;
+            Some(Edit::Function(function, FunctionEdit::Retire(number, true)))
         }));
         Ok(edits)
     }

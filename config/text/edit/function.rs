@@ -31,6 +31,7 @@ pub(super) fn apply(config: &mut Config, name: &FunctionName, edit: &FunctionEdi
         FunctionEdit::Label(number, label) => versions.label(*number, label.as_ref())?,
         FunctionEdit::Describe(number, description) => versions.describe(*number, description.as_ref())?,
         FunctionEdit::Retire(number, retired) => versions.change(*number, |version| version.retired = *retired)?,
+        FunctionEdit::DropVersion(number) => versions.drop_version(*number)?,
         FunctionEdit::Endpoints(number, endpoints) => versions.relocate(*number, endpoints)?,
         FunctionEdit::Dialects(to) => function.dialects.clone_from(to),
         FunctionEdit::CreateAlias(alias, to) => alias::create(&mut function.aliases, &aliases, alias, to)?,

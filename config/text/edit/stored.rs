@@ -7,6 +7,7 @@ use crate::model::{Alias, Config, Dialect, Function, Layer, Past, Version};
 use crate::text::edit::version::raise;
 use crate::text::problem::Problem;
 use crate::text::yaml::join;
+use crate::value::digest::Digest;
 use crate::value::name::{AliasName, FunctionName};
 
 /// A part of a function as a store has it; `None` where it has it no more.
@@ -20,6 +21,8 @@ pub enum Stored {
     Draft(Option<Arc<Version>>),
     /// A version.
     Version(NonZeroU32, Option<Arc<Version>>),
+    /// The digest of a version that was dropped.
+    Dropped(NonZeroU32, Option<Digest>),
     /// An alias with its history.
     Alias(AliasName, Option<Arc<Alias>>),
     /// The layer of a running rollout over an alias.
@@ -50,6 +53,15 @@ pub(super) fn apply(config: &mut Config, name: &FunctionName, part: &Stored) -> 
                 if to.is_some() {
                     raise(&mut config.numbers, name, *number);
                 }
+            }
+        }
+        Stored::Dropped(number, to) => {
+            if let Some(function) = function(config, name, to.is_some())? {
+                let dropped = Arc::make_mut(&mut function.dropped);
+                match to {
+                    Some(digest) => dropped.insert(*number, *digest),
+                    None => dropped.remove(number),
+                };
             }
         }
         Stored::Alias(alias, to) => {

@@ -16,6 +16,7 @@ pub(crate) enum TextName {
     Function(FunctionName),
     Number(FunctionName),
     Part(FunctionName, Qualifier),
+    Dropped(FunctionName, NonZeroU32),
     Layer(FunctionName, AliasName),
     Past(FunctionName, AliasName),
     Stage(StageName),
@@ -37,10 +38,13 @@ impl TextName {
             "function" => Self::Function(item.parse().ok()?),
             "number" => Self::Number(item.parse().ok()?),
             "draft" => Self::Part(item.parse().ok()?, Qualifier::Version(VersionId::Latest)),
-            "version" => {
+            "version" | "dropped" => {
                 let (function, number) = part()?;
                 let number: NonZeroU32 = number.parse().ok().filter(|n: &NonZeroU32| n.to_string() == number)?;
-                Self::Part(function, Qualifier::Version(VersionId::Number(number)))
+                match kind {
+                    "version" => Self::Part(function, Qualifier::Version(VersionId::Number(number))),
+                    _ => Self::Dropped(function, number),
+                }
             }
             "alias" => {
                 let (function, alias) = part()?;
@@ -65,6 +69,7 @@ impl TextName {
             Self::Function(name)
             | Self::Number(name)
             | Self::Part(name, _)
+            | Self::Dropped(name, _)
             | Self::Layer(name, _)
             | Self::Past(name, _) => Some(name),
             _ => None,
@@ -100,6 +105,15 @@ impl TextName {
                     Qualifier::Alias(alias) => entry(&mut target.aliases, alias, source.aliases.get(alias)),
                 }
             }
+            Self::Dropped(_, number) => {
+                if let Some(target) = target {
+                    let dropped = Arc::make_mut(&mut target.dropped);
+                    match source.dropped.get(number) {
+                        Some(digest) => dropped.insert(*number, *digest),
+                        None => dropped.remove(number),
+                    };
+                }
+            }
             Self::Layer(_, alias) => {
                 if let Some(target) = target {
                     entry(&mut target.layers, alias, source.layers.get(alias));
@@ -131,6 +145,7 @@ impl TextName {
         match self {
             Self::Function(_) | Self::Number(_) | Self::Settings => false,
             Self::Part(_, part) => function.is_some_and(|function| is_part(function, part)),
+            Self::Dropped(_, number) => function.is_some_and(|function| function.dropped.contains_key(number)),
             Self::Layer(_, alias) => function.is_some_and(|function| function.layers.contains_key(alias)),
             Self::Past(_, alias) => function.is_some_and(|function| function.pasts.contains_key(alias)),
             Self::Stage(name) => config.stages.contains_key(name),

@@ -109,6 +109,7 @@ fn of_store(config: &mut Config, name: &FunctionName, part: &Stored) {
         Stored::Number(_) => format!("number/{name}"),
         Stored::Draft(_) => format!("draft/{name}"),
         Stored::Version(number, _) => format!("version/{name}/{number}"),
+        Stored::Dropped(number, _) => format!("dropped/{name}/{number}"),
         Stored::Alias(alias, _) => format!("alias/{name}/{alias}"),
         Stored::Layer(alias, _) => format!("layer/{name}/{alias}"),
         Stored::Past(alias, _) => format!("past/{name}/{alias}"),
@@ -206,6 +207,7 @@ fn of_function(config: &mut Config, name: &FunctionName, edit: &FunctionEdit) ->
         FunctionEdit::Label(number, _)
         | FunctionEdit::Describe(number, _)
         | FunctionEdit::Retire(number, _)
+        | FunctionEdit::DropVersion(number)
         | FunctionEdit::Endpoints(number, _) => version(VersionId::Number(*number)),
         FunctionEdit::Publish { from, .. } => {
             version(from.map_or(VersionId::Latest, VersionId::Number))?;

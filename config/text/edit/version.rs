@@ -46,7 +46,10 @@ impl Versions<'_> {
             None => {
                 // One that cannot be read is replaced whole; nobody can tell what it froze.
                 if !self.function.is_unread_version(VersionId::Number(number)) {
-                    self.unused(number)?;
+                    self.unused(number, to)?;
+                }
+                if self.function.dropped.contains_key(&number) {
+                    Arc::make_mut(&mut self.function.dropped).remove(&number);
                 }
                 raise(self.numbers, self.name, number);
                 Arc::clone(to)
@@ -58,6 +61,12 @@ impl Versions<'_> {
 
     pub(super) fn delete(mut self, number: NonZeroU32) -> Edited {
         self.versions().remove(&number).map(drop).ok_or_else(|| vec![self.missing(number)])
+    }
+
+    pub(super) fn drop_version(mut self, number: NonZeroU32) -> Edited {
+        let version = self.versions().remove(&number).ok_or_else(|| vec![self.missing(number)])?;
+        Arc::make_mut(&mut self.function.dropped).insert(number, version.digest);
+        Ok(())
     }
 
     pub(super) fn publish(
@@ -160,7 +169,16 @@ impl Versions<'_> {
         highest.map_or(Some(NonZeroU32::MIN), |number| number.checked_add(1))
     }
 
-    fn unused(&self, number: NonZeroU32) -> Edited {
+    /// Checks that the number may be given to this version.
+    fn unused(&self, number: NonZeroU32, to: &Version) -> Edited {
+        if let Some(digest) = self.function.dropped.get(&number) {
+            if *digest == to.digest {
+                return Ok(());
+            }
+            let message = format!("version {number} of `{}` was dropped, and had the digest {digest}", self.name);
+            let problem = Problem::error(self.path_of(number), message).code(Code::NumberUsed);
+            return Err(vec![problem.help("a dropped version comes back only as it was: publish this as a new one")]);
+        }
         if self.next().is_some_and(|next| number >= next) {
             return Ok(());
         }
@@ -174,7 +192,11 @@ impl Versions<'_> {
     }
 
     fn missing(&self, number: NonZeroU32) -> Problem {
-        not_found(self.path_of(number), format!("`{}` has no version {number}", self.name))
+        let problem = not_found(self.path_of(number), format!("`{}` has no version {number}", self.name));
+        match self.function.dropped.get(&number) {
+            Some(digest) => problem.help(format!("it was dropped, and had the digest {digest}")),
+            None => problem,
+        }
     }
 
     fn path_of(&self, number: NonZeroU32) -> String {
