@@ -25,7 +25,7 @@
 //! - [`rollouts`]: rollouts as the writer keeps them
 //! - [`conduct`]: the conductor, which carries rollouts out
 //! - [`aside`]: rollouts that went back while the store could take nothing
-//! - `named`: a configuration as texts with names
+//! - `named`, `stored`: a configuration as texts with names, and read from those of the store
 //! - `past`, `unreadable`: the configuration as it was at a revision; the texts of it that cannot be read, told
 //! - [`journal`], `retention`: the record of every change, and its bounds
 //! - [`tokens`]: the right to use the admin API
@@ -51,6 +51,7 @@ mod readers;
 mod retention;
 mod rollback;
 pub mod rollouts;
+mod stored;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tokens;

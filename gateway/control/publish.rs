@@ -15,19 +15,17 @@ use config::model::{self, Config, Shield};
 use config::route::table::{Answers, Change, Changes, UpstreamIndex};
 use config::text::edit::{self, Edit};
 use config::text::problem::Problem;
-use config::text::texts;
 use config::value::name::{AliasName, VersionId};
-use imbl::OrdMap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::guardian::Guardian;
-use super::named::below;
 use super::named_files::FileKeepers;
 use super::point::present;
+use super::stored::Stored;
 use super::{CONFIG, Ground, Refused, unreadable};
 use crate::live::{Destination, Snapshot, Unusable};
 use crate::metrics::Among;
-use crate::store::{Revision, Transaction, Update};
+use crate::store::{Revision, Update};
 use crate::upstreams::{UpstreamKey, Upstreams, Wanted, authority_file};
 use crate::{clock, metrics};
 
@@ -49,15 +47,6 @@ struct Publisher {
     ahead: Vec<Edit>,
     /// The authorities that cannot be used, by the place that names them.
     unusable: BTreeMap<String, Unusable>,
-}
-
-/// What the store holds.
-#[derive(Clone, Default)]
-struct Stored {
-    revision: Revision,
-    config: Config,
-    /// When each text changed last, by its name.
-    revisions: OrdMap<Arc<str>, Revision>,
 }
 
 /// Edits to show, and whom to tell that they are live.
@@ -258,33 +247,10 @@ impl Publisher {
 
     /// What is stored after the update. A text that cannot be read takes down what it names alone.
     fn stored(&self, update: Update) -> Result<Stored, Vec<Problem>> {
-        let environment = &*self.ground.environment;
+        let environment = &self.ground.environment;
         match update {
-            Update::Image(image) => {
-                let revisions = image
-                    .texts
-                    .iter()
-                    .filter_map(|(name, stored)| Some((Arc::from(name.strip_prefix(CONFIG)?), stored.revision)));
-                Ok(Stored {
-                    revision: image.revision,
-                    config: texts::from_store(below(CONFIG, &image), environment),
-                    revisions: revisions.collect(),
-                })
-            }
-            Update::Transaction(Transaction { revision, changes }) => {
-                let mut revisions = self.stored.revisions.clone();
-                let mut texts = Vec::with_capacity(changes.len());
-                for change in &*changes {
-                    let Some(name) = change.name.strip_prefix(CONFIG) else { continue };
-                    texts.push((name, change.text.as_deref()));
-                    match change.text {
-                        Some(_) => revisions.insert(name.into(), revision),
-                        None => revisions.remove(name),
-                    };
-                }
-                let config = texts::stored(&self.stored.config, texts.into_iter(), environment);
-                Ok(Stored { revision, config, revisions })
-            }
+            Update::Image(image) => Ok(Stored::of(&image, environment)),
+            Update::Transaction(next) => Ok(self.stored.after(&next, environment)),
         }
     }
 
