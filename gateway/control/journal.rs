@@ -149,8 +149,13 @@ impl Start {
 
     /// The beginning of the journal, as an image of the store has it.
     pub(super) fn of(image: &Image) -> Self {
-        let kept = image.texts.get(START).and_then(|stored| serde_json::from_str(&stored.text).ok());
+        let kept = image.texts.get(START).and_then(|stored| Self::parse(&stored.text));
         kept.unwrap_or(Self { revision: 0, hash: Hash::zero() })
+    }
+
+    /// As its text says, if that can be read.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
     }
 }
 

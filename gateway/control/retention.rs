@@ -86,6 +86,11 @@ impl Kept {
         Ok(older)
     }
 
+    /// Notes that another node deletes what is before `start`.
+    pub(super) fn starts_at(&mut self, start: Start) {
+        *self = Self::new(start);
+    }
+
     /// Deletes what is before `start`, which the store has been told.
     pub(super) async fn trimmed(&mut self, store: &dyn Store, start: Start) {
         if let Err(error) = store.trim(start.revision).await {

@@ -89,23 +89,36 @@ impl Rollouts {
     pub(super) fn load(image: &Image, environment: &Environment, now: Moment) -> Self {
         let mut rollouts = Self::default();
         for (name, stored) in &image.texts {
-            if name == FREEZE {
-                let freeze = serde_json::from_str(&stored.text).unwrap_or_else(|error| unreadable_freeze(&error));
-                rollouts.freeze = Some(freeze.since_at_most(now));
-                continue;
-            }
-            match from_text(&stored.text, &**environment) {
-                Ok(ReadRollout { rollout, unusable, lent }) => {
-                    rollouts.stuck.extend(unusable.map(|why| (rollout.id, why)));
-                    if !rollout.is_over() && !lent.is_empty() {
-                        rollouts.lent.push((rollout.id, lent));
-                    }
-                    rollouts.all.insert(rollout.id, Arc::new(rollout));
-                }
-                Err(why) => rollouts.unreadable.push((name.trim_start_matches(ROLLOUT).to_owned(), why)),
-            }
+            rollouts.take(name, Some(&stored.text), environment, now);
         }
         rollouts
+    }
+
+    /// Takes one text of a store, or that it is gone.
+    pub(super) fn take(&mut self, name: &str, text: Option<&str>, environment: &Environment, now: Moment) {
+        if name == FREEZE {
+            let freeze = text.map(|text| serde_json::from_str(text).unwrap_or_else(|error| unreadable_freeze(&error)));
+            self.freeze = freeze.map(|freeze: Freeze| freeze.since_at_most(now));
+            return;
+        }
+        let name = name.strip_prefix(ROLLOUT).unwrap_or(name);
+        self.unreadable.retain(|(other, _)| other != name);
+        if let Ok(id) = name.parse() {
+            self.all.remove(&id);
+            self.stuck.retain(|(other, _)| *other != id);
+            self.lent.retain(|(other, _)| *other != id);
+        }
+        match text.map(|text| from_text(text, &**environment)) {
+            None => {}
+            Some(Ok(ReadRollout { rollout, unusable, lent })) => {
+                self.stuck.extend(unusable.map(|why| (rollout.id, why)));
+                if !rollout.is_over() && !lent.is_empty() {
+                    self.lent.push((rollout.id, lent));
+                }
+                self.all.insert(rollout.id, Arc::new(rollout));
+            }
+            Some(Err(why)) => self.unreadable.push((name.to_owned(), why)),
+        }
     }
 
     /// Notes the running ones that move an alias whose text, or whose layer, cannot be read: they can only go back.

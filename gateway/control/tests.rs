@@ -1,6 +1,7 @@
 //! The control plane by itself, without a listener: from a file to what is live.
 
 mod durable;
+mod fleet;
 mod guarding;
 mod past;
 mod releases;

@@ -2,6 +2,7 @@
 
 mod command;
 mod draft;
+mod known;
 mod looked;
 mod migrated;
 mod paused;
@@ -12,27 +13,28 @@ use std::time::{Duration, Instant};
 
 use config::model::Config;
 use config::release::rollout::{Event, RolloutId, Speaker, Word};
+use config::text::check;
 use config::text::edit::{self, Edit};
-use config::text::{check, texts};
-use imbl::OrdMap;
 use tokio::sync::{mpsc, watch};
 use tokio::time;
 
 use super::journal::{self, Hash, Start, Told};
-use super::named::{below, changes};
+use super::named::changes;
 use super::named_files::FileKeepers;
 use super::publish::Ahead;
 use super::rollback::Past;
-use super::rollouts::{Freeze, Moves, ROLLOUT, Rollouts};
+use super::rollouts::{Freeze, Moves, Rollouts};
+use super::stored::Stored;
 use super::tokens::Tokens;
 use super::{AllowEmpty, Author, CONFIG, Done, FILE, Ground, Guard, Refused, TOKEN};
 use super::{effective_revision, migrate, retention, unreadable};
 use crate::clock::{self, Steady};
 use crate::live::Progress;
-use crate::store::{Change, Order, Page, PutError, Revision};
+use crate::store::{Change, PutError, Revision, Update};
 
 pub(super) use command::{Command, Wanted, What};
 use draft::Draft;
+use known::Known;
 use looked::Halt;
 use unsaved::Unsaved;
 
@@ -46,6 +48,8 @@ pub(super) struct Writer {
     ahead: Ahead,
     tokens: Arc<Tokens>,
     known: Known,
+    /// What follows on it; `None` before the store is read.
+    updates: Option<mpsc::UnboundedReceiver<Update>>,
     /// Whether the store may hold something else than what is known.
     stale: bool,
     /// A rollback that is live and not stored.
@@ -70,20 +74,6 @@ pub(super) struct Moved {
     pub(super) swapped: Duration,
 }
 
-/// What the store holds, as far as the writer knows.
-#[derive(Clone)]
-struct Known {
-    revision: Revision,
-    config: Config,
-    /// When each text of the configuration changed last.
-    revisions: OrdMap<Arc<str>, Revision>,
-    /// The file as last applied.
-    file: Config,
-    /// Hash of the newest line of the journal.
-    head: Hash,
-    rollouts: Rollouts,
-}
-
 impl Writer {
     /// Reads where things stand.
     ///
@@ -98,20 +88,13 @@ impl Writer {
         clock: Steady,
     ) -> Result<Self, Refused> {
         let start = Start::read(&*ground.store).await?;
-        let known = Known {
-            revision: 0,
-            config: Config::default(),
-            revisions: OrdMap::new(),
-            file: Config::default(),
-            head: Hash::zero(),
-            rollouts: Rollouts::default(),
-        };
         let journal = retention::Kept::new(start);
         let mut writer = Self {
             ground,
             ahead,
             tokens,
-            known,
+            known: Known::default(),
+            updates: None,
             stale: true,
             unsaved: None,
             is_paused: false,
@@ -122,7 +105,8 @@ impl Writer {
         };
         writer.refresh().await?;
         writer.migrate().await?;
-        if writer.known.revision > 0 {
+        if writer.known.stored.revision > 0 {
+            writer.known.head(&*writer.ground.store).await?;
             writer.announce_head();
         }
         Ok(writer)
@@ -154,6 +138,13 @@ impl Writer {
                     self.forget().await;
                     continue;
                 }
+                update = self.next_update() => {
+                    self.follow(update).await;
+                    if let Err(refused) = self.catch_up().await {
+                        tracing::error!("what another node stored cannot be read: {refused}");
+                    }
+                    continue;
+                }
             };
             match command {
                 Command::Change(wanted, reply) => {
@@ -169,7 +160,9 @@ impl Writer {
                     let _ = reply.send(outcome);
                 }
                 Command::Drift(reply) => {
-                    let _ = reply.send((self.known.file.clone(), self.known.config.clone()));
+                    // As far as it is known, if the store cannot be read.
+                    let _ = self.catch_up().await;
+                    let _ = reply.send((self.known.file.clone(), self.known.stored.config.clone()));
                 }
             }
         }
@@ -179,9 +172,7 @@ impl Writer {
         let Wanted { author, what, guard, dry_run, looked } = wanted;
         let is_unsaved = self.unsaved.is_some() && !self.save().await;
         loop {
-            if self.stale
-                && let Err(refused) = self.refresh().await
-            {
+            if let Err(refused) = self.catch_up().await {
                 // Going back waits for no store: it stands on what was known last.
                 if !matches!(what, What::RollBack(_) | What::Event(..)) || !matches!(refused, Refused::Unavailable(_)) {
                     return Err(refused.into());
@@ -191,14 +182,14 @@ impl Writer {
             self.check(guard.as_ref())?;
             let draft = self.draft(author, what).await?;
             let begun = if let What::Begin(ask) = what { Some(&*ask.plan) } else { None };
-            self.ground.authority.admit(author, &self.known.config, &draft.config, begun)?;
-            looked.admit(what, &self.known.config, &draft.config)?;
+            self.ground.authority.admit(author, &self.known.stored.config, &draft.config, begun)?;
+            looked.admit(what, &self.known.stored.config, &draft.config)?;
             if *dry_run || draft.changes.is_empty() {
                 if !*dry_run {
                     // What is stored may not have gone live, and then this promises what is not so.
-                    self.live(self.known.revision).await?;
+                    self.live(self.known.stored.revision).await?;
                 }
-                return Ok(self.done(self.known.config.clone(), draft.config, draft.ended));
+                return Ok(self.done(self.known.stored.config.clone(), draft.config, draft.ended));
             }
             let back = draft.back.clone().map(|edits| (edits, draft.moves.clone()));
             if is_unsaved && back.is_none() {
@@ -206,10 +197,10 @@ impl Writer {
                     "a rollback is live that the store could not take yet; nothing else changes before it is stored";
                 return Err(Refused::Unavailable(why.to_owned()).into());
             }
-            let (before, ended) = (self.known.config.clone(), draft.ended.clone());
+            let (before, ended) = (self.known.stored.config.clone(), draft.ended.clone());
             match self.write(author, draft).await {
-                Ok(()) => return Ok(self.done(before, self.known.config.clone(), ended)),
-                Err(Failed::Conflict) => self.stale = true,
+                Ok(()) => return Ok(self.done(before, self.known.stored.config.clone(), ended)),
+                Err(Failed::Conflict) => {}
                 Err(Failed::Refused(refused)) => return Err(refused.into()),
                 Err(Failed::Store(error)) => {
                     self.stale = matches!(error, PutError::Unknown(_));
@@ -223,7 +214,7 @@ impl Writer {
     }
 
     fn done(&self, before: Config, after: Config, ended: Vec<RolloutId>) -> Done {
-        Done { revision: self.known.revision, before, after, ended, unsaved: false }
+        Done { revision: self.known.stored.revision, before, after, ended, unsaved: false }
     }
 
     fn check(&self, guard: Option<&Guard>) -> Result<(), Refused> {
@@ -231,9 +222,9 @@ impl Writer {
         let current = match name.strip_prefix(TOKEN) {
             // Tokens are made and revoked, never changed: that they are there is all there is to know.
             Some(token) => self.tokens.has(token).then_some(0),
-            None => self.known.revisions.get(&**name).copied(),
+            None => self.known.stored.revisions.get(&**name).copied(),
         };
-        let effective = effective_revision(&self.known.revisions, name);
+        let effective = effective_revision(&self.known.stored.revisions, name);
         if expected.holds(current, effective) {
             Ok(())
         } else {
@@ -253,7 +244,7 @@ impl Writer {
                 }
                 // What is live and not stored went back already.
                 let unsaved = self.unsaved.as_ref().map_or(&[][..], Unsaved::edits);
-                let live = edit::apply(&known.config, unsaved).unwrap_or_else(|_| known.config.clone());
+                let live = edit::apply(&known.stored.config, unsaved).unwrap_or_else(|_| known.stored.config.clone());
                 let (draft, edits) = self.of_edits(author, self.past(&live).edits(what, &known.rollouts).await?)?;
                 Ok(Draft { back: Some(edits), ..draft })
             }
@@ -263,21 +254,21 @@ impl Writer {
                 }
                 // A start is no wish to replace what cannot be read.
                 let repair = matches!(what, What::File(..));
-                let edits = edit::edits_of_file(&known.config, &known.file, file, repair);
+                let edits = edit::edits_of_file(&known.stored.config, &known.file, file, repair);
                 let (mut draft, _) = self.of_edits(author, edits)?;
                 draft.changes.extend(changes(FILE, &known.file, file));
                 // Process settings are not stored, so they are no part of what is compared.
-                draft.file = Some(Config { process: Arc::clone(&known.config.process), ..Config::clone(file) });
+                draft.file = Some(Config { process: Arc::clone(&known.stored.config.process), ..Config::clone(file) });
                 Ok(draft)
             }
             What::Token { name, text, what } => {
                 let text = text.as_deref().map(Arc::from);
                 let changes = vec![Change { name: format!("{TOKEN}{name}"), text }];
-                Ok(Draft { changes, told: Some(what.clone()), ..Draft::of(&known.config) })
+                Ok(Draft { changes, told: Some(what.clone()), ..Draft::of(&known.stored.config) })
             }
             What::Begin(ask) => {
-                let id = RolloutId(known.revision + 1);
-                self.of_moves(known.rollouts.begin(id, ask, &known.config, time)?, Some(id))
+                let id = RolloutId(known.stored.revision + 1);
+                self.of_moves(known.rollouts.begin(id, ask, &known.stored.config, time)?, Some(id))
             }
             What::Event(id, event) => self.of_moves(known.rollouts.event(*id, event, time)?, Some(*id)),
             What::Freeze(length) => {
@@ -290,7 +281,7 @@ impl Writer {
 
     /// Edits that no rollout wants: a split that they set ends the rollout that moves it, whose own edits are added.
     fn of_edits(&self, author: &Author, mut edits: Vec<Edit>) -> Result<(Draft, Vec<Edit>), Refused> {
-        let before = &self.known.config;
+        let before = &self.known.stored.config;
         let set = edit::apply(before, &edits).map_err(Refused::Problems)?;
         let rollouts = &self.known.rollouts;
         let moves = rollouts.overruled(&edits, (before, &set), author, self.clock.time());
@@ -310,7 +301,7 @@ impl Writer {
 
     /// Moves of rollouts, which are `about` one of them.
     fn of_moves(&self, moves: Moves, about: Option<RolloutId>) -> Result<Draft, Refused> {
-        let before = &self.known.config;
+        let before = &self.known.stored.config;
         let edits = moves.edits(before);
         let config = edit::apply(before, &edits).map_err(Refused::Problems)?;
         let mut changes = changes(CONFIG, before, &config);
@@ -322,13 +313,18 @@ impl Writer {
 
     /// The past of a configuration that is live.
     fn past<'p>(&'p self, config: &'p Config) -> Past<'p> {
-        let revision = self.known.revision;
+        let revision = self.known.stored.revision;
         Past { store: &*self.ground.store, environment: &self.ground.environment, config, revision }
     }
 
     /// Stores the draft; answers when it is live.
     async fn write(&mut self, author: &Author, mut draft: Draft) -> Result<(), Failed> {
-        let known = &self.known;
+        let store = Arc::clone(&self.ground.store);
+        let previous = self.known.head(&*store).await.map_err(|error| {
+            // Nothing was written either.
+            Failed::Store(PutError::Unavailable(error.to_string()))
+        })?;
+        let known = &self.known.stored;
         let revision = known.revision + 1;
         if known.revision == 0 {
             draft.changes.push(migrate::note());
@@ -337,40 +333,31 @@ impl Writer {
         let told = Told { what: draft.told(), news: draft.moves.news(), others };
         let line = {
             let sides = (&known.config, &draft.config);
-            journal::line(revision, clock::unix(), author, sides, told, &known.head)
+            journal::line(revision, clock::unix(), author, sides, told, &previous)
         };
         let head = Hash::of(&line);
-        let touched: Vec<(Arc<str>, bool)> = draft
-            .changes
-            .iter()
-            .filter_map(|change| Some((change.name.strip_prefix(CONFIG)?.into(), change.text.is_some())))
-            .collect();
+        let mut stored = Stored { revision, config: draft.config, revisions: known.revisions.clone() };
+        stored.note(&draft.changes);
         let began = clock::now();
-        let put = self.ground.store.put_if(known.revision, draft.changes, line).await;
+        let put = store.put_if(known.revision, draft.changes, line).await;
         self.store_took(put.as_ref().map(|_| ()));
         match put {
             Ok(_) => self.ground.live.stored(revision, clock::now()),
-            Err(PutError::Conflict { .. }) => return Err(Failed::Conflict),
+            Err(PutError::Conflict { current }) => {
+                self.reach(current).await;
+                return Err(Failed::Conflict);
+            }
             Err(error) => return Err(Failed::Store(error)),
         }
-        let known = &mut self.known;
-        (known.revision, known.config, known.head) = (revision, draft.config, head);
+        (self.known.stored, self.known.head) = (stored, Some(head));
         if revision.is_multiple_of(ANNOUNCE_EVERY) {
             self.announce_head();
         }
-        let known = &mut self.known;
         if let Some(file) = draft.file {
-            known.file = file;
-            unreadable::tell_of_file(&self.ground, &known.file);
+            self.known.file = file;
+            unreadable::tell_of_file(&self.ground, &self.known.file);
         }
-        for (name, is_there) in touched {
-            if is_there {
-                known.revisions.insert(name, revision)
-            } else {
-                known.revisions.remove(&name)
-            };
-        }
-        known.rollouts.moved(&draft.moves);
+        self.known.rollouts.moved(&draft.moves);
         let stored = began.elapsed();
         self.tokens.reached(revision).await;
         let live = self.live(revision).await;
@@ -382,8 +369,10 @@ impl Writer {
 
     /// Writes the newest hash of the journal where it can be compared with later: whoever changes the store cannot change that.
     fn announce_head(&self) {
-        let Known { revision, head, .. } = &self.known;
-        tracing::info!("the journal stands at revision {revision} with hash {}", head.as_str());
+        if let Some(head) = &self.known.head {
+            let revision = self.known.stored.revision;
+            tracing::info!("the journal stands at revision {revision} with hash {}", head.as_str());
+        }
     }
 
     /// Tells what rollouts did, and how they stand. It was `decided` then, took so long to be `stored`, and is live now.
@@ -404,58 +393,26 @@ impl Writer {
         if progress.problems.is_empty() { Ok(()) } else { Err(Refused::Problems(progress.problems.to_vec())) }
     }
 
-    /// Reads what the store holds: what is live where that is the same, the texts themselves otherwise.
-    async fn refresh(&mut self) -> Result<(), Refused> {
-        let store = &self.ground.store;
-        let file = store.load(FILE).await?;
-        let environment = &*self.ground.environment;
-        let file_config = texts::from_store(below(FILE, &file), environment);
-        unreadable::tell_of_file(&self.ground, &file_config);
-        let newest = Page { after: 0, before: Revision::MAX, order: Order::NewestFirst, limit: 1 };
-        let newest = store.journal(newest).await?;
-        let head = newest.first().map_or_else(Hash::zero, |line| Hash::of(&line.text));
-        let revision = file.revision;
-        let is_live = self.live(revision).await.is_ok();
-        let snapshot = self.ground.live.load_full();
-        let (config, revisions) = if is_live && snapshot.revision == revision && !snapshot.is_ahead {
-            (snapshot.table.config().clone(), snapshot.revisions.clone())
-        } else {
-            let image = store.load(CONFIG).await?;
-            let config = texts::from_store(below(CONFIG, &image), environment);
-            let revisions = image
-                .texts
-                .iter()
-                .filter_map(|(name, stored)| Some((Arc::from(name.strip_prefix(CONFIG)?), stored.revision)));
-            (config, revisions.collect())
-        };
-        let mut rollouts = Rollouts::load(&store.load(ROLLOUT).await?, &self.ground.environment, self.clock.time());
-        rollouts.stick_to_unread(&config);
-        if let Some(unsaved) = &self.unsaved {
-            rollouts.moved(&unsaved.moves);
-        }
-        // What changed between two of these reads shows as a conflict with the next write.
-        self.known = Known { revision, config, revisions, file: file_config, head, rollouts };
-        self.rollouts.send_replace(self.known.rollouts.clone());
-        self.stale = false;
-        Ok(())
-    }
-
     /// Forgets what retention no longer keeps of the journal.
     async fn forget(&mut self) {
+        if let Err(refused) = self.catch_up().await {
+            return tracing::warn!("the journal keeps more than it should: {refused}");
+        }
         let (store, retention) = (Arc::clone(&self.ground.store), self.ground.retention);
-        match self.journal.due(&*store, retention, self.known.revision, clock::unix()).await {
+        match self.journal.due(&*store, retention, self.known.stored.revision, clock::unix()).await {
             Ok(None) => {}
             Ok(Some(start)) => {
                 let text = serde_json::to_string(&start).expect("texts and numbers are JSON");
                 let draft = Draft {
                     changes: vec![Change { name: journal::START.to_owned(), text: Some(text.into()) }],
                     told: Some(format!("forget the journal up to revision {}", start.revision)),
-                    ..Draft::of(&self.known.config)
+                    ..Draft::of(&self.known.stored.config)
                 };
                 // The text first: a journal that is longer than it says can be verified, a shorter one cannot.
                 match self.write(&Author::of("retention"), draft).await {
                     Ok(()) => self.journal.trimmed(&*store, start).await,
-                    Err(Failed::Conflict) => self.stale = true,
+                    // The next look begins with what is stored by then.
+                    Err(Failed::Conflict) => {}
                     Err(Failed::Store(error)) => {
                         self.stale |= matches!(error, PutError::Unknown(_));
                         tracing::warn!("the journal keeps more than it should: {error}");

@@ -1,6 +1,7 @@
 //! What outlives a process, and what happens while the store fails.
 
 use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
 use config::text::edit::FunctionEdit;
@@ -17,7 +18,9 @@ use crate::store::{Change, Entry, Image, Page, PutError, Revision, StoreError, U
 /// A store that fails as it is told.
 #[derive(Default)]
 pub(super) struct Failing {
-    inner: Memory,
+    inner: Arc<Memory>,
+    /// How often texts were read.
+    pub(super) loads: AtomicUsize,
     /// Whoever holds it keeps every transaction waiting.
     pub(super) disk: tokio::sync::Mutex<()>,
     next: Mutex<Vec<Fault>>,
@@ -32,6 +35,11 @@ pub(super) enum Fault {
 }
 
 impl Failing {
+    /// The way of another node to the same store.
+    pub(super) fn of_another_node(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), ..Self::default() }
+    }
+
     pub(super) fn fail(&self, faults: &[Fault]) {
         *self.next.lock().unwrap() = faults.to_vec();
     }
@@ -40,6 +48,7 @@ impl Failing {
 #[async_trait]
 impl Store for Failing {
     async fn load(&self, prefix: &str) -> Result<Image, StoreError> {
+        self.loads.fetch_add(1, Ordering::Relaxed);
         self.inner.load(prefix).await
     }
 
@@ -86,7 +95,7 @@ impl Node {
         self.shift_if(split, None).await
     }
 
-    async fn shift_if(&self, split: &str, guard: Option<Guard>) -> Outcome {
+    pub(super) async fn shift_if(&self, split: &str, guard: Option<Guard>) -> Outcome {
         let shift = FunctionEdit::Shift("prod".parse().unwrap(), parsed(split));
         let edits = vec![Edit::Function("shop".parse().unwrap(), shift)];
         self.control.edit(Wish { author: Author::of("token:ci"), edits, guard }).await

@@ -22,7 +22,7 @@ async fn releasing(aside: Aside) -> (Arc<Failing>, Node, RolloutId) {
 
 impl Node {
     /// Until requests see this split.
-    async fn becomes(&self, split: &str) {
+    pub(super) async fn becomes(&self, split: &str) {
         let seen = async {
             while self.split() != split {
                 tokio::task::yield_now().await;

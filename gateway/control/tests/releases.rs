@@ -55,7 +55,7 @@ impl Node {
     }
 
     /// The rollout, once it is as wanted.
-    async fn until(&self, id: RolloutId, wanted: impl Fn(&Rollout) -> bool) -> Arc<Rollout> {
+    pub(super) async fn until(&self, id: RolloutId, wanted: impl Fn(&Rollout) -> bool) -> Arc<Rollout> {
         let mut rollouts = self.control.rollouts();
         let found = timeout(PATIENCE, rollouts.wait_for(|all| all.all.get(&id).is_some_and(|one| wanted(one)))).await;
         match found {

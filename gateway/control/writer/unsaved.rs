@@ -36,7 +36,7 @@ impl Writer {
         (back, moves): (Vec<Edit>, Moves),
         error: PutError,
     ) -> Outcome {
-        let stored = self.known.config.clone();
+        let stored = self.known.stored.config.clone();
         let unsaved = self.unsaved.as_ref().map_or(&[][..], Unsaved::edits);
         let before = edit::apply(&stored, unsaved).unwrap_or_else(|_| stored.clone());
         let edits: Vec<Edit> =
@@ -62,7 +62,7 @@ impl Writer {
     /// Tries to store what is live and not stored; answers whether nothing is unsaved any more.
     pub(super) async fn save(&mut self) -> bool {
         match self.store_unsaved().await {
-            Ok(()) => tracing::info!(revision = self.known.revision, "the rollback that went live is stored"),
+            Ok(()) => tracing::info!(revision = self.known.stored.revision, "the rollback that went live is stored"),
             Err(Failed::Refused(refused @ (Refused::Problems(_) | Refused::Stopping))) => {
                 tracing::error!(
                     "the rollback that went live does not fit what is stored by now, and is given up: {refused}"
@@ -84,13 +84,12 @@ impl Writer {
     }
 
     async fn store_unsaved(&mut self) -> Result<(), Failed> {
-        if self.stale {
-            self.refresh().await.map_err(Failed::Refused)?;
-        }
+        self.catch_up().await.map_err(Failed::Refused)?;
         let Some(Unsaved { author: Some(author), edits, moves }) = &self.unsaved else { return Ok(()) };
         let (author, moves) = (author.clone(), moves.clone());
-        let config = edit::apply(&self.known.config, edits).map_err(|p| Failed::Refused(Refused::Problems(p)))?;
-        let mut changes = changes(CONFIG, &self.known.config, &config);
+        let config =
+            edit::apply(&self.known.stored.config, edits).map_err(|p| Failed::Refused(Refused::Problems(p)))?;
+        let mut changes = changes(CONFIG, &self.known.stored.config, &config);
         changes.extend(moves.changes());
         if changes.is_empty() {
             return Ok(());
@@ -100,7 +99,7 @@ impl Writer {
         // Their effects were carried out when it went live.
         let told = moves.told().join("; ");
         let told = Some(told).filter(|told| !told.is_empty());
-        let draft = Draft { config, changes, told, moves, is_shown: true, ..Draft::of(&self.known.config) };
+        let draft = Draft { config, changes, told, moves, is_shown: true, ..Draft::of(&self.known.stored.config) };
         self.write(&author, draft).await.inspect_err(|failed| {
             if matches!(failed, Failed::Conflict) {
                 tracing::info!("the store moved on before the rollback that went live was stored; trying again");
