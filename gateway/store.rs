@@ -1,16 +1,19 @@
 //! Where configuration lives between two processes: named texts under one revision, and a journal of how they came about.
 //!
 //! A store knows names, texts and revisions, and nothing of what they mean. Every change is one transaction that holds
-//! against the revision it was computed from, and every node, the writer included, learns of it from the watch.
+//! against the revision it was computed from, and every node, the writer included, learns of it from the watch. What one node
+//! alone may do, it does under a term, which the transaction is held against too.
 
 pub mod embedded;
 pub mod memory;
 #[cfg(test)]
 pub(crate) mod suite;
+mod terms;
 mod watchers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -94,6 +97,16 @@ pub struct Page {
     pub limit: usize,
 }
 
+/// The right to do something alone, until somebody else has it: a fencing token
+/// (<https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html>).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Term {
+    /// What it is the right to.
+    pub name: Arc<str>,
+    /// Rises from one holder to the next.
+    pub epoch: u64,
+}
+
 /// Why a transaction was not acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub enum PutError {
@@ -103,6 +116,9 @@ pub enum PutError {
         /// The store's revision.
         current: Revision,
     },
+    /// The term under which it was to be written is over. Nothing was written, and nothing else will be under that term.
+    #[error("nothing was written: another node leads by now")]
+    Fenced,
     /// Nothing was written (disk full, I/O error, locked): what is stored is what was. Says what to do.
     #[error("nothing was written: {0}")]
     Unavailable(String),
@@ -133,13 +149,30 @@ pub trait Store: Send + Sync {
     /// When the store cannot be read.
     async fn load(&self, prefix: &str) -> Result<Image, StoreError>;
 
-    /// Writes all `changes` and the journal line `entry` in one transaction if the store is still at `revision`; answers
-    /// the new revision once it is durable. Of two changes of one name the later counts. A caller who stops waiting does
-    /// not stop the transaction.
+    /// Writes all `changes` and the journal line `entry` in one transaction if the store is still at `revision`, and if `term`,
+    /// where there is one, is not over; answers the new revision once it is durable. Of two changes of one name the later counts.
+    /// A caller who stops waiting does not stop the transaction.
     ///
     /// # Errors
-    /// When it was not written, or when that is not known.
-    async fn put_if(&self, revision: Revision, changes: Vec<Change>, entry: Arc<str>) -> Result<Revision, PutError>;
+    /// When it was not written, or when that is not known. A term that is over is told first, whatever the revision.
+    async fn put_if(
+        &self,
+        revision: Revision,
+        term: Option<&Term>,
+        changes: Vec<Change>,
+        entry: Arc<str>,
+    ) -> Result<Revision, PutError>;
+
+    /// The term of whoever leads `name`, if that is `holder`, for whom it is renewed: for `ttl` from now nobody else leads. `None`
+    /// while somebody else does. Nobody gives a term back: whoever died leads until its time is over.
+    ///
+    /// A term that nobody took over may outlive its time. It is over when another one begins, at the latest, and then no
+    /// transaction is written under it, however long that was on its way. In etcd that is a key with a lease, whose creation is the
+    /// epoch and is compared in the transaction (<https://etcd.io/docs/v3.5/learning/api/#lease-api>).
+    ///
+    /// # Errors
+    /// When it is not known who leads.
+    async fn lead(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Term>, StoreError>;
 
     /// What follows `from` among names that start with `prefix`, in order, none left out. A transaction that touches none
     /// of them is told too, with no changes, so that whoever waits for a revision sees it. Ends when the receiver is

@@ -124,7 +124,7 @@ impl From<Refused> for Failure {
             Refused::NotInJournal { .. } | Refused::NothingEarlier(_) => Self::new("NotFound", message),
             Refused::Rollout(_) => Self::new("RolloutState", message),
             Refused::Forbidden(_) => Self::new("Forbidden", message),
-            Refused::Unavailable(_) => Self::new("StoreUnavailable", message),
+            Refused::Unavailable(_) | Refused::TermOver => Self::new("StoreUnavailable", message),
             Refused::Unknown(_) => Self::new("Unknown", message),
             Refused::Stopping => Self::new("Stopping", message),
         }

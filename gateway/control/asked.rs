@@ -136,6 +136,9 @@ pub enum Refused {
     /// The store could not take it: what is stored is what was.
     #[error("{0}")]
     Unavailable(String),
+    /// It was to be done under a term that is over.
+    #[error("another node conducts the rollouts by now")]
+    TermOver,
     /// It is not known whether the store took it.
     #[error("{0}")]
     Unknown(String),
@@ -162,6 +165,7 @@ impl From<PutError> for Refused {
     fn from(error: PutError) -> Self {
         match error {
             PutError::Conflict { .. } | PutError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            PutError::Fenced => Self::TermOver,
             PutError::Unknown(_) => Self::Unknown(error.to_string()),
         }
     }

@@ -339,7 +339,7 @@ impl Writer {
         let mut stored = Stored { revision, config: draft.config, revisions: known.revisions.clone() };
         stored.note(&draft.changes);
         let began = clock::now();
-        let put = store.put_if(known.revision, draft.changes, line).await;
+        let put = store.put_if(known.revision, None, draft.changes, line).await;
         self.store_took(put.as_ref().map(|_| ()));
         match put {
             Ok(_) => self.ground.live.stored(revision, clock::now()),

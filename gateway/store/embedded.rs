@@ -11,7 +11,8 @@
 //!   transaction is durable by then, and watchers are told if it was written.
 //! - The same is done when the store is opened, since a killed process may leave a WAL that was never fsynced. If that
 //!   fails, because the disk is full for example, the store can be read, and takes no transaction until it succeeds.
-//! - Nobody else has the file open, so there is no file of shared memory beside it.
+//! - Nobody else has the file open, so there is no file of shared memory beside it, and whoever leads first does so until it is
+//!   closed. A term is in no file: one of an earlier process has nobody left to write under it.
 //!
 //! One thread has the connection. Calls go to it as jobs, and it tells the watchers, so all see one order.
 
@@ -20,7 +21,7 @@ mod database;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -28,8 +29,10 @@ use async_trait::async_trait;
 use tokio::sync;
 
 use self::database::Database;
+use super::terms::Terms;
 use super::watchers::Watchers;
-use super::{Change, Entry, Image, Page, PutError, Revision, Store, StoreError, Transaction, Update};
+use super::{Change, Entry, Image, Page, PutError, Revision, Store, StoreError, Term, Transaction, Update};
+use crate::clock;
 
 /// How often a store that failed is tried again while nobody asks for it.
 const RETRY: Duration = Duration::from_secs(1);
@@ -42,6 +45,8 @@ pub struct Embedded {
     // Before the thread: it ends when nobody can send it a job.
     jobs: mpsc::Sender<Job>,
     _thread: Thread,
+    /// Beside the thread: whoever leads does not wait for the disk.
+    terms: Mutex<Terms>,
 }
 
 type Job = Box<dyn FnOnce(&mut Owner) + Send>;
@@ -62,7 +67,11 @@ impl Embedded {
         let (jobs, queue) = mpsc::channel();
         let thread = thread::Builder::new().name("weir-store".into()).spawn(move || owner.run(&queue));
         let thread = thread.map_err(|error| StoreError(format!("the store gets no thread: {error}")))?;
-        Ok(Self { jobs, _thread: Thread(Some(thread)) })
+        Ok(Self { jobs, _thread: Thread(Some(thread)), terms: Mutex::default() })
+    }
+
+    fn terms(&self) -> MutexGuard<'_, Terms> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `job` on the thread of the store; answers `None` if that has ended.
@@ -100,9 +109,22 @@ impl Store for Embedded {
         self.read(move |database| database.load(&prefix)).await
     }
 
-    async fn put_if(&self, revision: Revision, changes: Vec<Change>, entry: Arc<str>) -> Result<Revision, PutError> {
+    async fn put_if(
+        &self,
+        revision: Revision,
+        term: Option<&Term>,
+        changes: Vec<Change>,
+        entry: Arc<str>,
+    ) -> Result<Revision, PutError> {
+        if term.is_some_and(|term| self.terms().is_over(term)) {
+            return Err(PutError::Fenced);
+        }
         let answer = self.ask(move |owner| owner.put_if(revision, changes, &entry)).await;
         answer.unwrap_or_else(|| Err(PutError::Unknown(ENDED.into())))
+    }
+
+    async fn lead(&self, name: &str, holder: &str, _ttl: Duration) -> Result<Option<Term>, StoreError> {
+        Ok(self.terms().lead(name, holder, clock::now(), None))
     }
 
     async fn watch(&self, prefix: &str, from: Revision) -> sync::mpsc::UnboundedReceiver<Update> {

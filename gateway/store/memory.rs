@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
+use super::terms::Terms;
 use super::watchers::Watchers;
-use super::{Change, Entry, Image, Order, Page, PutError, Revision, Store, StoreError, Stored, Transaction, Update};
+use super::{
+    Change, Entry, Image, Order, Page, PutError, Revision, Store, StoreError, Stored, Term, Transaction, Update,
+};
+use crate::clock;
 
 /// Texts in memory, with every watcher told of each transaction under the same lock that orders them.
 #[derive(Debug, Default)]
@@ -21,6 +26,7 @@ struct State {
     texts: BTreeMap<String, Stored>,
     journal: BTreeMap<Revision, Arc<str>>,
     watchers: Watchers,
+    terms: Terms,
 }
 
 impl Memory {
@@ -36,8 +42,17 @@ impl Store for Memory {
         Ok(image(state.revision, &state.texts, prefix))
     }
 
-    async fn put_if(&self, revision: Revision, changes: Vec<Change>, entry: Arc<str>) -> Result<Revision, PutError> {
+    async fn put_if(
+        &self,
+        revision: Revision,
+        term: Option<&Term>,
+        changes: Vec<Change>,
+        entry: Arc<str>,
+    ) -> Result<Revision, PutError> {
         let mut state = self.state();
+        if term.is_some_and(|term| state.terms.is_over(term)) {
+            return Err(PutError::Fenced);
+        }
         let current = state.revision;
         if current != revision {
             return Err(PutError::Conflict { current });
@@ -53,6 +68,11 @@ impl Store for Memory {
         state.revision = revision;
         state.watchers.tell(&Transaction { revision, changes: changes.into() });
         Ok(revision)
+    }
+
+    async fn lead(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Term>, StoreError> {
+        let now = clock::now();
+        Ok(self.state().terms.lead(name, holder, now, now.checked_add(ttl)))
     }
 
     async fn watch(&self, prefix: &str, from: Revision) -> mpsc::UnboundedReceiver<Update> {
@@ -96,7 +116,7 @@ impl Store for Memory {
 
     async fn restore(&self, image: Image, journal: Vec<Entry>) -> Result<(), PutError> {
         let mut state = self.state();
-        let State { revision, texts, journal: kept, watchers } = &mut *state;
+        let State { revision, texts, journal: kept, watchers, .. } = &mut *state;
         if *revision != 0 {
             return Err(PutError::Conflict { current: *revision });
         }
@@ -123,5 +143,24 @@ mod tests {
     #[tokio::test]
     async fn memory_is_a_store() {
         suite::run(|| Arc::new(Memory::default())).await;
+    }
+
+    #[tokio::test]
+    async fn a_term_that_is_not_renewed_goes_to_whoever_asks_and_fences_the_one_before() {
+        const LONG: Duration = Duration::from_secs(3600);
+        let store = Memory::default();
+        let lead = async |holder, ttl| store.lead("conduct", holder, ttl).await.unwrap();
+        let put = async |term| store.put_if(0, Some(term), Vec::new(), "".into()).await;
+        let first = lead("one", Duration::ZERO).await.unwrap();
+        assert_eq!(lead("one", Duration::from_millis(20)).await.as_ref(), Some(&first), "nobody else asked");
+        let second = loop {
+            if let Some(term) = lead("two", LONG).await {
+                break term;
+            }
+        };
+        assert!(second.epoch > first.epoch);
+        assert_eq!(lead("one", LONG).await, None);
+        assert!(matches!(put(&first).await, Err(PutError::Fenced)));
+        assert_eq!(put(&second).await.unwrap(), 1);
     }
 }

@@ -1,10 +1,11 @@
 //! What every store promises, as tests that run against each implementation.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{Change, Entry, Image, Order, Page, PutError, Revision, Store, Update};
+use super::{Change, Entry, Image, Order, Page, PutError, Revision, Store, Term, Update};
 
 /// All of it, each part against an empty store of its own.
 pub(crate) async fn run<S: Store + 'static>(mut empty: impl FnMut() -> Arc<S>) {
@@ -21,6 +22,7 @@ pub(crate) async fn run<S: Store + 'static>(mut empty: impl FnMut() -> Arc<S>) {
     the_journal_reads_from_both_ends(&*empty()).await;
     a_trimmed_journal_keeps_the_rest(&*empty()).await;
     an_empty_store_takes_what_another_held(&*empty(), &*empty()).await;
+    one_leads_and_nobody_writes_under_another_term(&*empty()).await;
 }
 
 /// One text to write.
@@ -37,7 +39,7 @@ pub(crate) fn delete(name: &str) -> Change {
 pub(crate) const ALL: Page = Page { after: 0, before: Revision::MAX, order: Order::OldestFirst, limit: usize::MAX };
 
 async fn put(store: &dyn Store, revision: Revision, changes: Vec<Change>) -> Revision {
-    store.put_if(revision, changes, format!("entry {}", revision + 1).into()).await.unwrap()
+    store.put_if(revision, None, changes, format!("entry {}", revision + 1).into()).await.unwrap()
 }
 
 fn texts(image: &Image) -> Vec<(&str, &str)> {
@@ -68,7 +70,7 @@ async fn a_transaction_holds_only_against_its_revision(store: &dyn Store) {
     assert_eq!(store.load("").await.unwrap(), Image::default());
     assert_eq!(put(store, 0, vec![write("a", "1")]).await, 1);
     for stale in [0, 2, Revision::MAX] {
-        let error = store.put_if(stale, vec![write("a", "2")], "stale".into()).await.unwrap_err();
+        let error = store.put_if(stale, None, vec![write("a", "2")], "stale".into()).await.unwrap_err();
         assert!(matches!(error, PutError::Conflict { current: 1 }), "{error}");
     }
     let now = store.load("").await.unwrap();
@@ -96,7 +98,7 @@ async fn of_two_writers_one_is_first(store: Arc<impl Store + 'static>) {
                 let image = store.load("count").await.unwrap();
                 let count = image.texts.get("count").map_or(0, |stored| stored.text.parse::<u32>().unwrap());
                 let change = write("count", &(count + 1).to_string());
-                match store.put_if(image.revision, vec![change], writer.to_string().into()).await {
+                match store.put_if(image.revision, None, vec![change], writer.to_string().into()).await {
                     Ok(_) => written += 1,
                     Err(PutError::Conflict { current }) => assert!(current > image.revision),
                     Err(error) => panic!("{error}"),
@@ -137,7 +139,7 @@ async fn a_text_comes_back_as_it_was(store: &dyn Store) {
     let large = "0123456789abcdef".repeat(1 << 16);
     let odd = ["", "\0", "line\r\nline\n", "žluťoučký 🦀", "'; DROP TABLE text; --", &large];
     put(store, 0, odd.iter().map(|text| write(&format!("name {text:.20}"), text)).collect()).await;
-    let entry = store.put_if(1, Vec::new(), large.as_str().into()).await.unwrap();
+    let entry = store.put_if(1, None, Vec::new(), large.as_str().into()).await.unwrap();
     let image = store.load("").await.unwrap();
     for text in odd {
         assert_eq!(&*image.texts[&format!("name {text:.20}")].text, text);
@@ -266,4 +268,31 @@ async fn an_empty_store_takes_what_another_held(from: &dyn Store, to: &dyn Store
         panic!("it is no longer empty")
     };
     assert_eq!(put(to, 2, vec![write("a/2", "four")]).await, 3, "it goes on from there");
+}
+
+async fn one_leads_and_nobody_writes_under_another_term(store: &dyn Store) {
+    let lead = async |name, holder| store.lead(name, holder, Duration::from_secs(3600)).await.unwrap();
+    let term = lead("conduct", "one").await.expect("nobody led");
+    assert_eq!(lead("conduct", "two").await, None);
+    assert_eq!(lead("conduct", "one").await.as_ref(), Some(&term), "it is renewed");
+    let other = lead("collect", "two").await.expect("that is something else");
+    assert_eq!((&*term.name, &*other.name), ("conduct", "collect"));
+    for (revision, term) in [(0, &term), (1, &other)] {
+        store.put_if(revision, Some(term), vec![write("a", "1")], "".into()).await.unwrap();
+    }
+    let held = store.load("").await.unwrap();
+    let mut watch = store.watch("", 2).await;
+    for epoch in [0, term.epoch + 1, u64::MAX] {
+        for revision in [2, 7] {
+            let term = Term { epoch, ..term.clone() };
+            let error = store.put_if(revision, Some(&term), vec![write("a", "2")], "".into()).await.unwrap_err();
+            assert!(matches!(error, PutError::Fenced), "epoch {epoch} at revision {revision}: {error}");
+        }
+    }
+    let nobody = Term { name: "nobody's".into(), epoch: 1 };
+    let error = store.put_if(2, Some(&nobody), vec![write("a", "2")], "".into()).await.unwrap_err();
+    assert!(matches!(error, PutError::Fenced), "{error}");
+    assert_eq!((store.load("").await.unwrap(), store.journal(ALL).await.unwrap().len()), (held, 2));
+    store.put_if(2, Some(&term), vec![write("a", "3")], "".into()).await.unwrap();
+    assert_eq!(transaction(&mut watch).await, (3, vec![write("a", "3")]), "nothing came between");
 }

@@ -90,7 +90,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "upstreams",
         ],
     ),
-    ("store", &["files"]),
+    ("store", &["clock", "files"]),
     ("admin", &["clock", "control", "hook", "live", "metrics"]),
     ("notify", &["calls", "clock", "dial"]),
     ("hook", &["calls", "clock", "dial"]),

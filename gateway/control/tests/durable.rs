@@ -13,7 +13,7 @@ use crate::control::backup::ImportError;
 use crate::control::journal::Verdict;
 use crate::control::tokens::Role;
 use crate::control::{Done, Environment, Expected, Guard, RollBack, backup};
-use crate::store::{Change, Entry, Image, Page, PutError, Revision, StoreError, Update};
+use crate::store::{Change, Entry, Image, Page, PutError, Revision, StoreError, Term, Update};
 
 /// A store that fails as it is told.
 #[derive(Default)]
@@ -52,17 +52,27 @@ impl Store for Failing {
         self.inner.load(prefix).await
     }
 
-    async fn put_if(&self, revision: Revision, changes: Vec<Change>, entry: Arc<str>) -> Result<Revision, PutError> {
+    async fn put_if(
+        &self,
+        revision: Revision,
+        term: Option<&Term>,
+        changes: Vec<Change>,
+        entry: Arc<str>,
+    ) -> Result<Revision, PutError> {
         let _disk = self.disk.lock().await;
         let fault = self.next.lock().unwrap().pop();
         match fault {
-            None => self.inner.put_if(revision, changes, entry).await,
+            None => self.inner.put_if(revision, term, changes, entry).await,
             Some(Fault::Full) => Err(PutError::Unavailable("no space left on the device".into())),
             Some(Fault::Doubt) => {
-                self.inner.put_if(revision, changes, entry).await?;
+                self.inner.put_if(revision, term, changes, entry).await?;
                 Err(PutError::Unknown("an fsync failed".into()))
             }
         }
+    }
+
+    async fn lead(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Term>, StoreError> {
+        self.inner.lead(name, holder, ttl).await
     }
 
     async fn watch(&self, prefix: &str, from: Revision) -> mpsc::UnboundedReceiver<Update> {

@@ -63,7 +63,7 @@ async fn a_journal_that_was_tampered_with_says_where() {
     let forged: Arc<dyn Store> = Arc::new(Memory::default());
     for (revision, line) in lines.iter().enumerate() {
         let text = line.text.replace("token:ci", if revision == 1 { "token:me" } else { "token:ci" });
-        forged.put_if(revision as Revision, Vec::new(), text.into()).await.unwrap();
+        forged.put_if(revision as Revision, None, Vec::new(), text.into()).await.unwrap();
     }
     let Verdict::Broken { at, message } = crate::control::journal::verify(&*forged).await.unwrap().verdict else {
         panic!("it was believed")

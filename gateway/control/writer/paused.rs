@@ -10,7 +10,7 @@ impl Writer {
     pub(super) fn store_took(&mut self, outcome: Result<(), &PutError>) {
         match outcome {
             // Somebody else could write.
-            Ok(()) | Err(PutError::Conflict { .. }) => self.goes_on(),
+            Ok(()) | Err(PutError::Conflict { .. } | PutError::Fenced) => self.goes_on(),
             Err(error) => self.pauses(error.to_string()),
         }
     }

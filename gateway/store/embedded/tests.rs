@@ -44,8 +44,8 @@ async fn embedded_is_a_store() {
 async fn what_was_written_is_there_after_a_restart() {
     let (_directory, path) = place();
     let store = Embedded::open(&path).unwrap();
-    store.put_if(0, vec![write("a", "1"), write("b", "1")], "first".into()).await.unwrap();
-    store.put_if(1, vec![write("a", "2"), delete("b")], "second".into()).await.unwrap();
+    store.put_if(0, None, vec![write("a", "1"), write("b", "1")], "first".into()).await.unwrap();
+    store.put_if(1, None, vec![write("a", "2"), delete("b")], "second".into()).await.unwrap();
     let (image, journal) = (store.load("").await.unwrap(), store.journal(ALL).await.unwrap());
     drop(store);
     let store = Embedded::open(&path).unwrap();
@@ -60,7 +60,7 @@ async fn what_was_written_is_there_after_a_restart() {
 async fn a_stopped_store_is_one_file_that_only_its_user_reads() {
     let (directory, path) = place();
     let store = Embedded::open(&path).unwrap();
-    store.put_if(0, vec![write("a", "1")], "".into()).await.unwrap();
+    store.put_if(0, None, vec![write("a", "1")], "".into()).await.unwrap();
     for entry in fs::read_dir(directory.path()).unwrap() {
         let entry = entry.unwrap();
         assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.file_name());
@@ -89,7 +89,7 @@ async fn an_interrupted_creation_is_finished() {
     fs::remove_file(&path).unwrap();
     Connection::open(&path).unwrap().pragma_update(None, "journal_mode", "WAL").unwrap();
     let store = Embedded::open(&path).unwrap();
-    assert_eq!(store.put_if(0, vec![write("a", "1")], "".into()).await.unwrap(), 1);
+    assert_eq!(store.put_if(0, None, vec![write("a", "1")], "".into()).await.unwrap(), 1);
 }
 
 #[test]
@@ -135,7 +135,7 @@ async fn a_damaged_page_is_reported() {
     let (_directory, path) = place();
     let store = Embedded::open(&path).unwrap();
     let texts = (0..1000).map(|number| write(&format!("name/{number:04}"), &"text ".repeat(40)));
-    store.put_if(0, texts.collect(), "".into()).await.unwrap();
+    store.put_if(0, None, texts.collect(), "".into()).await.unwrap();
     drop(store);
     let whole = fs::read(&path).unwrap();
     for page in 1..whole.len() / 4096 {

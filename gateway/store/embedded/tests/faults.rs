@@ -136,7 +136,7 @@ async fn edit_and_watch(store: &Embedded) {
     for edit in 0..EDITS {
         let text = edit.to_string().repeat(10_000);
         let changes = ["left", "right"].map(|half| write(&format!("{half}/{edit}"), &text));
-        match store.put_if(revision, changes.into(), text.as_str().into()).await {
+        match store.put_if(revision, None, changes.into(), text.as_str().into()).await {
             Ok(next) => {
                 assert_eq!(next, revision + 1);
                 revision = next;
@@ -150,7 +150,7 @@ async fn edit_and_watch(store: &Embedded) {
                     println!("read {edit}");
                 }
             }
-            Err(error @ PutError::Conflict { .. }) => panic!("{error}"),
+            Err(error @ (PutError::Conflict { .. } | PutError::Fenced)) => panic!("{error}"),
         }
     }
     let Ok(stored) = store.load("").await else { return };
@@ -207,7 +207,7 @@ async fn fill(store: &Embedded) -> Revision {
 
 async fn edit(store: &Embedded, revision: Revision) -> Result<Revision, PutError> {
     let text = "text ".repeat(10_000);
-    store.put_if(revision, vec![write(&format!("name/{revision}"), &text)], "".into()).await
+    store.put_if(revision, None, vec![write(&format!("name/{revision}"), &text)], "".into()).await
 }
 
 fn succeeded(output: &Output) -> String {

@@ -100,7 +100,7 @@ async fn edit_without_end(path: &Path) {
     let mut revision = store.load("").await.unwrap().revision;
     loop {
         entry = chained(&entry, revision + 1).into();
-        revision = store.put_if(revision, changes(revision + 1), Arc::clone(&entry)).await.unwrap();
+        revision = store.put_if(revision, None, changes(revision + 1), Arc::clone(&entry)).await.unwrap();
         println!("stored {revision}");
     }
 }
