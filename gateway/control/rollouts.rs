@@ -7,7 +7,7 @@ use std::time::Duration;
 use config::model::{Bake, Config};
 use config::release::rollout::{
     self, Ask, Effect, Event, Member, Moment, Now, Outcome, OwnFields, Phase, ReadRollout, Rollout, RolloutId, Speaker,
-    Traffic, Transition, Waits, from_text, to_text,
+    Traffic, Transition, Waits, Word, from_text, to_text,
 };
 use config::text::edit::Edit;
 use config::text::problem::{Code, Problem};
@@ -138,6 +138,12 @@ impl Rollouts {
         self.stuck.extend(stuck);
     }
 
+    /// The reason why a running one can only go back, if so.
+    pub(super) fn why_stuck(&self, id: RolloutId) -> Option<&str> {
+        let (_, why) = self.stuck.iter().find(|(stuck, _)| *stuck == id)?;
+        self.all.get(&id).is_some_and(|rollout| !rollout.is_over()).then_some(why)
+    }
+
     /// Those that are not over.
     pub fn running(&self) -> impl Iterator<Item = &Arc<Rollout>> {
         self.all.values().filter(|rollout| !rollout.is_over())
@@ -172,6 +178,10 @@ impl Rollouts {
             let problem = Problem::error(format!("rollouts.{id}"), format!("there is no rollout {id}"));
             return Err(Refused::Problems(vec![problem.code(Code::NotFound)]));
         };
+        let is_abort = matches!(event, Event::Said { word: Word::Abort, .. });
+        if let Some(why) = self.why_stuck(id).filter(|_| !is_abort) {
+            return Err(Refused::Rollout(format!("rollout {id} can only be aborted here: {why}")));
+        }
         let transition = rollout.on(event, self.now(time)).map_err(|refusal| Refused::Rollout(refusal.0))?;
         Ok(Moves { transitions: transition.into_iter().collect(), ..Moves::default() })
     }
@@ -180,7 +190,8 @@ impl Rollouts {
     pub(super) fn frozen(&self, freeze: Option<Freeze>, time: Moment) -> Moves {
         let now = Now { frozen: freeze.is_some(), ..self.now(time) };
         let thaw = |rollout: &Arc<Rollout>| rollout.on(&Event::Thawed, now).ok().flatten();
-        let transitions = if freeze.is_none() { self.running().filter_map(thaw).collect() } else { Vec::new() };
+        let running = self.running().filter(|rollout| freeze.is_none() && self.why_stuck(rollout.id).is_none());
+        let transitions = running.filter_map(thaw).collect();
         let changes = freeze != self.freeze;
         Moves { transitions, freeze: changes.then_some(freeze), forgotten: Vec::new() }
     }
