@@ -23,7 +23,7 @@
 //! - `publish`, `point`: the one way from the store's watch to a snapshot; the runtime state of aliases
 //! - [`guardian`]: makes snapshots live, watches candidates and takes them out, on a thread of its own
 //! - [`rollouts`]: rollouts as the writer keeps them
-//! - [`conduct`]: the conductor, which carries rollouts out
+//! - [`conduct`], [`leading`]: the conductor, which carries rollouts out, and the term that lets one gateway do so
 //! - [`aside`]: rollouts that went back while the store could take nothing
 //! - `named`, `stored`: a configuration as texts with names, and read from those of the store
 //! - `past`, `unreadable`: the configuration as it was at a revision; the texts of it that cannot be read, told
@@ -41,6 +41,7 @@ pub mod conduct;
 pub mod file;
 pub mod guardian;
 pub mod journal;
+pub mod leading;
 mod migrate;
 mod named;
 pub mod named_files;
@@ -78,6 +79,7 @@ use aside::Aside;
 use authority::Authority;
 use conduct::{Ballots, Calls, Conductor, Shared};
 use guardian::{Guardian, Shown, Sights};
+use leading::Lease;
 use named_files::FileKeepers;
 use rollouts::Rollouts;
 use tokens::{Role, Secret, Tokens};
@@ -139,6 +141,8 @@ pub struct Ground {
     pub aside: Aside,
     /// Where relative names of files are.
     pub folder: named_files::Folder,
+    /// How this gateway asks to conduct.
+    pub lease: Lease,
 }
 
 impl Control {
@@ -161,7 +165,9 @@ impl Control {
             .map_err(|error| Refused::Unavailable(format!("the control plane needs a thread: {error}")))?;
         let ahead = publish::start(ground.clone(), keepers.clone(), upstreams, guardian.clone());
         let tokens = tokens::follow(Arc::clone(&store)).await;
-        let writer = Writer::new(ground, ahead.clone(), Arc::clone(&tokens), state, moved, clock).await?;
+        let leading = leading::start(Arc::clone(&store), ground.lease.clone()).await;
+        let is_leading = leading.borrow().is_some();
+        let writer = Writer::new(ground, ahead.clone(), Arc::clone(&tokens), state, moved, clock, is_leading).await?;
         // The stored revision is live; so are its authorities, and the first handshake finds its certificates.
         ahead.show(Vec::new()).await?;
         certificates.look_at_all().await;
@@ -171,24 +177,32 @@ impl Control {
         let shared = Arc::new(Shared { sights, ballots: Ballots::default(), unstored: watch::Sender::default() });
         let (weak, told) = (commands.downgrade(), rollouts.clone());
         let watched = (guardian.clone(), noticed);
-        let conductor = Conductor::new(conducted, weak, told, moves, Arc::clone(&shared), clock, watched);
+        let conductor = Conductor::new(conducted, weak, leading, (told, moves), Arc::clone(&shared), clock, watched);
         tokio::spawn(conductor.run());
         let live = Arc::clone(&live);
         let control = Self { commands, store, environment, tokens, rollouts, shared, guardian, live };
         control.go_back_again(&aside).await;
-        control.end_stuck_rollouts(&metrics).await;
+        control.tell_unreadable(&metrics);
+        if is_leading {
+            control.end_stuck_rollouts().await;
+        }
         Ok(control)
     }
 
-    /// Takes rollouts back to stable that cannot go on, before anybody is served, and names those that cannot be read.
-    async fn end_stuck_rollouts(&self, metrics: &Metrics) {
-        let Rollouts { stuck, unreadable, .. } = self.rollouts.borrow().clone();
+    /// Names the rollouts that cannot be read.
+    fn tell_unreadable(&self, metrics: &Metrics) {
+        let unreadable = self.rollouts.borrow().unreadable.clone();
         metrics.set_unusable(metrics::ROLLOUT, unreadable.len());
         let unusable = unreadable.into_iter().map(|(name, why)| {
             tracing::error!("the rollout {name} cannot be read, and is left out: {why}");
             Unusable { name, reason: format!("{why}; it is left out"), since: clock::unix() }
         });
         self.live.set_unusable(metrics::ROLLOUT, unusable.collect());
+    }
+
+    /// Takes rollouts back to stable that cannot go on, before anybody is served.
+    async fn end_stuck_rollouts(&self) {
+        let stuck = self.rollouts.borrow().stuck.clone();
         for (id, why) in stuck {
             tracing::error!("the rollout {id} goes back to stable: {why}");
             let speaker = Speaker { who: "start".to_owned(), why: Some(why) };

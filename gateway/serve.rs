@@ -42,6 +42,7 @@ use crate::control::authority::Authority;
 use crate::control::backup::ImportError;
 use crate::control::conduct::Calls;
 use crate::control::file::{Applied, ConfigFile, FileAtStart, Reload, Report};
+use crate::control::leading::Lease;
 use crate::control::named_files::Folder;
 use crate::control::{Control, Environment, Ground, Refused, named_files};
 use crate::dial::Dial;
@@ -243,6 +244,7 @@ impl Started {
             calls: calls.clone(),
             aside: aside(process, keep),
             folder,
+            lease: Lease::default(),
         };
         let upstreams =
             Upstreams::new(runtime.handle().clone(), Arc::new(UpstreamObserver), Arc::new(LaneChecker::default()))

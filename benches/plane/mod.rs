@@ -6,6 +6,7 @@ use config::model::Process;
 use gateway::clock;
 use gateway::control::aside::Aside;
 use gateway::control::conduct::Calls;
+use gateway::control::leading::Lease;
 use gateway::control::{Control, Environment, Ground};
 use gateway::dial::Dial;
 use gateway::edge::tls::LiveCertificates;
@@ -53,6 +54,7 @@ pub(crate) fn start(
         calls,
         aside: Aside::default(),
         folder: Default::default(),
+        lease: Lease::default(),
         metrics,
         authority: Arc::default(),
         environment,

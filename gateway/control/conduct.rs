@@ -4,30 +4,38 @@
 //! the guardian, hooks, the clock ─ Conductor ─ event ─ Writer ─ stored and live ─ effects ─ Conductor
 //! ```
 //! The conductor decides nothing: every step is [`config::release::rollout`]'s, and is stored before its effects are carried out.
+//! Of several gateways on one store one conducts, under a term ([`super::leading`]). The others tell what comes of the words that
+//! were given to them, and do no more.
+//!
+//! - `lead`: what only the one that leads does
+//! - `news`: milestones, as people hear of them
+//! - `checkpoint`: how the store hears that a rollout still runs
 
 mod checkpoint;
+mod lead;
 mod news;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::release::rollout::{Effect, Event, Moment, Outcome, Phase, Point, Rollout, RolloutId, Speaker, Word};
-use serde_json::Value;
+use config::release::rollout::{Effect, Event, Moment, Outcome, Phase, Rollout, RolloutId, Speaker, Word};
+use imbl::OrdMap;
 use tokio::sync::{SetOnce, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time;
 
 use super::guardian::{Guardian, LOOK_EVERY, Noticed, Shown, Sights, watches};
-use super::rollouts::{Rollouts, view};
+use super::rollouts::Rollouts;
 use super::writer::{Command, Moved, Wanted, What};
 use super::{Author, Control, Ground, Refused};
 use crate::clock::{self, Steady};
 use crate::dial::Dial;
-use crate::hook::{Hooks, Question};
+use crate::hook::Hooks;
 use crate::metrics::{Metrics, Standing};
 use crate::notify::Notifiers;
 use crate::query::Queries;
+use crate::store::Term;
 
 pub(super) use checkpoint::checkpoint;
 pub use news::{Ballot, Ballots};
@@ -85,6 +93,12 @@ pub(super) struct Conductor {
     commands: mpsc::WeakSender<Command>,
     rollouts: watch::Receiver<Rollouts>,
     moved: mpsc::UnboundedReceiver<Moved>,
+    /// The term that this gateway has, as far as is known.
+    leading: watch::Receiver<Option<Term>>,
+    /// The term under which it conducts; `None` while it follows.
+    term: Option<Term>,
+    /// The rollouts as they were looked at last.
+    known: OrdMap<RolloutId, Arc<Rollout>>,
     shared: Arc<Shared>,
     clock: Steady,
     guardian: Guardian,
@@ -108,6 +122,8 @@ enum Delivery {
     Later(String),
     /// What follows from it is not valid, for this reason.
     Never(String),
+    /// Another gateway conducts by now.
+    Over,
 }
 
 /// An event that the writer answered.
@@ -128,8 +144,8 @@ impl Conductor {
     pub(super) fn new(
         ground: Ground,
         commands: mpsc::WeakSender<Command>,
-        rollouts: watch::Receiver<Rollouts>,
-        moved: mpsc::UnboundedReceiver<Moved>,
+        leading: watch::Receiver<Option<Term>>,
+        (rollouts, moved): (watch::Receiver<Rollouts>, mpsc::UnboundedReceiver<Moved>),
         shared: Arc<Shared>,
         clock: Steady,
         (guardian, noticed): (Guardian, mpsc::UnboundedReceiver<Noticed>),
@@ -139,6 +155,9 @@ impl Conductor {
             commands,
             rollouts,
             moved,
+            leading,
+            term: None,
+            known: OrdMap::new(),
             shared,
             clock,
             guardian,
@@ -154,12 +173,8 @@ impl Conductor {
     /// Until the writer ends. Waits for the gateway to serve: what nobody can answer or see is not begun.
     pub(super) async fn run(mut self) {
         self.ground.calls.admin_url.wait().await;
-        let running: Vec<RolloutId> = self.rollouts.borrow().running().map(|rollout| rollout.id).collect();
-        for id in running {
-            self.send(id, Event::Restarted, None).await;
-        }
         self.show();
-        self.guardian.watch();
+        self.leading.mark_changed();
         loop {
             let look = self.next_look();
             tokio::select! {
@@ -169,6 +184,8 @@ impl Conductor {
                     Some(moved) => self.carry_out(&moved),
                     None => return,
                 },
+                Ok(()) = self.leading.changed() => self.follow_term().await,
+                Ok(()) = self.rollouts.changed() => self.follow(),
                 Some(ended) = self.answers.join_next() => {
                     // A hook that was cancelled has no answer.
                     if let Ok(HookEnded { id, event }) = ended {
@@ -183,6 +200,9 @@ impl Conductor {
 
     /// How long until something must be looked at; `None` while nothing waits for the clock.
     fn next_look(&self) -> Option<Duration> {
+        if !self.is_leading() {
+            return None;
+        }
         let rollouts = self.rollouts.borrow();
         let now = self.clock.time();
         let mut next: Option<Duration> = None;
@@ -234,7 +254,9 @@ impl Conductor {
         }
         let frozen = rollouts.now(now).frozen;
         for rollout in rollouts.running().filter(|rollout| !watches(rollout)) {
-            if let Some(event) = self.event(rollout, now, frozen) {
+            if let Some(why) = rollouts.why_stuck(rollout.id) {
+                self.go_back(rollout.id, why).await;
+            } else if let Some(event) = self.event(rollout, now, frozen) {
                 self.send(rollout.id, event, None).await;
                 self.sent.insert(rollout.id, Sent { answered: clock::now(), detected: None, swapped: None });
             }
@@ -259,6 +281,9 @@ impl Conductor {
 
     /// Tells the writer. `shown`: what of it is live already, which is tried here if it was not before.
     async fn send(&mut self, id: RolloutId, event: Event, shown: Option<Shown>) {
+        if !self.is_leading() {
+            return;
+        }
         let _shown = match shown {
             Some(shown) => Some(shown),
             None => self.guardian.take_back(id, &event).await,
@@ -268,10 +293,10 @@ impl Conductor {
         let delivery = self.ask_writer(author.clone(), What::Event(id, Box::new(event.clone()))).await;
         self.shared.unstored.send_if_modified(|unstored| match &delivery {
             Delivery::Later(why) => unstored.insert(id, why.clone()).is_none(),
-            Delivery::Taken | Delivery::Never(_) => unstored.remove(&id).is_some(),
+            Delivery::Taken | Delivery::Over | Delivery::Never(_) => unstored.remove(&id).is_some(),
         });
         match delivery {
-            Delivery::Taken => {}
+            Delivery::Taken | Delivery::Over => {}
             Delivery::Later(_) if is_told_once => self.undelivered.push_back((id, event)),
             Delivery::Later(_) => {}
             Delivery::Never(why) => {
@@ -286,7 +311,7 @@ impl Conductor {
     async fn ask_writer(&mut self, author: Author, what: What) -> Delivery {
         let Some(commands) = self.commands.upgrade() else { return Delivery::Taken };
         let (reply, answer) = oneshot::channel();
-        let command = Command::Change(Wanted::new(author, what, None, false), reply);
+        let command = Command::Change(Wanted::new(author, what, None, false).under(self.term.clone()), reply);
         if commands.send(command).await.is_err() {
             return Delivery::Taken;
         }
@@ -294,6 +319,10 @@ impl Conductor {
         match answer.await {
             // Nobody takes anything when the gateway stops.
             Ok(Ok(_)) | Err(_) | Ok(Err(Refused::Stopping)) => Delivery::Taken,
+            Ok(Err(Refused::TermOver)) => {
+                self.step_down();
+                Delivery::Over
+            }
             Ok(Err(refused)) => {
                 self.not_before = Some(self.clock.time() + AGAIN);
                 if matches!(refused, Refused::Problems(_)) {
@@ -316,21 +345,13 @@ impl Conductor {
             }
             for effect in &transition.effects {
                 match effect {
-                    // It is live already.
-                    Effect::Traffic(_) => {}
-                    Effect::Ask { point, index, run, previous } => {
-                        self.ask(rollout, (*point, *index, *run), previous.clone());
-                    }
-                    Effect::Cancel { run } => {
-                        self.asked.remove(&(rollout.id, *run)).inspect(AbortHandle::abort);
-                    }
+                    // It is live already; and what is asked follows from how the rollout stands.
+                    Effect::Traffic(_) | Effect::Ask { .. } | Effect::Cancel { .. } => {}
                     Effect::Tell(milestone) => news::tell(&self.ground, &self.shared, rollout, milestone),
                 }
             }
         }
-        let moved = moved.moves.transitions.iter().map(|transition| Arc::new(transition.rollout.clone()));
-        self.guardian.moved(moved.collect());
-        self.show();
+        self.follow();
     }
 
     /// Shows in the metrics where the rollouts that run stand.
@@ -363,32 +384,6 @@ impl Conductor {
             let parts = [detected, live, moved.stored];
             self.ground.metrics.rollback.iter().zip(parts).for_each(|(part, time)| part.observe(time.as_secs_f64()));
         }
-    }
-
-    fn ask(&mut self, rollout: &Rollout, (point, index, run): (Point, usize, u32), previous: Option<Value>) {
-        let hooks = &rollout.plan.hooks;
-        let (chain, event) = match point {
-            Point::Before => (&hooks.before, "BeforeAllowTraffic"),
-            Point::Step => (&hooks.step, "BeforeStep"),
-            Point::After => (&hooks.after, "AfterAllowTraffic"),
-        };
-        let (hook, id) = (chain[index].clone(), rollout.id);
-        let question = Question {
-            event: event.to_owned(),
-            rollout: view(rollout),
-            previous,
-            callback_base: self.ground.calls.admin_url.get().cloned().flatten(),
-        };
-        let asker = self.ground.calls.hooks.clone();
-        let handle = self.answers.spawn(async move {
-            let began = clock::now();
-            let answer = asker.ask(&hook, &question).await;
-            tracing::info!(rollout = %id, event = question.event, hook = index + 1, took = ?began.elapsed(),
-                answer = answer.as_ref().map_or_else(ToString::to_string, |_| "yes".to_owned()), "a hook answered");
-            let result = answer.map(|output| output.0).map_err(|failure| failure.to_string());
-            HookEnded { id, event: Event::HookEnded { point, index, run, result } }
-        });
-        self.asked.insert((id, run), handle);
     }
 }
 

@@ -89,7 +89,7 @@ enum Order {
     TakeBack(RolloutId, Box<Event>, oneshot::Sender<Option<Shown>>),
     Show(Vec<Edit>, oneshot::Sender<Option<Shown>>),
     Settle(u64),
-    Watch,
+    Watch(bool),
     Moved(Vec<Arc<Rollout>>),
     Answered(RolloutId, Option<Moment>),
 }
@@ -119,9 +119,9 @@ impl Guardian {
         answer.await.ok()?
     }
 
-    /// Begins to look at rollouts.
-    pub(super) fn watch(&self) {
-        let _ = self.0.send(Order::Watch);
+    /// Begins to look at rollouts, or ends it.
+    pub(super) fn watch(&self, is_watching: bool) {
+        let _ = self.0.send(Order::Watch(is_watching));
     }
 
     /// Tells that the traffic of these rollouts moved, and is live.
@@ -233,10 +233,22 @@ impl Guarding {
                 drop(reply.send(shown));
             }
             Order::Settle(key) => self.settle(key),
-            Order::Watch => self.is_watching = true,
+            Order::Watch(is_watching) => self.set_watching(is_watching),
             Order::Moved(rollouts) => self.moved(&rollouts),
             Order::Answered(id, None) => drop(self.waiting.remove(&id)),
             Order::Answered(id, not_before) => drop(self.waiting.insert(id, not_before)),
+        }
+    }
+
+    /// What was seen until it ends is nobody's any more.
+    fn set_watching(&mut self, is_watching: bool) {
+        self.is_watching = is_watching;
+        if !is_watching {
+            self.sights.clear();
+            self.servers.retain(|_| false);
+            self.waiting.clear();
+            self.due.clear();
+            self.shared.send_replace(Sights::new());
         }
     }
 
@@ -388,7 +400,7 @@ impl Guarding {
     fn moved(&mut self, rollouts: &[Arc<Rollout>]) {
         let now = self.clock.time();
         for rollout in rollouts {
-            if watches(rollout) {
+            if self.is_watching && watches(rollout) {
                 self.watch(rollout, now);
             } else {
                 self.sights.remove(&rollout.id);

@@ -20,6 +20,7 @@ use super::authority::Authority;
 use super::conduct::Calls;
 use super::{AllowEmpty, Author, Control, Ground, Outcome, Refused, Wish};
 use crate::control::aside::Aside;
+use crate::control::leading::Lease;
 use crate::dial::Dial;
 use crate::edge::tls::LiveCertificates;
 use crate::live::Live;
@@ -71,6 +72,12 @@ impl Node {
     }
 
     async fn noting(store: Arc<dyn Store>, retention: Retention, aside: Aside) -> Self {
+        // Whoever starts again under this name leads at once.
+        let lease = Lease { holder: "node".to_owned(), ttl: Duration::from_secs(5) };
+        Self::start(store, retention, aside, lease).await
+    }
+
+    async fn start(store: Arc<dyn Store>, retention: Retention, aside: Aside, lease: Lease) -> Self {
         let live = Arc::new(Live::default());
         let labels = Labels { listeners: &["".into()], refused: &[], unresolved: &[], handshakes: &[] };
         let metrics = Arc::new(Metrics::new(&labels));
@@ -83,6 +90,7 @@ impl Node {
             calls,
             aside,
             folder: Default::default(),
+            lease,
             metrics: Arc::clone(&metrics),
             environment: Arc::new(environment),
             authority: Arc::new(Authority::new(&process(), Dial::new(&process()))),

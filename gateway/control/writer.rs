@@ -75,7 +75,7 @@ pub(super) struct Moved {
 }
 
 impl Writer {
-    /// Reads where things stand.
+    /// Reads where things stand. Whoever leads brings what an earlier release left into order.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -86,6 +86,7 @@ impl Writer {
         rollouts: watch::Sender<Rollouts>,
         moved: mpsc::UnboundedSender<Moved>,
         clock: Steady,
+        is_leading: bool,
     ) -> Result<Self, Refused> {
         let start = Start::read(&*ground.store).await?;
         let journal = retention::Kept::new(start);
@@ -104,7 +105,9 @@ impl Writer {
             moved,
         };
         writer.refresh().await?;
-        writer.migrate().await?;
+        if is_leading {
+            writer.migrate().await?;
+        }
         if writer.known.stored.revision > 0 {
             writer.known.head(&*writer.ground.store).await?;
             writer.announce_head();
@@ -159,6 +162,11 @@ impl Writer {
                     // An asker that went away does not undo the change.
                     let _ = reply.send(outcome);
                 }
+                Command::Rollouts(reply) => {
+                    // As far as they are known, if the store cannot be read.
+                    let _ = self.catch_up().await;
+                    let _ = reply.send(self.known.rollouts.clone());
+                }
                 Command::Drift(reply) => {
                     // As far as it is known, if the store cannot be read.
                     let _ = self.catch_up().await;
@@ -169,7 +177,7 @@ impl Writer {
     }
 
     async fn carry_out(&mut self, wanted: &Wanted) -> Result<Done, Halt> {
-        let Wanted { author, what, guard, dry_run, looked } = wanted;
+        let Wanted { author, what, guard, dry_run, looked, term } = wanted;
         let is_unsaved = self.unsaved.is_some() && !self.save().await;
         loop {
             if let Err(refused) = self.catch_up().await {
@@ -180,7 +188,7 @@ impl Writer {
                 self.stale = false;
             }
             self.check(guard.as_ref())?;
-            let draft = self.draft(author, what).await?;
+            let draft = Draft { term: term.clone(), ..self.draft(author, what).await? };
             let begun = if let What::Begin(ask) = what { Some(&*ask.plan) } else { None };
             self.ground.authority.admit(author, &self.known.stored.config, &draft.config, begun)?;
             looked.admit(what, &self.known.stored.config, &draft.config)?;
@@ -205,7 +213,7 @@ impl Writer {
                 Err(Failed::Store(error)) => {
                     self.stale = matches!(error, PutError::Unknown(_));
                     return match back {
-                        Some(back) => Ok(self.show_unsaved(author, back, error).await?),
+                        Some(back) => Ok(self.show_unsaved((author, term.as_ref()), back, error).await?),
                         None => Err(Refused::from(error).into()),
                     };
                 }
@@ -339,7 +347,7 @@ impl Writer {
         let mut stored = Stored { revision, config: draft.config, revisions: known.revisions.clone() };
         stored.note(&draft.changes);
         let began = clock::now();
-        let put = store.put_if(known.revision, None, draft.changes, line).await;
+        let put = store.put_if(known.revision, draft.term.as_ref(), draft.changes, line).await;
         self.store_took(put.as_ref().map(|_| ()));
         match put {
             Ok(_) => self.ground.live.stored(revision, clock::now()),
@@ -347,6 +355,7 @@ impl Writer {
                 self.reach(current).await;
                 return Err(Failed::Conflict);
             }
+            Err(PutError::Fenced) => return Err(Failed::Refused(Refused::TermOver)),
             Err(error) => return Err(Failed::Store(error)),
         }
         (self.known.stored, self.known.head) = (stored, Some(head));

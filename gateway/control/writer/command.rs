@@ -8,12 +8,16 @@ use config::text::edit::Edit;
 use tokio::sync::oneshot;
 
 use super::looked::Looked;
+use crate::control::rollouts::Rollouts;
 use crate::control::{AllowEmpty, Author, Guard, Outcome, RollBack};
+use crate::store::Term;
 
 /// A request, queued.
 pub(in crate::control) enum Command {
     Change(Box<Wanted>, oneshot::Sender<Outcome>),
     Drift(oneshot::Sender<(Config, Config)>),
+    /// The rollouts, with everything that the store has told of them.
+    Rollouts(oneshot::Sender<Rollouts>),
 }
 
 /// A change that was asked for.
@@ -22,6 +26,8 @@ pub(in crate::control) struct Wanted {
     pub(in crate::control) what: What,
     pub(in crate::control) guard: Option<Guard>,
     pub(in crate::control) dry_run: bool,
+    /// The term that it is written under, if nobody else may write it.
+    pub(in crate::control) term: Option<Term>,
     /// The outcome of looks at the files that it names.
     pub(in crate::control) looked: Looked,
 }
@@ -49,6 +55,12 @@ pub(in crate::control) enum What {
 impl Wanted {
     /// A wish for which no file has been looked at yet.
     pub(in crate::control) fn new(author: Author, what: What, guard: Option<Guard>, dry_run: bool) -> Box<Self> {
-        Box::new(Self { author, what, guard, dry_run, looked: Looked::default() })
+        Box::new(Self { author, what, guard, dry_run, term: None, looked: Looked::default() })
+    }
+
+    /// The same wish, to be written under this term.
+    pub(in crate::control) fn under(mut self: Box<Self>, term: Option<Term>) -> Box<Self> {
+        self.term = term;
+        self
     }
 }

@@ -5,13 +5,15 @@ use config::release::rollout::RolloutId;
 use config::text::edit::Edit;
 
 use crate::control::rollouts::Moves;
-use crate::store::Change;
+use crate::store::{Change, Term};
 
 /// A transaction to be.
 pub(super) struct Draft {
     pub(super) config: Config,
     pub(super) file: Option<Config>,
     pub(super) changes: Vec<Change>,
+    /// The term that it is written under, if nobody else may write it.
+    pub(super) term: Option<Term>,
     /// In words, where the configurations do not say it.
     pub(super) told: Option<String>,
     pub(super) moves: Moves,
@@ -30,6 +32,7 @@ impl Draft {
             config: config.clone(),
             file: None,
             changes: Vec::new(),
+            term: None,
             told: None,
             moves: Moves::default(),
             ended: Vec::new(),

@@ -36,7 +36,7 @@ impl Writer {
                 Err(Failed::Conflict) => continue,
                 // Everything can be served all the same; it is stored as soon as that is possible.
                 Err(Failed::Store(error)) => {
-                    self.show_unsaved(&Author::of("start"), (edits, Moves::default()), error).await.map(drop)
+                    self.show_unsaved((&Author::of("start"), None), (edits, Moves::default()), error).await.map(drop)
                 }
                 Err(Failed::Refused(refused)) => Err(refused),
             };

@@ -12,12 +12,14 @@ use crate::control::migrate;
 use crate::control::named::changes;
 use crate::control::rollouts::Moves;
 use crate::control::{Author, CONFIG, Done, Outcome, Refused};
-use crate::store::PutError;
+use crate::store::{PutError, Term};
 
 /// What is live and not stored.
 #[derive(Default)]
 pub(super) struct Unsaved {
     author: Option<Author>,
+    /// The term that it is to be written under, if a rollout alone went back.
+    term: Option<Term>,
     edits: Vec<Edit>,
     pub(super) moves: Moves,
 }
@@ -32,7 +34,7 @@ impl Writer {
     /// Makes a rollback live that the store could not take.
     pub(super) async fn show_unsaved(
         &mut self,
-        author: &Author,
+        (author, term): (&Author, Option<&Term>),
         (back, moves): (Vec<Edit>, Moves),
         error: PutError,
     ) -> Outcome {
@@ -42,7 +44,11 @@ impl Writer {
         let edits: Vec<Edit> =
             self.unsaved.iter().flat_map(|unsaved| unsaved.edits.iter().cloned()).chain(back).collect();
         let after = edit::apply(&stored, &edits).map_err(Refused::Problems)?;
+        // What somebody asked for is stored whoever leads.
+        let of_before = self.unsaved.as_ref().map_or(term, |unsaved| unsaved.term.as_ref());
+        let term = of_before.filter(|of_before| term == Some(*of_before)).cloned();
         let unsaved = self.unsaved.get_or_insert_default();
+        unsaved.term = term;
         unsaved.author = Some(author.clone());
         unsaved.edits.clone_from(&edits);
         unsaved.moves.extend(&moves);
@@ -67,6 +73,11 @@ impl Writer {
                 tracing::error!(
                     "the rollback that went live does not fit what is stored by now, and is given up: {refused}"
                 );
+                self.stale = true;
+            }
+            Err(Failed::Refused(Refused::TermOver)) => {
+                tracing::error!("the rollback that went live is given up: another gateway conducts the rollout by now");
+                self.stale = true;
             }
             Err(Failed::Refused(_) | Failed::Conflict) => return false,
             Err(Failed::Store(error)) => {
@@ -80,13 +91,18 @@ impl Writer {
         self.ground.metrics.unsaved_rollback.set(0);
         // What is stored is all there is to show; if that fails, the gateway is stopping.
         let _ = self.ahead.show(Vec::new()).await;
+        if self.stale
+            && let Err(refused) = self.catch_up().await
+        {
+            tracing::warn!("what is stored instead cannot be read yet: {refused}");
+        }
         true
     }
 
     async fn store_unsaved(&mut self) -> Result<(), Failed> {
         self.catch_up().await.map_err(Failed::Refused)?;
-        let Some(Unsaved { author: Some(author), edits, moves }) = &self.unsaved else { return Ok(()) };
-        let (author, moves) = (author.clone(), moves.clone());
+        let Some(Unsaved { author: Some(author), term, edits, moves }) = &self.unsaved else { return Ok(()) };
+        let (author, term, moves) = (author.clone(), term.clone(), moves.clone());
         let config =
             edit::apply(&self.known.stored.config, edits).map_err(|p| Failed::Refused(Refused::Problems(p)))?;
         let mut changes = changes(CONFIG, &self.known.stored.config, &config);
@@ -99,7 +115,8 @@ impl Writer {
         // Their effects were carried out when it went live.
         let told = moves.told().join("; ");
         let told = Some(told).filter(|told| !told.is_empty());
-        let draft = Draft { config, changes, told, moves, is_shown: true, ..Draft::of(&self.known.stored.config) };
+        let draft =
+            Draft { config, changes, term, told, moves, is_shown: true, ..Draft::of(&self.known.stored.config) };
         self.write(&author, draft).await.inspect_err(|failed| {
             if matches!(failed, Failed::Conflict) {
                 tracing::info!("the store moved on before the rollback that went live was stored; trying again");
