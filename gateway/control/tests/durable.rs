@@ -1,12 +1,12 @@
 //! What outlives a process, and what happens while the store fails.
 
 use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use async_trait::async_trait;
 use config::text::edit::FunctionEdit;
 use config::value::weight::Split;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::control::backup::ImportError;
@@ -24,6 +24,11 @@ pub(super) struct Failing {
     /// Whoever holds it keeps every transaction waiting.
     pub(super) disk: tokio::sync::Mutex<()>,
     next: Mutex<Vec<Fault>>,
+    /// True if it does not tell who leads.
+    pub(super) cut: AtomicBool,
+    /// How many transactions came under a term, and how many of them were too late.
+    pub(super) under_terms: watch::Sender<usize>,
+    pub(super) fenced: watch::Sender<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -59,10 +64,15 @@ impl Store for Failing {
         changes: Vec<Change>,
         entry: Arc<str>,
     ) -> Result<Revision, PutError> {
+        self.under_terms.send_modify(|count| *count += usize::from(term.is_some()));
         let _disk = self.disk.lock().await;
         let fault = self.next.lock().unwrap().pop();
         match fault {
-            None => self.inner.put_if(revision, term, changes, entry).await,
+            None => {
+                let put = self.inner.put_if(revision, term, changes, entry).await;
+                self.fenced.send_modify(|count| *count += usize::from(matches!(put, Err(PutError::Fenced))));
+                put
+            }
             Some(Fault::Full) => Err(PutError::Unavailable("no space left on the device".into())),
             Some(Fault::Doubt) => {
                 self.inner.put_if(revision, term, changes, entry).await?;
@@ -72,6 +82,9 @@ impl Store for Failing {
     }
 
     async fn lead(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Term>, StoreError> {
+        if self.cut.load(Ordering::Relaxed) {
+            return Err(StoreError::new("the store cannot be reached"));
+        }
         self.inner.lead(name, holder, ttl).await
     }
 
