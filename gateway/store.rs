@@ -4,6 +4,8 @@
 //! against the revision it was computed from, and every node, the writer included, learns of it from the watch. What one node
 //! alone may do, it does under a term, which the transaction is held against too.
 
+#[cfg(test)]
+mod bounded;
 pub mod embedded;
 pub mod memory;
 #[cfg(test)]

@@ -60,7 +60,7 @@ impl Watchers {
 
 impl Transaction {
     /// The same transaction, for somebody who wants only names that start with `prefix`.
-    fn under(&self, prefix: &str) -> Self {
+    pub(super) fn under(&self, prefix: &str) -> Self {
         if self.changes.iter().all(|change| change.name.starts_with(prefix)) {
             return self.clone();
         }
