@@ -5,7 +5,7 @@
 //! alone may do, it does under a term, which the transaction is held against too.
 
 #[cfg(test)]
-mod bounded;
+pub(crate) mod bounded;
 pub mod embedded;
 pub mod memory;
 #[cfg(test)]

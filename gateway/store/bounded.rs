@@ -54,6 +54,12 @@ struct Head {
     pages: Vec<String>,
 }
 
+/// Two ways to one store on keys in memory, with the limits of etcd.
+pub(crate) fn in_memory() -> [Arc<dyn Store>; 2] {
+    let keys = tests::Limited::new(ETCD);
+    [(); 2].map(|()| Arc::new(Bounded::new(Arc::clone(&keys) as Arc<dyn Keys>, ETCD)) as Arc<dyn Store>)
+}
+
 /// Values by key.
 type Values = BTreeMap<String, Arc<str>>;
 /// The changes of one transaction by name: the last of each counts.

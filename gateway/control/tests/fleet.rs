@@ -11,7 +11,7 @@ use super::releases::PATIENCE;
 use super::*;
 use crate::control::journal::Verdict;
 use crate::control::{Expected, Guard};
-use crate::store::Change;
+use crate::store::{Change, bounded};
 
 /// How long a node that died keeps the other one from conducting.
 const TTL: Duration = Duration::from_secs(1);
@@ -27,8 +27,11 @@ async fn two() -> ([Arc<Failing>; 2], [Node; 2]) {
 }
 
 async fn named(name: &str, store: &Arc<Failing>) -> Node {
+    started(name, Arc::clone(store) as Arc<dyn Store>).await
+}
+
+async fn started(name: &str, store: Arc<dyn Store>) -> Node {
     let lease = Lease { holder: name.to_owned(), ttl: TTL };
-    let store = Arc::clone(store) as Arc<dyn Store>;
     Node::start(store, Process::default().journal, Aside::default(), lease).await
 }
 
@@ -245,4 +248,22 @@ async fn what_a_node_writes_after_its_term_is_refused_and_it_follows_from_then_o
     let next = a.release("canaryStep: {weight: 20, interval: 1s}").await;
     assert_eq!(a.over(next).await.0, "promoted", "what it begins is conducted by the other one");
     assert_eq!(*stores[0].under_terms.borrow(), 1, "it tried no more");
+}
+
+#[tokio::test]
+async fn a_store_with_bounded_transactions_serves_as_any_other() {
+    const DOMAINS: usize = 1_000;
+    let [one, two] = bounded::in_memory();
+    let (a, b) = (started("a", one).await, started("b", two).await);
+    let domains: String = (0..DOMAINS).map(|n| format!("  {n}.example.com: 'shop:prod'\n")).collect();
+    let done = a.file(&file("shop", "1", &format!("domains:\n{domains}"))).await.unwrap();
+    assert_eq!(done.revision, 1, "it is one change, in however many transactions");
+    let mut progress = b.live.progress();
+    timeout(PATIENCE, progress.wait_for(|live| live.seen == 1)).await.unwrap().unwrap();
+    assert_eq!(b.live.load().table.config().domains.len(), DOMAINS);
+    let id = b.release("canaryStep: {weight: 20, interval: 1s}").await;
+    drop(a);
+    assert_eq!((b.over(id).await.0, b.split()), ("promoted", "2: 100".to_owned()));
+    let verdict = b.control.verify().await.unwrap().verdict;
+    assert!(matches!(verdict, Verdict::Whole { from: 1, .. }), "{verdict:?}");
 }
