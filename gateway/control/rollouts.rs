@@ -276,6 +276,11 @@ impl Moves {
         self.forgotten.extend(&more.forgotten);
     }
 
+    /// Without what they do to this rollout.
+    pub(super) fn leave_out(&mut self, id: RolloutId) {
+        self.transitions.retain(|transition| transition.rollout.id != id);
+    }
+
     /// True if stable gets everything, which must not wait for a store.
     pub(super) fn goes_back(&self) -> bool {
         let is_back = |outcome| matches!(outcome, Some(Outcome::RolledBack | Outcome::Aborted));

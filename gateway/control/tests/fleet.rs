@@ -224,6 +224,25 @@ async fn a_rollout_that_a_node_cannot_read_goes_back_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn an_abort_that_could_not_be_stored_undoes_nothing_that_another_node_ended_since() {
+    let (stores, [a, b]) = two().await;
+    let id = a.release("canaryStep: {weight: 20, interval: 10m}").await;
+    b.until(id, |_| true).await;
+    stores[0].fail(&[Fault::Full]);
+    assert!(a.say(id, Word::Abort).await.unwrap().unsaved);
+    b.say(id, Word::Promote).await.unwrap();
+    for node in [&a, &b] {
+        node.until(id, |rollout| rollout.outcome().is_some_and(|outcome| outcome.as_str() == "promoted")).await;
+        node.becomes("2: 100").await;
+    }
+    a.shift("{1: 50, 2: 50}").await.expect("nothing is left to store");
+    assert_eq!(
+        (b.over(id).await.0, a.control.rollouts().borrow().all[&id].outcome().unwrap().as_str()),
+        ("promoted", "promoted")
+    );
+}
+
+#[tokio::test]
 async fn what_a_node_writes_after_its_term_is_refused_and_it_follows_from_then_on() {
     let (stores, [a, b]) = two().await;
     let id = a.release("canaryStep: {weight: 20, interval: 1s}").await;

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use config::model::Config;
+use config::release::rollout::RolloutId;
 use tokio::time::timeout;
 
 use super::Writer;
@@ -101,21 +102,32 @@ impl Writer {
             self.known.file = config_after(FILE, &self.known.file, &next.changes, environment);
             unreadable::tell_of_file(&self.ground, &self.known.file);
         }
-        let mut is_moved = false;
+        let mut moved = Vec::new();
         for change in &*next.changes {
             if change.name.starts_with(ROLLOUT) {
                 let now = self.clock.time();
                 self.known.rollouts.take(&change.name, change.text.as_deref(), environment, now);
-                is_moved = true;
+                moved.extend(change.name[ROLLOUT.len()..].parse::<RolloutId>());
             } else if change.name == journal::START
                 && let Some(start) = change.text.as_deref().and_then(Start::parse)
             {
                 self.journal.starts_at(start);
             }
         }
-        if is_moved {
+        if next.changes.iter().any(|change| change.name.starts_with(ROLLOUT)) {
+            self.leave_what_ended(&moved);
             self.known.rollouts.stick_to_unread(&self.known.stored.config);
             self.show_rollouts().await;
+        }
+    }
+
+    /// Leaves rollouts as another node ended them, that went back here without being stored.
+    fn leave_what_ended(&mut self, moved: &[RolloutId]) {
+        let Some(unsaved) = &mut self.unsaved else { return };
+        for id in moved {
+            if self.known.rollouts.all.get(id).is_none_or(|rollout| rollout.is_over()) {
+                unsaved.leave_out(*id);
+            }
         }
     }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use config::text::edit::{self, Edit};
+use config::release::rollout::RolloutId;
+use config::text::edit::{self, Edit, FunctionEdit};
 
 use super::draft::Draft;
 use super::{Failed, Writer};
@@ -27,6 +28,14 @@ pub(super) struct Unsaved {
 impl Unsaved {
     pub(super) fn edits(&self) -> &[Edit] {
         &self.edits
+    }
+
+    /// Without what sends this rollout back.
+    pub(super) fn leave_out(&mut self, id: RolloutId) {
+        self.moves.leave_out(id);
+        let drops =
+            |edit: &Edit| matches!(edit, Edit::Function(_, FunctionEdit::DropLayer { rollout, .. }) if *rollout == id);
+        self.edits.retain(|edit| !drops(edit));
     }
 }
 
