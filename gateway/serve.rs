@@ -239,6 +239,7 @@ impl Started {
             environment: Arc::clone(&environment),
             authority: Arc::clone(&authority),
             retention: process.journal,
+            keep_versions: process.keep_versions,
             workers: workers::count(process),
             wake: Arc::new(Wake::new(clock::now())),
             calls: calls.clone(),

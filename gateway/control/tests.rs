@@ -95,6 +95,7 @@ impl Node {
             environment: Arc::new(environment),
             authority: Arc::new(Authority::new(&process(), Dial::new(&process()))),
             retention,
+            keep_versions: None,
             workers: 1,
             wake: Arc::new(Wake::new(crate::clock::now())),
         };

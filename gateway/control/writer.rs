@@ -5,6 +5,7 @@ mod draft;
 mod known;
 mod looked;
 mod migrated;
+mod outdated;
 mod paused;
 mod unsaved;
 
@@ -243,7 +244,7 @@ impl Writer {
     async fn draft(&self, author: &Author, what: &What) -> Result<Draft, Refused> {
         let (known, time) = (&self.known, self.clock.time());
         match what {
-            What::Edits(edits) => self.of_edits(author, edits.clone()).map(|(draft, _)| draft),
+            What::Edits(edits) => self.of_edits(author, edits.clone(), &known.file).map(|(draft, _)| draft),
             What::RollBack(what) => {
                 if let Some(rollout) = what.rollout_in(&known.rollouts) {
                     let speaker = Speaker { who: author.who.clone(), why: author.why.clone() };
@@ -253,7 +254,8 @@ impl Writer {
                 // What is live and not stored went back already.
                 let unsaved = self.unsaved.as_ref().map_or(&[][..], Unsaved::edits);
                 let live = edit::apply(&known.stored.config, unsaved).unwrap_or_else(|_| known.stored.config.clone());
-                let (draft, edits) = self.of_edits(author, self.past(&live).edits(what, &known.rollouts).await?)?;
+                let edits = self.past(&live).edits(what, &known.rollouts).await?;
+                let (draft, edits) = self.of_edits(author, edits, &known.file)?;
                 Ok(Draft { back: Some(edits), ..draft })
             }
             What::File(file, _) | What::Start(file) => {
@@ -263,7 +265,7 @@ impl Writer {
                 // A start is no wish to replace what cannot be read.
                 let repair = matches!(what, What::File(..));
                 let edits = edit::edits_of_file(&known.stored.config, &known.file, file, repair);
-                let (mut draft, _) = self.of_edits(author, edits)?;
+                let (mut draft, _) = self.of_edits(author, edits, file)?;
                 draft.changes.extend(changes(FILE, &known.file, file));
                 // Process settings are not stored, so they are no part of what is compared.
                 draft.file = Some(Config { process: Arc::clone(&known.stored.config.process), ..Config::clone(file) });
@@ -287,20 +289,26 @@ impl Writer {
         }
     }
 
-    /// Edits that no rollout wants: a split that they set ends the rollout that moves it, whose own edits are added.
-    fn of_edits(&self, author: &Author, mut edits: Vec<Edit>) -> Result<(Draft, Vec<Edit>), Refused> {
+    /// Edits that no rollout wants: a split that they set ends the rollout that moves it, whose own edits are added; so are those by
+    /// which versions go that are too many. `file` is the one that is applied last after it.
+    fn of_edits(&self, author: &Author, mut edits: Vec<Edit>, file: &Config) -> Result<(Draft, Vec<Edit>), Refused> {
         let before = &self.known.stored.config;
         let set = edit::apply(before, &edits).map_err(Refused::Problems)?;
         let rollouts = &self.known.rollouts;
         let moves = rollouts.overruled(&edits, (before, &set), author, self.clock.time());
         let mut ends = moves.edits(&set);
         ends.extend(rollouts.without_set_fields(&edits, (before, &set), &moves));
-        let config = edit::apply(&set, &ends).map_err(Refused::Problems)?;
+        let mut config = edit::apply(&set, &ends).map_err(Refused::Problems)?;
+        edits.extend(ends);
+        let outdated = self.outdated(before, &config, file);
+        if !outdated.is_empty() {
+            config = edit::apply(&config, &outdated).map_err(Refused::Problems)?;
+            edits.extend(outdated);
+        }
         let moved = rollouts.still_moved(before, &config, &moves);
         if !moved.is_empty() {
             return Err(Refused::Problems(moved));
         }
-        edits.extend(ends);
         let mut changes = changes(CONFIG, before, &config);
         changes.extend(moves.changes());
         let ended = moves.ended().collect();

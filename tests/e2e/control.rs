@@ -118,6 +118,36 @@ async fn a_draft_becomes_a_version_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn versions_that_are_too_many_go_when_one_is_published() {
+    let one = Endpoint::start("v1").await;
+    let live = format!("versions: {{keep: 2}}\n{}", shop(&[&one], "1"));
+    let weir = Weir::start(&live).await;
+    let publish = async |number: u32| {
+        weir.told(&["draft", "set", "shop", "--endpoint", &format!("127.0.0.1:{number}")]).await;
+        weir.told(&["publish", "shop"]).await
+    };
+    for number in 2..=5 {
+        publish(number).await;
+        weir.told(&["shift", "shop:prod", "1"]).await;
+    }
+    let versions = weir.told(&["version", "list", "shop"]).await;
+    let there: Vec<bool> = (1..=5).map(|number| versions.contains(&format!("shop:{number} "))).collect();
+    assert_eq!(there, [true, false, false, true, true], "the alias and the file name version 1: {versions}");
+    let (code, _, stderr) = weir.cli(&["shift", "shop:prod", "2"]).await;
+    assert_eq!(code, Some(3), "{stderr}");
+    let digest = stderr.split("had the digest ").nth(1);
+    assert!(digest.is_some(), "{stderr}");
+    // The same content has its number again, and nothing else has.
+    let file = |version| live.replace("versions: {1:", &format!("versions: {{2: {version}, 1:"));
+    weir.edit(&file("'http://127.0.0.1:22'"));
+    weir.logged("was dropped, and had the digest").await;
+    weir.edit(&file("'http://127.0.0.1:2'"));
+    let is_back = async || weir.told(&["version", "list", "shop"]).await.contains("shop:2 ").then_some(());
+    eventually("version 2 is back", is_back).await;
+    assert!(publish(6).await.starts_with("shop:6 is published"), "numbers go on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_brings_back_what_was() {
     let (weir, _one, _two) = two().await;
     let (start, before) = (weir.ask("/v1/status").await.revision().to_string(), weir.told(&["export"]).await);

@@ -106,7 +106,11 @@ impl<'a> Check<'a> {
             }
             None => {
                 let problem = Problem::error("", format!("version {id} of `{name}` does not exist"));
-                Some(problem.help(self.existing(function_path, function)))
+                let dropped = if let VersionId::Number(number) = id { function.dropped.get(&number) } else { None };
+                Some(problem.help(match dropped {
+                    Some(digest) => format!("it was dropped, and had the digest {digest}"),
+                    None => self.existing(function_path, function),
+                }))
             }
         }
     }
