@@ -13,7 +13,7 @@ use crate::value::rule::When;
 use crate::value::weight::Split;
 
 /// The deployable unit: a draft, frozen versions, and aliases over them. Any HTTP backend.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Function {
     /// `$LATEST`; a function may have none.
     pub draft: Option<Arc<Version>>,
@@ -46,7 +46,7 @@ pub enum Dialect {
 }
 
 /// One version, or the draft: where it runs and how it is spoken to.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
     /// Who answers.
     pub target: Target,
@@ -63,7 +63,7 @@ pub struct Version {
 }
 
 /// Who answers for a version.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// Endpoints on the network.
     Upstream(Box<Upstream>),
@@ -83,7 +83,7 @@ pub struct FixedResponse {
 }
 
 /// A named split over versions of one function.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alias {
     /// Who gets how much.
     pub split: Split,
@@ -164,7 +164,7 @@ pub enum OnUnhealthy {
 }
 
 /// Requests that go to a fixed version.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// Which requests.
     pub when: When,

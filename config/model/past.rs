@@ -9,7 +9,7 @@ use crate::value::weight::Split;
 
 /// The memory of an alias. An episode is a change of its own split: a promotion with all the steps before it,
 /// an operator's shift, an edit of the file.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Past {
     /// The splits before its last episodes, the newest last; at most [`Past::KEPT`].
     pub splits: Vec<EarlierSplit>,
@@ -18,7 +18,7 @@ pub struct Past {
 }
 
 /// A split that an alias had, with the callers of each version.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EarlierSplit {
     /// The split.
     pub split: Split,

@@ -8,7 +8,7 @@ use crate::value::host::Host;
 use crate::value::template::Template;
 
 /// Endpoints with one policy.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// At least one, none twice.
     pub endpoints: Vec<Endpoint>,

@@ -136,12 +136,13 @@ fn functions(changes: &mut Vec<Change>, before: &Config, after: &Config) {
     });
     let (functions, numbers): (BTreeSet<_>, BTreeSet<_>) = (functions.collect(), numbers.collect());
     for name in functions.union(&numbers) {
-        let tree = |config: &Config| {
-            let number = config.numbers.get(*name);
-            config.functions.get(*name).map(|function| tree::numbered(function, number, ShowDigest::No))
-        };
+        let sides = [(before, after), (after, before)].map(|(config, other)| {
+            let (function, other) = (config.functions.get(*name)?, other.functions.get(*name));
+            let function = other.map_or_else(|| Function::clone(function), |other| without_shared(function, other));
+            Some(tree::numbered(&function, config.numbers.get(*name), ShowDigest::No))
+        });
         let path = join("functions", name.as_str());
-        compare(changes, &path, tree(before).as_ref(), tree(after).as_ref());
+        compare(changes, &path, sides[0].as_ref(), sides[1].as_ref());
         if let (Some(before), Some(after)) = (before.functions.get(*name), after.functions.get(*name)) {
             digests(changes, &path, before, after);
         }
@@ -155,8 +156,26 @@ fn functions(changes: &mut Vec<Change>, before: &Config, after: &Config) {
     }
 }
 
+/// A function without the versions that are the very same in another one, of which it may have thousands. The newest stays: the
+/// number that comes next is seen beside it.
+fn without_shared(function: &Function, other: &Function) -> Function {
+    let newest = function.versions.keys().next_back();
+    let is_shared = |number, version| other.versions.get(number).is_some_and(|other| Arc::ptr_eq(version, other));
+    let kept = if Arc::ptr_eq(&function.versions, &other.versions) {
+        newest.into_iter().map(|number| (*number, Arc::clone(&function.versions[number]))).collect()
+    } else {
+        let versions = function.versions.iter();
+        let kept = versions.filter(|(number, version)| newest == Some(number) || !is_shared(number, version));
+        kept.map(|(number, version)| (*number, Arc::clone(version))).collect()
+    };
+    Function { versions: Arc::new(kept), ..function.clone() }
+}
+
 /// Versions that say the same and were something else when they were made.
 fn digests(changes: &mut Vec<Change>, path: &str, before: &Function, after: &Function) {
+    if Arc::ptr_eq(&before.versions, &after.versions) {
+        return;
+    }
     for (number, after) in &*after.versions {
         let Some(before) = before.versions.get(number).filter(|before| before.digest != after.digest) else { continue };
         let tree = |version| version::version(version, ShowDigest::No);

@@ -15,13 +15,13 @@ pub const MAX_PATTERN: usize = 1024;
 const MAX_COMPILED: usize = 256 << 10;
 
 /// The conditions of a rule; all of them must hold, and there is at least one.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct When {
     pub conditions: Vec<Condition>,
 }
 
 /// One test of one part of the request.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     pub subject: Subject,
     pub test: Test,
@@ -45,7 +45,7 @@ pub enum Subject {
 }
 
 /// What a condition asks of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Test {
     Exact(String),
     Prefix(String),
@@ -205,6 +205,8 @@ impl PartialEq for Pattern {
         self.0.as_str() == other.0.as_str()
     }
 }
+
+impl Eq for Pattern {}
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
