@@ -194,7 +194,6 @@ impl Live {
     pub(crate) fn publish(&self, next: Arc<Snapshot>) -> Arc<Snapshot> {
         let seen = next.revision;
         let before = self.current.swap(next);
-        self.seen(seen);
         // Whoever waits for a revision that was refused since is told of that.
         self.progress.send_if_modified(|progress| {
             let is_newest = seen >= progress.seen;
@@ -203,13 +202,14 @@ impl Live {
             }
             is_newest
         });
+        self.seen(seen);
         before
     }
 
     /// Says that a revision cannot go live; what is live stays. Called by the publisher alone.
     pub(crate) fn refuse(&self, seen: Revision, problems: Vec<Problem>) {
-        self.seen(seen);
         self.progress.send_replace(Progress { seen, problems: problems.into() });
+        self.seen(seen);
     }
 
     /// Says that this revision is stored: from `now` on the publisher is behind until it has seen it.
@@ -221,6 +221,7 @@ impl Live {
         }
     }
 
+    /// The publisher is no longer behind with this revision. Told after the progress: [`stored`](Self::stored) may ask in between.
     fn seen(&self, revision: Revision) {
         let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
         *behind = behind.filter(|(stored, _)| *stored > revision);

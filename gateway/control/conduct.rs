@@ -97,6 +97,8 @@ pub(super) struct Conductor {
     leading: watch::Receiver<Option<Term>>,
     /// The term under which it conducts; `None` while it follows.
     term: Option<Term>,
+    /// The term that it had last.
+    last_term: Option<Term>,
     /// The rollouts as they were looked at last.
     known: OrdMap<RolloutId, Arc<Rollout>>,
     shared: Arc<Shared>,
@@ -109,6 +111,8 @@ pub(super) struct Conductor {
     asked: BTreeMap<(RolloutId, u32), AbortHandle>,
     /// Of each rollout the event that was sent last.
     sent: BTreeMap<RolloutId, Sent>,
+    /// When the clock is looked at next.
+    look_at: Option<Instant>,
     /// Before this moment no event is sent: the writer could not take the last one.
     not_before: Option<Moment>,
     /// Events that nothing tells again, such as the answer of a hook, which the writer could not take.
@@ -138,6 +142,8 @@ struct Sent {
 struct HookEnded {
     id: RolloutId,
     event: Event,
+    /// The candidate's traffic, if the answer took it.
+    shown: Option<Shown>,
 }
 
 impl Conductor {
@@ -157,6 +163,7 @@ impl Conductor {
             moved,
             leading,
             term: None,
+            last_term: None,
             known: OrdMap::new(),
             shared,
             clock,
@@ -165,6 +172,7 @@ impl Conductor {
             answers: JoinSet::new(),
             asked: BTreeMap::new(),
             sent: BTreeMap::new(),
+            look_at: None,
             not_before: None,
             undelivered: VecDeque::new(),
         }
@@ -176,7 +184,17 @@ impl Conductor {
         self.show();
         self.leading.mark_changed();
         loop {
-            let look = self.next_look();
+            let wanted = self.next_look().map(|wait| clock::now() + wait);
+            self.look_at = wanted.map(|wanted| self.look_at.map_or(wanted, |at| at.min(wanted)));
+            if self.look_at.is_some_and(|at| at <= clock::now()) {
+                // However much happens meanwhile, the clock gets its turn; but nothing is looked at with an old rollout in mind.
+                while let Ok(moved) = self.moved.try_recv() {
+                    self.carry_out(&moved);
+                }
+                self.look_at = None;
+                self.look().await;
+                continue;
+            }
             tokio::select! {
                 // What is stored comes first: nothing is looked at with an old rollout in mind.
                 biased;
@@ -188,12 +206,12 @@ impl Conductor {
                 Ok(()) = self.rollouts.changed() => self.follow(),
                 Some(ended) = self.answers.join_next() => {
                     // A hook that was cancelled has no answer.
-                    if let Ok(HookEnded { id, event }) = ended {
-                        self.send(id, event, None).await;
+                    if let Ok(HookEnded { id, event, shown }) = ended {
+                        self.send(id, event, shown).await;
                     }
                 }
                 Some(noticed) = self.noticed.recv() => self.pass_on(noticed).await,
-                () = sleep(look) => self.look().await,
+                () = sleep_until(self.look_at) => {}
             }
         }
     }
@@ -207,8 +225,9 @@ impl Conductor {
         let now = self.clock.time();
         let mut next: Option<Duration> = None;
         let mut by = |wait: Duration| next = Some(next.map_or(wait, |next| next.min(wait)));
+        let pause = self.not_before.map_or(Duration::ZERO, |moment| moment.saturating_sub(now));
         if let Some(freeze) = &rollouts.freeze {
-            by(freeze.until.saturating_sub(now));
+            by(freeze.until.saturating_sub(now).max(pause));
         }
         if !self.undelivered.is_empty() {
             by(AGAIN);
@@ -253,7 +272,8 @@ impl Conductor {
             return;
         }
         let frozen = rollouts.now(now).frozen;
-        for rollout in rollouts.running().filter(|rollout| !watches(rollout)) {
+        let unwatched = rollouts.running().filter(|rollout| !watches(rollout) && !self.is_lost(rollout.id));
+        for rollout in unwatched.collect::<Vec<_>>() {
             if let Some(why) = rollouts.why_stuck(rollout.id) {
                 self.go_back(rollout.id, why).await;
             } else if let Some(event) = self.event(rollout, now, frozen) {
@@ -295,6 +315,9 @@ impl Conductor {
             Delivery::Later(why) => unstored.insert(id, why.clone()).is_none(),
             Delivery::Taken | Delivery::Over | Delivery::Never(_) => unstored.remove(&id).is_some(),
         });
+        if event == Event::Restarted && !matches!(delivery, Delivery::Later(_)) {
+            self.guardian.set_lost(id, false);
+        }
         match delivery {
             Delivery::Taken | Delivery::Over => {}
             Delivery::Later(_) if is_told_once => self.undelivered.push_back((id, event)),
@@ -327,6 +350,10 @@ impl Conductor {
                 self.not_before = Some(self.clock.time() + AGAIN);
                 if matches!(refused, Refused::Problems(_)) {
                     return Delivery::Never(refused.to_string());
+                }
+                if matches!(refused, Refused::Rollout(_)) {
+                    tracing::warn!("an event of a rollout is left out, because it does not fit: {refused}");
+                    return Delivery::Taken;
                 }
                 tracing::warn!("a rollout waits, because its next step cannot be stored: {refused}");
                 Delivery::Later(refused.to_string())
@@ -387,9 +414,9 @@ impl Conductor {
     }
 }
 
-async fn sleep(time: Option<Duration>) {
-    match time {
-        Some(time) => time::sleep(time).await,
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => time::sleep_until(moment.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -13,7 +13,7 @@ mod servers;
 mod sight;
 mod swap;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -92,6 +92,7 @@ enum Order {
     Watch(bool),
     Moved(Vec<Arc<Rollout>>),
     Answered(RolloutId, Option<Moment>),
+    Lost(RolloutId, bool),
 }
 
 impl Guardian {
@@ -122,6 +123,12 @@ impl Guardian {
     /// Begins to look at rollouts, or ends it.
     pub(super) fn watch(&self, is_watching: bool) {
         let _ = self.0.send(Order::Watch(is_watching));
+    }
+
+    /// Tells whether a rollout has not heard yet that somebody else conducts it now. Until it has, only failures count: its
+    /// deadlines are of another clock.
+    pub(super) fn set_lost(&self, id: RolloutId, is_lost: bool) {
+        let _ = self.0.send(Order::Lost(id, is_lost));
     }
 
     /// Tells that the traffic of these rollouts moved, and is live.
@@ -162,6 +169,7 @@ pub(super) fn start(
         is_watching: false,
         sights: BTreeMap::new(),
         waiting: BTreeMap::new(),
+        lost: BTreeSet::new(),
         taken: BTreeMap::new(),
         due: VecDeque::new(),
         looked: clock::now(),
@@ -188,10 +196,12 @@ struct Guarding {
     servers: servers::Servers,
     /// Rollouts of which the conductor has an event, until the writer answered; or not before a moment.
     waiting: BTreeMap<RolloutId, Option<Moment>>,
+    /// Rollouts that have not heard yet that somebody else conducts them now.
+    lost: BTreeSet<RolloutId>,
     /// Rollouts whose candidates were taken out, by the key of what is shown.
     taken: BTreeMap<u64, Vec<RolloutId>>,
-    /// Rollouts that this round has not looked at yet.
-    due: VecDeque<RolloutId>,
+    /// Rollouts that are looked at next; with the moment of the failure that is the reason, if one is.
+    due: VecDeque<(RolloutId, Option<Instant>)>,
     /// When the last round of looks began.
     looked: Instant,
 }
@@ -209,8 +219,7 @@ impl Guarding {
                 },
                 because = wake.wait(), if self.is_watching => {
                     time::sleep(COALESCE).await;
-                    self.look_at_failed(because);
-                    // Failures of some must not keep the others waiting.
+                    self.failed(because);
                     if self.until_look().is_zero() {
                         self.look_at_due();
                     }
@@ -221,10 +230,10 @@ impl Guarding {
     }
 
     fn carry_out(&mut self, order: Order) {
-        // Whoever asked may have gone; it is done all the same.
         match order {
             Order::Publish(next, reply) => {
                 self.swap.publish(next);
+                // Whoever asked may have gone; it is live all the same.
                 let _ = reply.send(());
             }
             Order::TakeBack(id, event, reply) => drop(reply.send(self.take_back(id, &event))),
@@ -236,17 +245,24 @@ impl Guarding {
             Order::Watch(is_watching) => self.set_watching(is_watching),
             Order::Moved(rollouts) => self.moved(&rollouts),
             Order::Answered(id, None) => drop(self.waiting.remove(&id)),
-            Order::Answered(id, not_before) => drop(self.waiting.insert(id, not_before)),
+            Order::Answered(id, not_before) => {
+                self.waiting.insert(id, not_before);
+                // The writer did not take it, so it is told again.
+                self.sights.get_mut(&id).map(sight::Watched::forget_told);
+            }
+            Order::Lost(id, true) => drop(self.lost.insert(id)),
+            Order::Lost(id, false) => drop(self.lost.remove(&id)),
         }
     }
 
-    /// What was seen until it ends is nobody's any more.
+    /// Begins or ends to look at rollouts. What was seen is forgotten at the end.
     fn set_watching(&mut self, is_watching: bool) {
         self.is_watching = is_watching;
         if !is_watching {
             self.sights.clear();
             self.servers.retain(|_| false);
             self.waiting.clear();
+            self.lost.clear();
             self.due.clear();
             self.shared.send_replace(Sights::new());
         }
@@ -305,34 +321,42 @@ impl Guarding {
                 sights.retain(|id, _| is_watched(id));
                 sights.len() != known
             });
-            self.due = rollouts.running().filter(|rollout| watches(rollout)).map(|rollout| rollout.id).collect();
+            self.due =
+                rollouts.running().filter(|rollout| watches(rollout)).map(|rollout| (rollout.id, None)).collect();
         }
-        let some: Vec<RolloutId> = self.due.drain(..self.due.len().min(IN_A_ROW)).collect();
-        self.look(&some, clock::now());
+        // Failures come first, and must not keep the others waiting.
+        let first = self.due.len().min(IN_A_ROW / 2);
+        let mut some: Vec<_> = self.due.drain(..first).collect();
+        some.extend(self.due.drain(self.due.len().saturating_sub(IN_A_ROW / 2)..));
+        self.look(&some);
     }
 
-    /// Looks at the rollouts of which a request failed.
-    fn look_at_failed(&mut self, because: Instant) {
+    /// Has the rollouts looked at first of which a request failed.
+    fn failed(&mut self, because: Instant) {
         let failed = self.sights.iter().filter(|(_, watched)| watched.take_failed()).map(|(id, _)| *id);
-        let failed: Vec<RolloutId> = failed.collect();
-        self.look(&failed, because);
+        let failed: BTreeSet<RolloutId> = failed.collect();
+        self.due.retain(|(id, _)| !failed.contains(id));
+        for id in failed {
+            self.due.push_front((id, Some(because)));
+        }
     }
 
-    /// Looks at these rollouts. `because`: when that happened which makes it look.
-    fn look(&mut self, ids: &[RolloutId], because: Instant) {
+    /// Looks at these rollouts.
+    fn look(&mut self, some: &[(RolloutId, Option<Instant>)]) {
         let rollouts = self.rollouts.borrow().clone();
         let now = self.clock.time();
         let frozen = rollouts.now(now).frozen;
-        for id in ids {
+        for (id, because) in some {
             let is_waiting = self.waiting.get(id).is_some_and(|until| until.is_none_or(|moment| now < moment));
             let Some(rollout) = rollouts.all.get(id).filter(|rollout| watches(rollout) && !is_waiting) else {
                 continue;
             };
             if let Some(event) = self.event(rollout, now, frozen) {
-                self.notice(*id, event, because);
+                self.notice(*id, event, because.unwrap_or_else(clock::now));
             }
         }
-        self.share(ids);
+        let ids: Vec<RolloutId> = some.iter().map(|(id, _)| *id).collect();
+        self.share(&ids);
     }
 
     /// Tells the conductor what happened; a candidate that has to go has gone then.
@@ -363,6 +387,9 @@ impl Guarding {
         let worse = seen.worse.is_some() && (rollout.plan.guard.enforced || !rollout.alerted);
         if failed || worse {
             return Some(Event::Observed(seen));
+        }
+        if self.lost.contains(&rollout.id) {
+            return None;
         }
         let checkpoint = checkpoint(rollout, now);
         if rollout.held.is_some() || frozen {

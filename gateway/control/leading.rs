@@ -77,7 +77,9 @@ impl Asking {
     async fn ask(&mut self) -> Option<Term> {
         let Lease { holder, ttl } = &self.lease;
         let asked = clock::now();
-        match time::timeout(*ttl, self.store.lead(CONDUCT, holder, *ttl)).await {
+        // Without an answer by then somebody else may have it.
+        let left = if self.term.is_some() { ttl.saturating_sub(self.renewed.elapsed()) } else { *ttl };
+        match time::timeout(left, self.store.lead(CONDUCT, holder, *ttl)).await {
             Ok(Ok(term)) => (self.term, self.renewed) = (term, asked),
             Ok(Err(error)) => tracing::warn!("it is not known who conducts the rollouts: {error}"),
             Err(_) => tracing::warn!("it is not known who conducts the rollouts: the store gives no answer"),

@@ -27,8 +27,15 @@ impl Conductor {
         let term = self.leading.borrow_and_update().clone();
         if term != self.term {
             self.step_down();
-            if let Some(term) = term {
-                self.take_over(term).await;
+            match term {
+                // Nobody else conducted meanwhile.
+                Some(term) if self.last_term.as_ref() == Some(&term) => {
+                    self.term = Some(term);
+                    self.guardian.watch(true);
+                    self.follow();
+                }
+                Some(term) => self.take_over(term).await,
+                None => {}
             }
         }
     }
@@ -47,7 +54,7 @@ impl Conductor {
 
     /// Goes on with every rollout that runs, under this term.
     async fn take_over(&mut self, term: Term) {
-        self.term = Some(term);
+        (self.term, self.last_term) = (Some(term.clone()), Some(term));
         let Some(rollouts) = self.as_stored().await else { return };
         for rollout in rollouts.running() {
             match rollouts.why_stuck(rollout.id) {
@@ -57,8 +64,17 @@ impl Conductor {
         }
         if self.is_leading() {
             self.guardian.watch(true);
+            for rollout in rollouts.running().filter(|rollout| self.is_lost(rollout.id)) {
+                self.guardian.set_lost(rollout.id, true);
+            }
             self.follow();
         }
+    }
+
+    /// Whether a rollout has not heard yet that somebody else conducts it now: it waits for answers that are lost, and its deadlines
+    /// are of another clock.
+    pub(super) fn is_lost(&self, id: RolloutId) -> bool {
+        self.undelivered.iter().any(|(other, event)| *other == id && *event == Event::Restarted)
     }
 
     /// Sends back a rollout that cannot go on.
@@ -106,11 +122,9 @@ impl Conductor {
         for key in others.collect::<Vec<_>>() {
             self.asked.remove(&key).inspect(AbortHandle::abort);
         }
-        // Until a rollout has heard that somebody else conducts it now, it waits for an answer that is lost.
-        let is_lost = self.undelivered.iter().any(|(other, event)| *other == id && *event == Event::Restarted);
         if let Some((point, index, run, previous)) = waits_for
             && !self.asked.contains_key(&(id, run))
-            && !is_lost
+            && !self.is_lost(id)
         {
             self.ask(rollout, (point, index, run), previous);
         }
@@ -130,14 +144,17 @@ impl Conductor {
             previous,
             callback_base: self.ground.calls.admin_url.get().cloned().flatten(),
         };
-        let asker = self.ground.calls.hooks.clone();
+        let (asker, guardian) = (self.ground.calls.hooks.clone(), self.guardian.clone());
         let handle = self.answers.spawn(async move {
             let began = clock::now();
             let answer = asker.ask(&hook, &question).await;
             tracing::info!(rollout = %id, event = question.event, hook = index + 1, took = ?began.elapsed(),
                 answer = answer.as_ref().map_or_else(ToString::to_string, |_| "yes".to_owned()), "a hook answered");
             let result = answer.map(|output| output.0).map_err(|failure| failure.to_string());
-            HookEnded { id, event: Event::HookEnded { point, index, run, result } }
+            let event = Event::HookEnded { point, index, run, result };
+            // A candidate that has to go waits for nothing that is written for others.
+            let shown = guardian.take_back(id, &event).await;
+            HookEnded { id, event, shown }
         });
         self.asked.insert((id, run), handle);
     }

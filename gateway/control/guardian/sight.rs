@@ -165,6 +165,11 @@ impl Watched {
         is_news
     }
 
+    /// The answers were not told after all.
+    pub(super) fn forget_told(&mut self) {
+        self.told.clear();
+    }
+
     /// The numbers that a look stands on, to be carried by the rollout.
     pub(super) fn evidence(&self) -> Value {
         let members = self.members.iter().zip(&self.sight.members);

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use config::text::edit::{self, Edit};
 
+use crate::clock;
 use crate::control::Ground;
 use crate::live::Snapshot;
 
 /// How often old snapshots are looked at, to see whether requests still hold them.
 const RETIRE_EVERY: Duration = Duration::from_millis(100);
 
-/// Makes snapshots live. `config` is what the store holds as far as it is published, and `shown` what is live before that.
+/// Makes snapshots live: what the publisher made last, with the edits that are live before they are stored.
 pub(super) struct Swap {
     ground: Ground,
     published: Arc<Snapshot>,
@@ -101,6 +102,7 @@ fn with_edits(ground: &Ground, before: &Arc<Snapshot>, edits: &[Edit]) -> Option
 /// Frees each snapshot when nobody else holds it, so that no worker ever does.
 fn retire(snapshots: &mpsc::Receiver<Arc<Snapshot>>) {
     let mut held: Vec<Arc<Snapshot>> = Vec::new();
+    let mut looked = clock::now();
     loop {
         let next = if held.is_empty() {
             snapshots.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -111,8 +113,37 @@ fn retire(snapshots: &mpsc::Receiver<Arc<Snapshot>>) {
             // One that was live twice is held once, or it would never be the last to be held.
             Ok(snapshot) if held.iter().any(|known| Arc::ptr_eq(known, &snapshot)) => {}
             Ok(snapshot) => held.push(snapshot),
-            Err(RecvTimeoutError::Timeout) => held.retain(|snapshot| Arc::strong_count(snapshot) > 1),
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
+        // However many come, those before them are looked at.
+        if looked.elapsed() >= RETIRE_EVERY {
+            held.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+            looked = clock::now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::Live;
+
+    #[test]
+    fn snapshots_are_freed_however_many_come() {
+        let (retired, snapshots) = mpsc::channel();
+        let thread = thread::spawn(move || retire(&snapshots));
+        let snapshot = || Live::default().load_full();
+        let first = snapshot();
+        let gone = Arc::downgrade(&first);
+        retired.send(first).unwrap();
+        let begun = clock::now();
+        while gone.strong_count() > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it is never freed while others come");
+            retired.send(snapshot()).unwrap();
+            thread::yield_now();
+        }
+        drop(retired);
+        thread.join().unwrap();
     }
 }
