@@ -225,7 +225,11 @@ impl Control {
             let event = Event::Said { word: Word::Abort, speaker, step: None };
             match self.tell(Author::of("start"), id, event).await {
                 Ok(done) => is_stored &= !done.unsaved,
-                Err(refused) => tracing::error!("rollout {id} went back before the restart, and now cannot: {refused}"),
+                Err(refused) => {
+                    tracing::error!("rollout {id} went back before the restart, and now cannot: {refused}");
+                    // It stays noted, for the next start.
+                    is_stored = false;
+                }
             }
         }
         if is_stored {
