@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Approval, Goal, Held, Member, Moment, Phase, Rollout, RolloutId};
+use super::{Approval, Goal, Held, Member, Moment, Phase, Point, Rollout, RolloutId};
 use crate::model::{Plan, Shield};
 use crate::text::format::format_plan;
 use crate::text::parse::{Env, parse_plan};
+use crate::value::name::VersionId;
 use crate::value::weight::Weight;
 
 #[derive(Serialize, Deserialize)]
@@ -105,7 +106,14 @@ pub fn from_text(text: &str, env: Env<'_>) -> Result<ReadRollout, String> {
     match serde_json::from_value::<Stored>(value.clone()) {
         Ok(stored) => {
             let lent = lent(value["members"].as_array().map_or(&[][..], |members| members));
-            Ok(ReadRollout { lent, ..read_stored(stored, env)? })
+            let read = read_stored(stored, env)?;
+            match impossible(&read.rollout) {
+                None => Ok(ReadRollout { lent, ..read }),
+                Some(why) => {
+                    let rollout = read_rest(&value).ok_or_else(|| why.clone())?;
+                    Ok(ReadRollout { rollout, unusable: Some(why), lent })
+                }
+            }
         }
         Err(error) => {
             let why = damaged(error);
@@ -150,6 +158,46 @@ fn read_stored(stored: Stored, env: Env<'_>) -> Result<ReadRollout, String> {
         rollout.approvals.push(Approval { step, by, why: None, at: rollout.seen });
     }
     Ok(ReadRollout { rollout, unusable, lent: Vec::new() })
+}
+
+/// The end of the year 9999: no moment of a rollout is later, and none that is computed from one overflows.
+const LAST: Moment = Moment::from_secs(253_402_300_799);
+
+/// The reason why no rollout can stand where this one does, if so: its text was damaged in a way that can still be read.
+fn impossible(rollout: &Rollout) -> Option<String> {
+    let Rollout { id, members, plan, began, seen, held, approvals, runs, phase, .. } = rollout;
+    let is_step = |step: usize| step < plan.steps.len();
+    let is_goal = |goal: &Goal| match goal {
+        Goal::Step(step) => is_step(*step),
+        Goal::Promote => true,
+    };
+    let (is_there, moments) = match phase {
+        Phase::Asking { point, goal, index, until, .. } => {
+            let chain = match point {
+                Point::Before => &plan.hooks.before,
+                Point::Step => &plan.hooks.step,
+                Point::After => &plan.hooks.after,
+            };
+            (is_goal(goal) && *index < chain.len(), vec![*until])
+        }
+        Phase::Ready { goal, until, .. } => (is_goal(goal), vec![*until]),
+        Phase::Baking { step, since, until } | Phase::Deciding { step, since, until, .. } => {
+            (is_step(*step), vec![*since, *until])
+        }
+        Phase::Over { at, .. } => (true, vec![*at]),
+    };
+    let of_hold = held.iter().flat_map(|held| [held.since, held.until]);
+    let of_people = approvals.iter().map(|approval| approval.at);
+    let mut moments = moments.into_iter().chain([*began, *seen]).chain(of_hold).chain(of_people);
+    if moments.any(|moment| moment > LAST) {
+        return Some(format!("the stored rollout {id} is damaged: a moment of it is after the year 9999"));
+    }
+    let is_counted = approvals.iter().all(|approval| is_step(approval.step)) && *runs < u32::MAX / 2;
+    let is_split = |member: &Member| member.stable != Some(VersionId::Number(member.candidate));
+    if !is_there || !is_counted || !members.iter().all(is_split) {
+        return Some(format!("the stored rollout {id} is damaged: its plan and members do not have what it stands at"));
+    }
+    None
 }
 
 /// Reads the members of a running rollout whose text another version of Weir wrote.
@@ -218,4 +266,45 @@ fn lent(members: &[serde_json::Value]) -> Vec<OwnFields> {
 
 fn read<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, String> {
     text.parse().map_err(|error| format!("the stored {what} `{text}` of a rollout is none: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BAKING: &str = r#"{"id":"r10","members":[{"function":"shop","alias":"prod","stable":"1","candidate":"2"}],
+        "plan":"canaryStep: {weight: 10, interval: 10m}\n","plan_name":null,"by":"token:ci","why":null,
+        "began":{"secs":1800000000,"nanos":0},"weight":1000,
+        "phase":{"is":"baking","step":0,"since":{"secs":1800000000,"nanos":0},"until":{"secs":1800000600,"nanos":0}},
+        "held":null,"runs":1,"alerted":false,"seen":{"secs":1800000000,"nanos":0},"evidence":null}"#;
+
+    #[test]
+    fn a_rollout_that_stands_where_none_can_goes_back() {
+        let read = |text: &str| from_text(text, &|_| None).unwrap();
+        assert_eq!(read(BAKING).unusable, None);
+        for (right, wrong) in [
+            (r#""step":0"#, r#""step":99"#),
+            (r#""step":0"#, r#""step":18446744073709551615"#),
+            ("canaryStep: {weight: 10, interval: 10m}", "full: true"),
+            (r#""until":{"secs":1800000600"#, r#""until":{"secs":18446744073709551615"#),
+            (r#""since":{"secs":1800000000"#, r#""since":{"secs":18446744073709551615"#),
+            (r#""began":{"secs":1800000000"#, r#""began":{"secs":1000000000000"#),
+            (r#""runs":1"#, r#""runs":4294967295"#),
+            (r#""stable":"1""#, r#""stable":"2""#),
+        ] {
+            assert!(BAKING.contains(right), "{right}");
+            let text = BAKING.replace(right, wrong);
+            // A step fewer leaves none to stand at.
+            let text = if wrong == "full: true" { text.replace(r#""step":0"#, r#""step":1"#) } else { text };
+            let ReadRollout { rollout, unusable, .. } = read(&text);
+            assert!(unusable.as_ref().is_some_and(|why| why.contains("damaged")), "{wrong}: {unusable:?}");
+            assert_eq!((rollout.id, rollout.members.len()), (RolloutId(10), 1), "it is known what goes back");
+            assert!(rollout.deadline().is_none_or(|deadline| deadline <= LAST));
+        }
+        let over = BAKING.replace(
+            r#""is":"baking""#,
+            r#""is":"over","outcome":"aborted","why":"","at":{"secs":1000000000000,"nanos":0}"#,
+        );
+        assert!(from_text(&over, &|_| None).unwrap_err().contains("9999"));
+    }
 }

@@ -6,6 +6,7 @@ use crate::model::{Alias, EarlierSplit, Layer, Past, Shield};
 use crate::text::format::format_alias;
 use crate::text::parse::{Env, Parsed, parse_alias};
 use crate::text::problem::Problem;
+use crate::value::name::VersionId;
 use crate::value::weight::Weight;
 
 #[derive(Serialize, Deserialize)]
@@ -52,10 +53,16 @@ pub(super) fn read_layer(path: &str, text: &str) -> Parsed<Layer> {
             Some(word) => Some(Shield::WORDS.iter().find(|(other, _)| other == word)?.1),
             None => None,
         };
+        let stable: VersionId = stored.stable.parse().ok()?;
+        let candidate = stored.candidate.parse().ok()?;
+        // Two that are one are no split.
+        if stable == VersionId::Number(candidate) {
+            return None;
+        }
         Some(Layer {
             rollout: stored.rollout.parse().ok()?,
-            stable: stored.stable.parse().ok()?,
-            candidate: stored.candidate.parse().ok()?,
+            stable,
+            candidate,
             weight: Weight::new(stored.weight)?,
             shield,
             salt: stored.salt,
@@ -113,8 +120,9 @@ mod tests {
     #[test]
     fn a_damaged_text_is_a_problem_that_names_its_alias() {
         let path = "functions.shop.aliases.prod";
-        for text in ["", "{}", r#"{"rollout":"12","stable":"1","candidate":"2","weight":1,"shield":null,"salt":null}"#]
-        {
+        let same = r#"{"rollout":"r12","stable":"1","candidate":"1","weight":1,"shield":null,"salt":null}"#;
+        let id = r#"{"rollout":"12","stable":"1","candidate":"2","weight":1,"shield":null,"salt":null}"#;
+        for text in ["", "{}", id, same] {
             assert_eq!(read_layer(path, text).unwrap_err()[0].path, path, "{text}");
         }
         assert_eq!(read_past(path, r#"{"is_back":true}"#, &|_| None).unwrap_err()[0].path, path);
