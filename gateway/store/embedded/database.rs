@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Transaction, TransactionBehavior, params};
@@ -109,7 +110,7 @@ impl Database {
                 if !name.starts_with(prefix) {
                     break;
                 }
-                texts.push((name, Stored { revision: unsigned(row, 1)?, text: row.get(2)? }));
+                texts.push((name, Stored { revision: unsigned(row, 1)?, text: text(row, 2)? }));
             }
             Ok(texts.into_iter().collect())
         };
@@ -158,7 +159,7 @@ impl Database {
             let mut select = self.connection.prepare_cached(&select)?;
             let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
             let rows = select.query_map(params![signed(page.after), signed(page.before), limit], |row| {
-                Ok(Entry { revision: unsigned(row, 0)?, text: row.get(1)? })
+                Ok(Entry { revision: unsigned(row, 0)?, text: text(row, 1)? })
             })?;
             rows.collect::<rusqlite::Result<_>>()
         };
@@ -370,6 +371,15 @@ fn explain(path: &Path, error: &rusqlite::Error) -> String {
 /// A revision as SQLite counts. None exceeds its largest number, so as a bound that stands for all above it.
 fn signed(revision: Revision) -> i64 {
     i64::try_from(revision).unwrap_or(i64::MAX)
+}
+
+/// A text. One that is damaged and no UTF-8 any more is read behind a NUL, which no reader takes: it is damaged alone.
+fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<str>> {
+    let bytes = row.get_ref(column)?.as_bytes()?;
+    Ok(match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => format!("\0{}", String::from_utf8_lossy(bytes)).into(),
+    })
 }
 
 fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<Revision> {

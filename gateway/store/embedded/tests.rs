@@ -41,6 +41,25 @@ async fn embedded_is_a_store() {
 }
 
 #[tokio::test]
+async fn a_text_that_is_no_utf8_is_damaged_alone() {
+    let (_directory, path) = place();
+    let store = Embedded::open(&path).unwrap();
+    store.put_if(0, None, vec![write("a", "1"), write("b", "2")], "first".into()).await.unwrap();
+    store.put_if(1, None, vec![write("c", "3")], "second".into()).await.unwrap();
+    drop(store);
+    let database = Connection::open(&path).unwrap();
+    database.execute("UPDATE texts SET text = CAST(x'31fe' AS TEXT) WHERE name = 'a'", []).unwrap();
+    database.execute("UPDATE journal SET text = CAST(x'fe' AS TEXT) WHERE revision = 1", []).unwrap();
+    drop(database);
+    let store = Embedded::open(&path).unwrap();
+    let texts = store.load("").await.unwrap().texts;
+    assert_eq!((&*texts["b"].text, &*texts["c"].text), ("2", "3"));
+    assert!(texts["a"].text.starts_with('\0'), "no reader takes it for what it was");
+    let journal = store.journal(ALL).await.unwrap();
+    assert!(journal[0].text.starts_with('\0') && &*journal[1].text == "second");
+}
+
+#[tokio::test]
 async fn what_was_written_is_there_after_a_restart() {
     let (_directory, path) = place();
     let store = Embedded::open(&path).unwrap();
