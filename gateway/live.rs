@@ -194,22 +194,13 @@ impl Live {
     pub(crate) fn publish(&self, next: Arc<Snapshot>) -> Arc<Snapshot> {
         let seen = next.revision;
         let before = self.current.swap(next);
-        // Whoever waits for a revision that was refused since is told of that.
-        self.progress.send_if_modified(|progress| {
-            let is_newest = seen >= progress.seen;
-            if is_newest {
-                *progress = Progress { seen, problems: Arc::default() };
-            }
-            is_newest
-        });
-        self.seen(seen);
+        self.reach(Progress { seen, problems: Arc::default() });
         before
     }
 
     /// Says that a revision cannot go live; what is live stays. Called by the publisher alone.
     pub(crate) fn refuse(&self, seen: Revision, problems: Vec<Problem>) {
-        self.progress.send_replace(Progress { seen, problems: problems.into() });
-        self.seen(seen);
+        self.reach(Progress { seen, problems: problems.into() });
     }
 
     /// Says that this revision is stored: from `now` on the publisher is behind until it has seen it.
@@ -221,10 +212,18 @@ impl Live {
         }
     }
 
-    /// The publisher is no longer behind with this revision. Told after the progress: [`stored`](Self::stored) may ask in between.
-    fn seen(&self, revision: Revision) {
+    /// Tells how far the publisher has come, unless it came further before: whoever waits for a revision that was refused since is told
+    /// of that. It is no longer behind with it: [`stored`](Self::stored) sees both or neither.
+    fn reach(&self, reached: Progress) {
         let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
-        *behind = behind.filter(|(stored, _)| *stored > revision);
+        *behind = behind.filter(|(stored, _)| *stored > reached.seen);
+        self.progress.send_if_modified(|progress| {
+            let is_newest = reached.seen >= progress.seen;
+            if is_newest {
+                *progress = reached;
+            }
+            is_newest
+        });
     }
 
     /// The newest revision that is stored and that the publisher has not seen, and since when it is behind.

@@ -165,7 +165,7 @@ pub trait Store: Send + Sync {
         entry: Arc<str>,
     ) -> Result<Revision, PutError>;
 
-    /// The term of whoever leads `name`, if that is `holder`, for whom it is renewed: for `ttl` from now nobody else leads. `None`
+    /// The term of whoever leads `name`, if that is `holder`, for whom it is renewed: for `ttl` from now, or longer, nobody else leads. `None`
     /// while somebody else does. Nobody gives a term back: whoever died leads until its time is over.
     ///
     /// A term that nobody took over may outlive its time. It is over when another one begins, at the latest, and then no

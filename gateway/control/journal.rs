@@ -101,6 +101,8 @@ pub struct News {
 pub(super) struct Told {
     /// In words; without any, what differs between the configurations.
     pub(super) what: Vec<String>,
+    /// Whether what differs between the configurations is told all the same.
+    pub(super) is_edit: bool,
     /// What rollouts tell.
     pub(super) news: Vec<News>,
     /// See [`Entry::others`].
@@ -204,12 +206,16 @@ pub(super) fn line(
     told: Told,
     previous: &Hash,
 ) -> Arc<str> {
+    let mut what = told.what;
+    if what.is_empty() || told.is_edit {
+        what.extend(words(before, after));
+    }
     let entry = Entry {
         revision,
         time: rfc3339(now),
         who: author.who.clone(),
         why: author.why.clone(),
-        what: if told.what.is_empty() { words(before, after) } else { told.what },
+        what,
         changes: changed(before, after),
         news: told.news,
         others: Some(told.others),

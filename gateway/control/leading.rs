@@ -37,7 +37,7 @@ pub(super) async fn start(store: Arc<dyn Store>, lease: Lease) -> watch::Receive
     let mut asking = Asking { store, lease, term: None, renewed: clock::now() };
     let first = asking.ask().await;
     if first.is_none() {
-        tracing::info!("another gateway conducts the rollouts, and this one follows");
+        tracing::info!("this gateway follows the rollouts, and does not conduct them");
     }
     let (leading, told) = watch::channel(first);
     tokio::spawn(asking.keep(leading));

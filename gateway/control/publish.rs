@@ -109,7 +109,7 @@ impl Publisher {
                     Some(update) => {
                         self.update(update).await;
                         if std::mem::take(&mut is_first) {
-                            // Nobody is served yet.
+                            // The start waits for what is stored to be live with its authorities.
                             let changed = self.keepers.authorities.look(self.authority_files()).await;
                             self.take_look(&changed).await;
                         }

@@ -193,18 +193,27 @@ impl Writer {
             let begun = if let What::Begin(ask) = what { Some(&*ask.plan) } else { None };
             self.ground.authority.admit(author, &self.known.stored.config, &draft.config, begun)?;
             looked.admit(what, &self.known.stored.config, &draft.config)?;
+            let back = draft.back.clone().map(|edits| (edits, draft.moves.clone()));
+            if is_unsaved && !*dry_run {
+                // What is live is not what is stored: a change is one against what is live.
+                if let Some(back) = back.filter(|(edits, _)| !edits.is_empty()) {
+                    let error = PutError::Unavailable("the rollback before this one is not stored yet".to_owned());
+                    return Ok(self.show_unsaved((author, term.as_ref()), back, error).await?);
+                }
+                if draft.changes.is_empty() {
+                    let live = self.live_config();
+                    return Ok(Done { unsaved: true, ..self.done(live.clone(), live, draft.ended) });
+                }
+                let why =
+                    "a rollback is live that the store could not take yet; nothing else changes before it is stored";
+                return Err(Refused::Unavailable(why.to_owned()).into());
+            }
             if *dry_run || draft.changes.is_empty() {
                 if !*dry_run {
                     // What is stored may not have gone live, and then this promises what is not so.
                     self.live(self.known.stored.revision).await?;
                 }
                 return Ok(self.done(self.known.stored.config.clone(), draft.config, draft.ended));
-            }
-            let back = draft.back.clone().map(|edits| (edits, draft.moves.clone()));
-            if is_unsaved && back.is_none() {
-                let why =
-                    "a rollback is live that the store could not take yet; nothing else changes before it is stored";
-                return Err(Refused::Unavailable(why.to_owned()).into());
             }
             let (before, ended) = (self.known.stored.config.clone(), draft.ended.clone());
             match self.write(author, draft).await {
@@ -220,6 +229,12 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// What requests see: what is stored, and what is live before that.
+    fn live_config(&self) -> Config {
+        let (stored, unsaved) = (&self.known.stored.config, self.unsaved.as_ref().map_or(&[][..], Unsaved::edits));
+        edit::apply(stored, unsaved).unwrap_or_else(|_| stored.clone())
     }
 
     fn done(&self, before: Config, after: Config, ended: Vec<RolloutId>) -> Done {
@@ -252,8 +267,7 @@ impl Writer {
                     return self.of_moves(known.rollouts.event(rollout, &event, time)?, None);
                 }
                 // What is live and not stored went back already.
-                let unsaved = self.unsaved.as_ref().map_or(&[][..], Unsaved::edits);
-                let live = edit::apply(&known.stored.config, unsaved).unwrap_or_else(|_| known.stored.config.clone());
+                let live = self.live_config();
                 let edits = self.past(&live).edits(what, &known.rollouts).await?;
                 let (draft, edits) = self.of_edits(author, edits, &known.file)?;
                 Ok(Draft { back: Some(edits), ..draft })
@@ -312,7 +326,7 @@ impl Writer {
         let mut changes = changes(CONFIG, before, &config);
         changes.extend(moves.changes());
         let ended = moves.ended().collect();
-        Ok((Draft { config, changes, moves, ended, ..Draft::of(before) }, edits))
+        Ok((Draft { config, changes, moves, ended, is_edit: true, ..Draft::of(before) }, edits))
     }
 
     /// Moves of rollouts, which are `about` one of them.
@@ -346,7 +360,7 @@ impl Writer {
             draft.changes.push(migrate::note());
         }
         let others = journal::others(&draft.changes);
-        let told = Told { what: draft.told(), news: draft.moves.news(), others };
+        let told = Told { what: draft.told(), is_edit: draft.is_edit, news: draft.moves.news(), others };
         let line = {
             let sides = (&known.config, &draft.config);
             journal::line(revision, clock::unix(), author, sides, told, &previous)

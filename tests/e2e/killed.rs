@@ -238,7 +238,7 @@ async fn an_approval_is_asked_for_again_with_links_that_work_and_numbers() {
     let notified = Endpoint::start("notified").await;
     let notifier = format!("notifiers: {{oncall: {{webhook: {{url: 'http://{}/told'}}}}}}\n", notified.address);
     let (weir, _endpoints) = with(&notifier).await;
-    let plan = "{canaryStep: {weight: 20, interval: 1s}, gates: [{approval: {timeout: 1h}}], notify: oncall}";
+    let plan = "{canaryStep: {weight: 20, interval: 4s}, gates: [{approval: {timeout: 1h}}], notify: oncall}";
     release(&weir, "2", plan).await;
     shares(&weir, [80, 20, 0]).await;
     becomes(&weir, "waiting for approval").await;

@@ -152,6 +152,37 @@ async fn an_abort_goes_live_while_the_store_fails_and_is_written_later() {
 }
 
 #[tokio::test]
+async fn rollbacks_go_on_while_the_store_takes_nothing() {
+    let (store, node) = on_a_failing_store().await;
+    node.file(&file("shop", "1", "")).await.unwrap();
+    node.shift("{1: 50, 2: 50}").await.unwrap();
+    node.shift("1").await.unwrap();
+    let id = node.release("canaryStep: {weight: 20, interval: 10m}").await;
+    store.fail(&[Fault::Full; 100]);
+    assert!(node.say(id, Word::Abort).await.unwrap().unsaved);
+    let already = node.roll_back(None).await.unwrap();
+    assert!(already.unsaved && node.split() == "1: 100", "the abort was that rollback");
+    let done = node.roll_back(None).await.unwrap();
+    assert!(done.unsaved);
+    assert_eq!(node.split(), "1: 50, 2: 50");
+    assert_eq!(done.after.functions["shop"].aliases["prod"].split.to_string(), "1: 50, 2: 50");
+    store.fail(&[]);
+    timeout(PATIENCE, async { while node.shift("{1: 90, 2: 10}").await.is_err() {} }).await.unwrap();
+    assert_eq!(node.split(), "1: 90, 2: 10");
+}
+
+#[tokio::test]
+async fn a_line_that_ends_a_rollout_tells_the_split_too() {
+    let node = Node::shop().await;
+    node.release("canaryStep: {weight: 20, interval: 10m}").await;
+    node.shift("{1: 70, 2: 30}").await.unwrap();
+    let query = Query { after: 0, before: u64::MAX, newest_first: true, limit: 1, name: None, who: None, since: None };
+    let what = node.control.journal(query).await.unwrap().entries.remove(0).what;
+    assert_eq!(what.len(), 2, "{what:?}");
+    assert!(what[0].contains("superseded") && what[1].ends_with("split: 1: 100 -> 1: 70, 2: 30"), "{what:?}");
+}
+
+#[tokio::test]
 async fn whoever_sets_the_split_supersedes_the_rollout() {
     let node = Node::shop().await;
     let id = node.release("canaryStep: {weight: 20, interval: 10m}").await;

@@ -17,6 +17,8 @@ pub(super) struct Draft {
     /// In words, where the configurations do not say it.
     pub(super) told: Option<String>,
     pub(super) moves: Moves,
+    /// True if somebody asked for edits, which are told beside what they do to rollouts.
+    pub(super) is_edit: bool,
     /// The rollouts that it ends beside what it is about.
     pub(super) ended: Vec<RolloutId>,
     /// True if its moves are live already, and their effects are carried out.
@@ -35,6 +37,7 @@ impl Draft {
             term: None,
             told: None,
             moves: Moves::default(),
+            is_edit: false,
             ended: Vec::new(),
             is_shown: false,
             back: None,
