@@ -182,6 +182,14 @@ impl Function {
         }
     }
 
+    /// Whether the draft and all versions are the very same as those of another function: a change of aliases alone, which costs nothing to
+    /// see.
+    #[must_use]
+    pub fn shares_versions(&self, other: &Self) -> bool {
+        let is_same_draft = self.draft.as_ref().map(Arc::as_ptr) == other.draft.as_ref().map(Arc::as_ptr);
+        is_same_draft && Arc::ptr_eq(&self.versions, &other.versions)
+    }
+
     /// Whether a version is neither named by an alias nor the draft, in a function with so many that it is not among the newest
     /// 50: it may still be called by its number.
     #[must_use]

@@ -103,7 +103,11 @@ impl Authority {
             return Ok(());
         }
         for (name, function) in after.functions_unlike(before) {
-            let old = before.functions.get(name).map(|old| old.mentions()).unwrap_or_default();
+            let old = before.functions.get(name);
+            if old.is_some_and(|old| old.shares_versions(function)) {
+                continue;
+            }
+            let old = old.map(|old| old.mentions()).unwrap_or_default();
             self.check(&format!("functions.{name}"), &old, &function.mentions())?;
         }
         self.admit_plans(before, after, begun)?;
@@ -169,7 +173,11 @@ impl Authority {
     fn own_endpoints(&self, before: &Config, after: &Config) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (name, function) in after.functions_unlike(before) {
-            let known = before.functions.get(name).map(|old| endpoints(old)).unwrap_or_default();
+            let old = before.functions.get(name);
+            if old.is_some_and(|old| old.shares_versions(function)) {
+                continue;
+            }
+            let known = old.map(|old| endpoints(old)).unwrap_or_default();
             for address in endpoints(function).difference(&known) {
                 if let Err(why @ Undialled::Own(_)) = self.dial.check_endpoint(*address) {
                     let problem = Problem::error(format!("functions.{name}"), format!("the endpoint {why}"));

@@ -58,6 +58,9 @@ impl NamedFiles {
             let mut add = |place: String, ca: &PathBuf| {
                 named.authorities.push((format!("functions.{name}.{place}.tls.ca"), ca.clone()));
             };
+            if before.is_some_and(|before| before.shares_versions(function)) {
+                continue;
+            }
             for (number, version) in &*function.versions {
                 let known = before.and_then(|before| before.versions.get(number));
                 if let Some(ca) = authority(version)

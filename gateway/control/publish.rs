@@ -337,7 +337,7 @@ impl Publisher {
             let is_there = |version| function.is_some_and(|function| function.version(version).is_some());
             let earlier = before.table.config().functions.get(name);
             let among = match earlier.zip(function) {
-                Some((earlier, now)) if has_same_versions(earlier, now) => Among::ByAlias,
+                Some((earlier, now)) if earlier.shares_versions(now) => Among::ByAlias,
                 _ => Among::All,
             };
             self.ground.metrics.retain_versions(name, among, |alias, version| match alias {
@@ -352,12 +352,6 @@ impl Publisher {
             }
         }
     }
-}
-
-/// Whether no version came, went or changed.
-fn has_same_versions(earlier: &model::Function, now: &model::Function) -> bool {
-    let is_same_draft = earlier.draft.as_ref().map(Arc::as_ptr) == now.draft.as_ref().map(Arc::as_ptr);
-    is_same_draft && Arc::ptr_eq(&earlier.versions, &now.versions)
 }
 
 /// Whether requests for the alias can end at the version.

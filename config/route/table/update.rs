@@ -164,12 +164,8 @@ impl Update<'_> {
 
     /// Whether every version runs where it ran, and all that are named are there.
     fn runs_alike(&self, before: &Function, model: &model::Function) -> bool {
-        let is_same_draft = match (&before.model.draft, &model.draft) {
-            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
-            (before, now) => before.is_none() && now.is_none(),
-        };
         let is_staged = !self.changes.stages.is_empty() && self.table.staged.contains(&before.name);
-        let is_same = is_same_draft && !is_staged && Arc::ptr_eq(&before.model.versions, &model.versions);
+        let is_same = before.model.shares_versions(model) && !is_staged;
         let is_there = |(id, _): &(VersionId, Upstreams)| model.version(*id).is_some_and(|version| !version.retired);
         is_same && before.versions.iter().all(is_there) && absent(model, &before.versions).is_empty()
     }
