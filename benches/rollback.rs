@@ -132,22 +132,24 @@ impl Plane {
     fn row(&self, beside: Beside, samples: usize) -> Vec<Duration> {
         let batch = if beside == Beside::Rollouts { samples } else { BATCH.min(samples) };
         let mut times = Vec::new();
-        while times.len() < samples {
-            let functions: Vec<FunctionName> = (0..batch.min(samples - times.len())).map(name).collect();
-            functions.iter().for_each(|function| self.begin(function, GUARDED));
-            let stop = AtomicBool::new(false);
-            let streams = if beside == Beside::Streams { self.follow() } else { Vec::new() };
-            thread::scope(|scope| {
-                for stream in &streams {
-                    scope.spawn(|| read_to_end(stream));
-                }
-                scope.spawn(|| self.work(beside, samples, &stop));
-                times.extend(functions.iter().map(|function| self.roll_back(function)));
-                stop.store(true, Ordering::Relaxed);
-                streams.iter().for_each(|stream| drop(stream.shutdown(std::net::Shutdown::Both)));
-            });
-            self.are_over();
-        }
+        let streams = if beside == Beside::Streams { self.follow() } else { Vec::new() };
+        thread::scope(|scope| {
+            for stream in &streams {
+                scope.spawn(|| read_to_end(stream));
+            }
+            while times.len() < samples {
+                let functions: Vec<FunctionName> = (0..batch.min(samples - times.len())).map(name).collect();
+                functions.iter().for_each(|function| self.begin(function, GUARDED));
+                let stop = AtomicBool::new(false);
+                thread::scope(|scope| {
+                    scope.spawn(|| self.work(beside, samples, &stop));
+                    times.extend(functions.iter().map(|function| self.roll_back(function)));
+                    stop.store(true, Ordering::Relaxed);
+                });
+                self.are_over();
+            }
+            streams.iter().for_each(|stream| drop(stream.shutdown(std::net::Shutdown::Both)));
+        });
         times
     }
 

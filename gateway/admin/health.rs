@@ -65,7 +65,7 @@ async fn ready(call: Call) -> Answer {
     }
     let named = unusable.iter().flat_map(|(kind, things)| things.iter().map(move |thing| (kind, &thing.name)));
     for (kind, name) in named.take(MOST_NAMED) {
-        told.push_str(&format!("- {kind} {name}\n"));
+        told.push_str(&format!("- {kind} {}\n", name.escape_debug()));
     }
     if let Some(Paused { reason, .. }) = server.live.paused() {
         told.push_str(&format!("changes are paused: {reason}\n"));
