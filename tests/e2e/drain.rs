@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::Reason;
 use http::Request;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -111,6 +112,8 @@ async fn streams(address: SocketAddr, trusting: Arc<ClientConfig>) -> Saw {
             let request = Request::get(format!("https://{HOST}/")).body(()).expect("a request");
             match within("an answer or an end", client.try_request(request, &[])).await {
                 Ok(answer) if answer.status == 200 => saw.answered += 1,
+                // It was told between the look and the request, which nobody processed: it is sent again (RFC 9113, section 6.8).
+                Err(error) if error.is_go_away() && error.reason() == Some(Reason::NO_ERROR) => break,
                 other => saw.failed.push(format!("{other:?}")),
             }
             rate.tick().await;
