@@ -1,7 +1,7 @@
 //! The configuration as a whole: settings, and the live state as a file.
 
 use axum::Json;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use config::text::diff::diff;
 use config::text::edit::Edit;
@@ -86,11 +86,19 @@ fn show_settings(shown: &Shown) -> Answer {
 
 async fn live(call: Call) -> Answer {
     let shown = call.live();
-    Ok(match preferred(&call.headers)? {
+    let mut answer = match preferred(&call.headers)? {
         Form::Yaml => ([(header::CONTENT_TYPE, "application/yaml")], format::format(&shown.config)).into_response(),
         Form::Json => Json(format::json::config(&shown.config)).into_response(),
-    })
+    };
+    // Whoever applies it as a file takes away what it lacks.
+    if !shown.config.unreadable.is_empty() {
+        answer.headers_mut().insert(LEFT_OUT, HeaderValue::from(shown.config.unreadable.len()));
+    }
+    Ok(answer)
 }
+
+/// The number of stored texts that cannot be read, so that what they name is no part of the answer.
+const LEFT_OUT: HeaderName = HeaderName::from_static("x-weir-left-out");
 
 enum Form {
     Yaml,

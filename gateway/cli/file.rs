@@ -104,9 +104,15 @@ impl Ask for Export {
             (false, true) => Call::new(Method::GET, "/v1/config").accept("application/json"),
             (false, false) => Call::new(Method::GET, "/v1/config").accept("application/yaml"),
         };
+        let response = remote.send(call)?;
+        if let Some(number) = response.headers().get("x-weir-left-out").and_then(|number| number.to_str().ok()) {
+            let note =
+                format!("{number} stored texts cannot be read, and what they name is left out: see `weir status`");
+            eprintln!("weir: {}", visible(&note));
+        }
         match &self.output {
-            Some(file) => save(remote.send(call)?, file),
-            None => Ok(print(&remote.call(call)?.text)),
+            Some(file) => save(response, file),
+            None => Ok(print(&remote.text(response)?)),
         }
     }
 }

@@ -120,6 +120,14 @@ impl Remote {
         Ok(Answer { revision, text, json, unsaved })
     }
 
+    /// The body of an answer to a question.
+    ///
+    /// # Errors
+    /// When it breaks off.
+    pub(super) fn text(&self, response: Response) -> Result<String, Failure> {
+        response.text().map_err(|error| self.unreachable(&error, false))
+    }
+
     /// As [`Remote::call`], with the body of the answer still to come.
     ///
     /// # Errors

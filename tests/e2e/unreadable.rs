@@ -87,6 +87,11 @@ async fn takes_down_itself_alone(weir: &Weir, name: &str, weight: u32) {
     assert_eq!(ready.status, 200);
     assert!(ready.text().contains(&format!("- text {name}\n")), "{}", ready.text());
     assert!(weir.told(&["status"]).await.contains(name));
+    let (code, _, stderr) = weir.cli(&["export"]).await;
+    assert!(
+        code == Some(0) && stderr.contains("stored texts cannot be read, and what they name is left out"),
+        "{stderr}"
+    );
     assert!(weir.log().contains(&format!("the text {name} cannot be used: ")), "{}", weir.log());
     assert_eq!(status_of(weir, OTHER).await, 200);
     let (first, second) = (format!("1={}", 100 - weight), format!("2={weight}"));
