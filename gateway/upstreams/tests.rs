@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use config::model::{HealthCheck, Protocol, Retries, Timeouts, Upgrades, UpstreamTls};
-use config::route::table::{RenderedEdits, RenderedHost};
+use config::model::{HealthCheck, Protocol, Timeouts, UpstreamTls};
+use config::route::table::RenderedHost;
 use config::value::name::VersionId;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -30,19 +30,7 @@ pub(crate) fn key(version: u32) -> UpstreamKey {
 }
 
 pub(crate) fn spec(endpoints: &[(&str, u16)]) -> Rendered {
-    Rendered {
-        endpoints: endpoints.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect(),
-        protocol: Protocol::Http1,
-        tls: None,
-        host: RenderedHost::Keep,
-        path_prefix: String::new(),
-        headers: RenderedEdits::default(),
-        health: None,
-        timeouts: Timeouts::default(),
-        retries: Retries::default(),
-        via: true,
-        upgrade: Upgrades::default(),
-    }
+    Rendered::at(endpoints.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect())
 }
 
 /// Endpoints 10.0.0.1 to 10.0.0.`count`, which are never dialled.

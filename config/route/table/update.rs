@@ -162,7 +162,7 @@ impl Update<'_> {
         self.changes.functions.push((index, Change::Removed));
     }
 
-    /// Whether every version runs where it ran, and all that are named are there.
+    /// Tells if every version runs where it ran, and all that are named are there.
     fn runs_alike(&self, before: &Function, model: &model::Function) -> bool {
         let is_staged = !self.changes.stages.is_empty() && self.table.staged.contains(&before.name);
         let is_same = before.model.shares_versions(model) && !is_staged;

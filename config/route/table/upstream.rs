@@ -111,21 +111,29 @@ pub(super) fn uses_stage(version: &model::Version) -> bool {
         .any(|text| text.stage_variables().next().is_some())
 }
 
+impl Rendered {
+    /// An upstream that says nothing but where it runs: at these endpoints.
+    #[must_use]
+    pub fn at(endpoints: Vec<(String, u16)>) -> Self {
+        Self {
+            endpoints,
+            protocol: Protocol::default(),
+            tls: None,
+            host: RenderedHost::Keep,
+            path_prefix: String::new(),
+            headers: RenderedEdits::default(),
+            health: None,
+            timeouts: Timeouts::default(),
+            retries: Retries::default(),
+            via: true,
+            upgrade: Upgrades::default(),
+        }
+    }
+}
+
 /// The answer of a version that is not there: no endpoint.
 pub(super) fn nowhere() -> Answers {
-    Answers::Endpoints(Arc::new(Rendered {
-        endpoints: Vec::new(),
-        protocol: Protocol::default(),
-        tls: None,
-        host: RenderedHost::Keep,
-        path_prefix: String::new(),
-        headers: RenderedEdits::default(),
-        health: None,
-        timeouts: Timeouts::default(),
-        retries: Retries::default(),
-        via: true,
-        upgrade: Upgrades::default(),
-    }))
+    Answers::Endpoints(Arc::new(Rendered::at(Vec::new())))
 }
 
 /// The version with these stage variables; `None` when one of them is missing.
