@@ -25,7 +25,7 @@ mod plane;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How many changes are measured in each row, unless the command line says otherwise.
+/// The number of changes that are measured in each row, unless the command line says otherwise.
 const CHANGES: usize = 500;
 const VERSIONS: u32 = 10_000;
 const ALIASES: usize = 100_000;

@@ -38,7 +38,7 @@ mod plane;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How many functions there are, and how many samples of each row, unless the command line says otherwise.
+/// The numbers of functions, and of samples of each row, unless the command line says otherwise.
 const SIZES: [usize; 2] = [100_000, 1_000];
 /// Rollouts that run at a time, where a row is not about their number.
 const BATCH: usize = 100;
@@ -128,7 +128,7 @@ impl Plane {
         self.runtime.block_on(applied).expect("the fleet is valid");
     }
 
-    /// How long each rollback took.
+    /// The time that each rollback took.
     fn row(&self, beside: Beside, samples: usize) -> Vec<Duration> {
         let batch = if beside == Beside::Rollouts { samples } else { BATCH.min(samples) };
         let mut times = Vec::new();
@@ -207,7 +207,7 @@ impl Plane {
         drop(self.runtime.block_on(over).expect("the gateway runs"));
     }
 
-    /// How long it takes from failures of the candidate until the table gives it nothing.
+    /// The time from failures of the candidate until the table gives it nothing.
     fn roll_back(&self, function: &FunctionName) -> Duration {
         // In turns, as the split draws them: a look may come at any moment.
         for _ in 0..400 {
@@ -221,7 +221,7 @@ impl Plane {
         }
         while self.served(function) > 1 {
             assert!(start.elapsed() < Duration::from_secs(20), "it is never rolled back");
-            // Whoever looks without a pause takes a core from what is measured.
+            // A loop without a pause would take a core from what is measured.
             thread::sleep(LOOK_EVERY);
         }
         start.elapsed()
@@ -243,7 +243,7 @@ impl Plane {
         };
         let begun = self.control.release(Author::of("bench"), ask, false);
         let id = RolloutId(self.runtime.block_on(begun).expect("a rollout").revision);
-        // What came before the first look is not the rollout's.
+        // Counts from before the first look are not the rollout's.
         let mut sights = self.control.sights();
         self.runtime.block_on(sights.wait_for(|sights| sights.contains_key(&id))).expect("the gateway runs");
     }
@@ -257,7 +257,7 @@ impl Plane {
         cells.ended(0, &Ended { class, latency, bucket: None, at: clock::now() });
     }
 
-    /// How many versions requests can reach.
+    /// The number of versions that requests can reach.
     fn served(&self, function: &FunctionName) -> usize {
         let snapshot = self.live.load_full();
         let alias = snapshot.table.config().functions[function].effective(&prod());

@@ -131,7 +131,7 @@ pub struct Ground {
     pub authority: Arc<Authority>,
     /// How much of the journal is kept.
     pub retention: Retention,
-    /// How many versions of a function are kept when one is published, beside those that something names; `None`: all.
+    /// The number of newest versions of a function that are kept when one is published, beside those that something names; `None`: all.
     pub keep_versions: Option<usize>,
     /// Threads that serve requests: each counts outcomes for itself.
     pub workers: usize,

@@ -33,7 +33,7 @@ pub struct Function {
     pub unread: BTreeSet<Qualifier>,
 }
 
-/// So many versions of a function are shown whether they are called or not.
+/// The number of newest versions of a function that are shown whether they are called or not.
 const MOST_AWAKE: usize = 50;
 
 /// A cloud whose header names a function speaks.
@@ -182,15 +182,15 @@ impl Function {
         }
     }
 
-    /// Whether the draft and all versions are the very same as those of another function: a change of aliases alone, which costs nothing to
-    /// see.
+    /// Tells if the draft and all versions are the very same as those of another function, as after a change of aliases alone.
+    /// Compares pointers.
     #[must_use]
     pub fn shares_versions(&self, other: &Self) -> bool {
         let is_same_draft = self.draft.as_ref().map(Arc::as_ptr) == other.draft.as_ref().map(Arc::as_ptr);
         is_same_draft && Arc::ptr_eq(&self.versions, &other.versions)
     }
 
-    /// Whether a version is neither named by an alias nor the draft, in a function with so many that it is not among the newest
+    /// Tells if a version is neither named by an alias nor the draft, in a function with so many that it is not among the newest
     /// 50: it may still be called by its number.
     #[must_use]
     pub fn rests(&self, id: VersionId) -> bool {

@@ -20,7 +20,8 @@ pub struct Process {
     pub store: PathBuf,
     /// How much of the journal is kept. YAML: `journal: {age: 90d, entries: 100000, size: 1GiB}`.
     pub journal: Retention,
-    /// So many versions of a function are kept when one is published, beside those that something names; `None` keeps all.
+    /// The number of newest versions of a function that are kept when one is published, beside those that something names; `None` keeps
+    /// all.
     /// YAML: `versions: {keep: 50}`.
     pub keep_versions: Option<usize>,
     /// Data-path threads; 0 means one per core.

@@ -23,7 +23,7 @@ pub struct Aside(Option<Arc<Noted>>);
 struct Noted {
     file: File,
     rollouts: Mutex<Listed>,
-    /// What the file says, as far as it is known. Held while it is written.
+    /// The rollouts that the file lists, as far as that is known. Held while it is written.
     written: Mutex<Option<BTreeSet<RolloutId>>>,
 }
 
@@ -104,7 +104,7 @@ impl Noted {
         if written.as_ref() == Some(&all) {
             return Ok(());
         }
-        // What the file says after a write that failed is not known.
+        // After a write that failed nobody knows what the file lists.
         *written = None;
         let mut text: String = all.iter().map(|id| format!("{id}\n")).collect();
         // A line that is cut off would name another rollout.

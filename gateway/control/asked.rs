@@ -32,14 +32,14 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Whether it holds for a thing whose text is at its revision among these.
+    /// Tells if it holds for a thing whose text is at its revision among these.
     pub(super) fn holds(&self, revisions: &OrdMap<Arc<str>, Revision>) -> bool {
         self.expected.holds(revisions.get(&*self.name).copied(), effective_revision(revisions, &self.name))
     }
 }
 
 impl Expected {
-    /// Whether it holds for a thing at this revision, of which requests see what is at that.
+    /// Tells if it holds for a thing at this revision, of which requests see what is at that.
     pub(super) fn holds(self, current: Option<Revision>, effective: Option<Revision>) -> bool {
         match self {
             Self::Revision(revision) => [current, effective].contains(&Some(revision)),

@@ -64,7 +64,7 @@ enum Line {
 
 /// The length of a piece of an export from which on it is sent, in bytes.
 const PIECE: usize = 64 << 10;
-/// So many lines of the journal are read at a time: each may be as long as a whole configuration.
+/// The number of lines of the journal that are read at a time: each may be as long as a whole configuration.
 const LINES: usize = 16;
 
 /// All of `store` at one revision, piece by piece: no more of the journal is held than a piece and the lines that are read at a
@@ -74,7 +74,7 @@ pub(super) fn export(store: Arc<dyn Store>) -> mpsc::Receiver<Result<String, Sto
     tokio::spawn(async move {
         let mut export = Export { text: String::new(), digest: Sha256::new(), pieces };
         if let Err(Some(error)) = export.all(&*store).await {
-            // Whoever asked may have gone.
+            // The client may have gone.
             let _ = export.pieces.send(Err(error)).await;
         }
     });
@@ -83,9 +83,9 @@ pub(super) fn export(store: Arc<dyn Store>) -> mpsc::Receiver<Result<String, Sto
 
 /// An export under way.
 struct Export {
-    /// What was not sent yet.
+    /// The text that was not sent yet.
     text: String,
-    /// Of everything that was sent.
+    /// The digest of everything that was sent.
     digest: Sha256,
     pieces: mpsc::Sender<Result<String, StoreError>>,
 }

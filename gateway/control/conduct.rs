@@ -104,14 +104,14 @@ pub(super) struct Conductor {
     shared: Arc<Shared>,
     clock: Steady,
     guardian: Guardian,
-    /// What the guardian saw.
+    /// Notices of the guardian.
     noticed: mpsc::UnboundedReceiver<Noticed>,
     /// Hooks that were asked: what they answered, with where it belongs.
     answers: JoinSet<HookEnded>,
     asked: BTreeMap<(RolloutId, u32), AbortHandle>,
-    /// Of each rollout the event that was sent last.
+    /// The event that was sent last, of each rollout.
     sent: BTreeMap<RolloutId, Sent>,
-    /// When the clock is looked at next.
+    /// The moment at which the clock is looked at next.
     look_at: Option<Instant>,
     /// Before this moment no event is sent: the writer could not take the last one.
     not_before: Option<Moment>,
@@ -187,7 +187,7 @@ impl Conductor {
             let wanted = self.next_look().map(|wait| clock::now() + wait);
             self.look_at = wanted.map(|wanted| self.look_at.map_or(wanted, |at| at.min(wanted)));
             if self.look_at.is_some_and(|at| at <= clock::now()) {
-                // However much happens meanwhile, the clock gets its turn; but nothing is looked at with an old rollout in mind.
+                // The clock gets its turn however much happens, but what is stored still comes first.
                 while let Ok(moved) = self.moved.try_recv() {
                     self.carry_out(&moved);
                 }
@@ -216,7 +216,7 @@ impl Conductor {
         }
     }
 
-    /// How long until something must be looked at; `None` while nothing waits for the clock.
+    /// The time until something must be looked at; `None` while nothing waits for the clock.
     fn next_look(&self) -> Option<Duration> {
         if !self.is_leading() {
             return None;
@@ -395,7 +395,7 @@ impl Conductor {
         self.ground.metrics.set_rollouts(standings.collect());
     }
 
-    /// How long it took from what was seen, if that was the reason, to what is live and stored.
+    /// Measures the time from what was seen, if that was the reason, to what is live and stored.
     fn measure(&self, rollout: &Rollout, moved: &Moved, sent: Option<&Sent>) {
         let detected = sent.and_then(|sent| sent.detected);
         let live = sent.and_then(|sent| sent.swapped).unwrap_or(moved.swapped);

@@ -39,18 +39,18 @@ pub use sight::{Sight, Sights};
 
 /// The longest time between two looks at the cells of a rollout that gates watch.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long a failure waits for others, so that a burst is looked at once.
+/// The time that a failure waits for others, so that a burst is looked at once.
 const COALESCE: Duration = Duration::from_millis(1);
-/// So many rollouts are looked at in a row before somebody else gets a turn.
+/// The number of rollouts that are looked at in a row before somebody else gets a turn.
 const IN_A_ROW: usize = 32;
-/// How long it takes until a candidate that was taken out, and still is not stored so, is noted beside the store.
+/// The time until a candidate that was taken out, and is still not stored so, is noted beside the store.
 const NOTE_AFTER: Duration = Duration::from_millis(50);
 
 /// The way to the guardian.
 #[derive(Debug, Clone)]
 pub(super) struct Guardian(mpsc::UnboundedSender<Order>);
 
-/// What is live and not stored yet; dropped once the writer has answered, and then what is stored counts.
+/// A change that is live and not stored yet; dropped once the writer has answered, and then what is stored counts.
 #[derive(Debug)]
 pub(super) struct Shown {
     key: u64,
@@ -64,11 +64,11 @@ impl Drop for Shown {
     }
 }
 
-/// What the guardian saw, for the writer.
+/// A notice of what the guardian saw, for the writer.
 pub(super) struct Noticed {
     pub(super) id: RolloutId,
     pub(super) event: Event,
-    /// When that happened which made it look.
+    /// The moment of the failure that made it look.
     pub(super) because: Instant,
     /// The candidate's traffic, if it is taken already.
     pub(super) taken: Option<Taken>,
@@ -76,7 +76,7 @@ pub(super) struct Noticed {
 
 /// A candidate's traffic that was taken at once.
 pub(super) struct Taken {
-    /// When it was decided.
+    /// The moment of the decision.
     pub(super) decided: Instant,
     /// From there until it was live.
     pub(super) swapped: Duration,
@@ -189,7 +189,7 @@ struct Guarding {
     clock: Steady,
     orders: mpsc::WeakUnboundedSender<Order>,
     noticed: mpsc::UnboundedSender<Noticed>,
-    /// What is seen, for everybody.
+    /// The sights, for everybody.
     shared: watch::Sender<Sights>,
     is_watching: bool,
     sights: BTreeMap<RolloutId, sight::Watched>,
@@ -202,7 +202,7 @@ struct Guarding {
     taken: BTreeMap<u64, Vec<RolloutId>>,
     /// Rollouts that are looked at next; with the moment of the failure that is the reason, if one is.
     due: VecDeque<(RolloutId, Option<Instant>)>,
-    /// When the last round of looks began.
+    /// The moment at which the last round of looks began.
     looked: Instant,
 }
 
@@ -233,7 +233,7 @@ impl Guarding {
         match order {
             Order::Publish(next, reply) => {
                 self.swap.publish(next);
-                // Whoever asked may have gone; it is live all the same.
+                // The publisher may have gone; it is live all the same.
                 let _ = reply.send(());
             }
             Order::TakeBack(id, event, reply) => drop(reply.send(self.take_back(id, &event))),
@@ -302,7 +302,7 @@ impl Guarding {
         });
     }
 
-    /// How long until rollouts are looked at.
+    /// The time until rollouts are looked at.
     fn until_look(&self) -> Duration {
         if self.due.is_empty() { LOOK_EVERY.saturating_sub(self.looked.elapsed()) } else { Duration::ZERO }
     }
@@ -373,13 +373,13 @@ impl Guarding {
         let _ = self.noticed.send(Noticed { id, event, because, taken });
     }
 
-    /// What was seen, with the numbers that it stands on: they are rendered only when they are told.
+    /// Adds the numbers to an observation that it stands on: they are rendered only when they are told.
     fn with_evidence(&self, id: RolloutId, seen: Observation) -> Observation {
         let evidence = self.sights.get(&id).map_or(Value::Null, sight::Watched::evidence);
         Observation { evidence, ..seen }
     }
 
-    /// What happened to a watched rollout since the last look, if that is for the writer to know.
+    /// The event of a watched rollout since the last look, if one is for the writer to know.
     fn event(&mut self, rollout: &Arc<Rollout>, now: Moment, frozen: bool) -> Option<Event> {
         let is_due = rollout.deadline().is_some_and(|deadline| now >= deadline);
         let seen = self.watch(rollout, now);
@@ -409,7 +409,7 @@ impl Guarding {
         .or(checkpoint)
     }
 
-    /// What the gates of a rollout say now.
+    /// Looks at the gates of a rollout.
     fn watch(&mut self, rollout: &Rollout, now: Moment) -> Observation {
         let snapshot = self.ground.live.load_full();
         let watched = self.sights.entry(rollout.id).or_insert_with(|| sight::Watched::new(rollout));
@@ -456,12 +456,12 @@ impl Guarding {
     }
 }
 
-/// Whether gates watch the traffic.
+/// Tells if gates watch the traffic.
 pub(super) fn watches(rollout: &Rollout) -> bool {
     matches!(rollout.phase, Phase::Baking { .. } | Phase::Deciding { .. })
 }
 
-/// Whether every gate that measures has its answer.
+/// Tells if every gate that measures has its answer.
 fn settled(seen: &Observation) -> bool {
     seen.answers.iter().all(|answer| !matches!(answer, Answer::None(_)))
 }

@@ -71,7 +71,7 @@ impl Conductor {
         }
     }
 
-    /// Whether a rollout has not heard yet that somebody else conducts it now: it waits for answers that are lost, and its deadlines
+    /// Tells if a rollout has not heard yet that somebody else conducts it now: it waits for answers that are lost, and its deadlines
     /// are of another clock.
     pub(super) fn is_lost(&self, id: RolloutId) -> bool {
         self.undelivered.iter().any(|(other, event)| *other == id && *event == Event::Restarted)

@@ -14,7 +14,7 @@ use crate::query::Queries;
 /// The servers that running rollouts ask.
 pub(super) struct Servers {
     queries: Queries,
-    /// Where they are asked.
+    /// The runtime on which they are asked.
     runtime: Handle,
     asked: BTreeMap<RolloutId, Asked>,
 }

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::control::Ground;
 use crate::live::Snapshot;
 
-/// How often old snapshots are looked at, to see whether requests still hold them.
+/// The time between two looks at old snapshots, to see whether requests still hold them.
 const RETIRE_EVERY: Duration = Duration::from_millis(100);
 
 /// Makes snapshots live: what the publisher made last, with the edits that are live before they are stored.
@@ -39,7 +39,7 @@ impl Swap {
         Ok(Self { ground, published, shown: BTreeMap::new(), next_key: 0, retired })
     }
 
-    /// What the publisher made last.
+    /// The snapshot that the publisher made last.
     pub(super) fn published(&self) -> &Snapshot {
         &self.published
     }
