@@ -39,8 +39,8 @@ pub use process::{
 };
 pub(crate) use release::QUANTILES;
 pub use release::{
-    Bake, Check, Decision, Gate, Guard, Hook, HookCall, Hooks, Limit, Margin, Notifier, OnInsufficient, OnRestart,
-    Plan, PlanForm, PrometheusCheck, Shield, Step, Window,
+    Bake, Check, Decision, Gate, Guard, Hook, HookCall, Hooks, LatencyGuard, Limit, Margin, Notifier, OnInsufficient,
+    OnRestart, Plan, PlanForm, PrometheusCheck, Shield, Step, Window,
 };
 pub(crate) use steps::{percent, predefined_name, predefined_names};
 pub use unreadable::Unreadable;

@@ -80,8 +80,33 @@ pub struct Guard {
     pub margin: Margin,
     /// Whether 4xx count as failures. Default false.
     pub client_errors: bool,
-    /// Which failures of the candidate are answered by stable. Default: `gateway` when enforced, else `off`.
+    /// Which failures of the candidate are answered by stable. Default: `any-5xx` when enforced, else `off`.
     pub shield: Shield,
+    /// How much slower than stable is worse; `None` where speed is not judged.
+    pub latency: Option<LatencyGuard>,
+    /// So many outcomes of the candidate must be known before a step ends. Default 10; 0 for plans of CodeDeploy.
+    pub min_requests: u64,
+    /// So long the end of a step waits for them before the rollout goes back. Default 1 h.
+    pub patience: Duration,
+}
+
+/// When a candidate is slower: an answer of it is slow beyond both margins over a quantile of stable's answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatencyGuard {
+    /// The quantile in thousandths: 500, 950 or 990. Default 950.
+    pub quantile: u16,
+    /// So many times the quantile, in thousandths. Default 1 500.
+    pub ratio: u32,
+    /// And so much more. Default 25 ms.
+    pub more: Duration,
+    /// So many answers of the candidate come first and are not judged. Default 500.
+    pub warm_up: u64,
+}
+
+impl Default for LatencyGuard {
+    fn default() -> Self {
+        Self { quantile: 950, ratio: 1_500, more: Duration::from_millis(25), warm_up: 500 }
+    }
 }
 
 /// When a candidate is worse: beyond both of these.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::model::{Bake, Check, Gate, Guard, HookCall, Hooks, Limit, Margin, OnRestart, Plan, PlanForm, Shield, Step};
+use crate::model::{
+    Bake, Check, Gate, Guard, HookCall, Hooks, LatencyGuard, Limit, Margin, OnRestart, Plan, PlanForm, Shield, Step,
+};
 use crate::value::weight::Weight;
 
 /// CodeDeploy's names for Lambda without their prefixes; canary: first weight, then the minutes until everything.
@@ -117,17 +119,32 @@ impl Check {
 }
 
 impl Guard {
+    /// The number of outcomes of the candidate that must be known before a step ends.
+    pub const MIN_REQUESTS: u64 = 10;
+    /// The time that the end of a step waits for them.
+    pub const PATIENCE: Duration = Duration::from_secs(3600);
+
     /// How a plan of this form is guarded when it does not say.
     #[must_use]
     pub fn of(form: &PlanForm) -> Self {
-        Self::enforced(!matches!(form, PlanForm::CanaryWeight(_) | PlanForm::Full))
+        let guard = Self::enforced(!matches!(form, PlanForm::CanaryWeight(_) | PlanForm::Full));
+        // The cloud's plans wait for nothing but the time.
+        let min_requests = if matches!(form, PlanForm::CodeDeploy(_)) { 0 } else { guard.min_requests };
+        Self { min_requests, ..guard }
     }
 
     /// A guard that says no more than whether it is enforced. YAML: `guard: true`, `guard: false`.
     #[must_use]
     pub fn enforced(enforced: bool) -> Self {
-        let shield = if enforced { Shield::Gateway } else { Shield::Off };
-        Self { enforced, margin: Margin::default(), client_errors: false, shield }
+        Self {
+            enforced,
+            margin: Margin::default(),
+            client_errors: false,
+            shield: if enforced { Shield::AnyServerError } else { Shield::Off },
+            latency: Some(LatencyGuard::default()),
+            min_requests: Self::MIN_REQUESTS,
+            patience: Self::PATIENCE,
+        }
     }
 }
 

@@ -51,6 +51,14 @@ fn guard(d: &mut Draw, may_enforce: bool) -> Guard {
         },
         client_errors: d.coin(),
         shield: d.of(&[Shield::Off, Shield::Gateway, Shield::AnyServerError]),
+        latency: d.maybe(|d| LatencyGuard {
+            quantile: d.of(&[500, 950, 990]),
+            ratio: 1_000 + d.below(99_001) as u32,
+            more: Duration::from_millis(d.below(3_600_001)),
+            warm_up: d.below(1_000),
+        }),
+        min_requests: d.below(1_000),
+        patience: Duration::from_millis(1_000 + d.below(100_000)),
         ..guard
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::model::{
-    Bake, Check, Decision, Gate, Guard, Hook, HookCall, Hooks, Limit, OnRestart, Plan, PlanForm, PrometheusCheck,
-    QUANTILES, Step,
+    Bake, Check, Decision, Gate, Guard, Hook, HookCall, Hooks, LatencyGuard, Limit, OnRestart, Plan, PlanForm,
+    PrometheusCheck, QUANTILES, Step,
 };
 use crate::text::format::Entries;
 use crate::text::format::tree::Tree;
@@ -131,6 +131,21 @@ fn guard(guard: &Guard) -> Tree {
     entries.put_unless("points", &guard.margin.points, &default.margin.points, |parts| points(&u64::from(*parts)));
     entries.put_unless("client_errors", &guard.client_errors, &default.client_errors, Tree::raw);
     entries.put_unless("shield", &guard.shield, &default.shield, |shield| shield.as_str().into());
+    entries.put_unless("latency", &guard.latency, &default.latency, |bounds| {
+        bounds.as_ref().map_or_else(|| "off".into(), latency_guard)
+    });
+    entries.put_unless("min_requests", &guard.min_requests, &default.min_requests, Tree::raw);
+    entries.put_unless("patience", &guard.patience, &default.patience, duration);
+    entries.flow()
+}
+
+fn latency_guard(bounds: &LatencyGuard) -> Tree {
+    let name = QUANTILES.iter().find(|(_, known)| *known == bounds.quantile).map(|(name, _)| *name);
+    let mut entries = Entries::default();
+    entries.put_some("quantile", name.as_ref(), |name| (**name).into());
+    entries.put("ratio", ratio(&bounds.ratio));
+    entries.put("more", duration(&bounds.more));
+    entries.put("warm_up", Tree::raw(&bounds.warm_up));
     entries.flow()
 }
 

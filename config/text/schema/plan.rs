@@ -180,7 +180,10 @@ fn guard() -> Value {
             "ratio": described("Worse is more than so many times the failures of stable; default 1.2.", ratio()),
             "points": points("And so many percentage points more; default 0.1."),
             "client_errors": boolean("Whether 4xx are failures; default false."),
-            "shield": choice(&["off", "gateway", "any-5xx"], "Which failures of the candidate stable answers instead; default gateway, or off if not enforced."),
+            "shield": choice(&["off", "gateway", "any-5xx"], "Which failures of the candidate stable answers instead; default any-5xx, or off if not enforced."),
+            "latency": { "description": "How much slower than stable is worse, or off.", "anyOf": [{ "enum": ["off"] }, latency_guard()] },
+            "min_requests": integer(0, 1_000_000_000, "So many outcomes of the candidate must be known before a step ends; default 10, 0 for plans of CodeDeploy."),
+            "patience": duration("So long the end of a step waits for what must be known, from 1s to 30d; default 1h."),
         }),
     );
     full["minProperties"] = 1.into();
@@ -188,6 +191,21 @@ fn guard() -> Value {
         "description": "What protects from a candidate that is worse; default true for plans that move by themselves.",
         "anyOf": [{ "type": "boolean" }, full]
     })
+}
+
+fn latency_guard() -> Value {
+    let names = QUANTILES.map(|(name, _)| name);
+    let mut bounds = object(
+        &[],
+        json!({
+            "quantile": choice(&names, "Of stable's answers; default p95."),
+            "ratio": { "type": "number", "minimum": 1, "maximum": 100, "description": "Slow is more than so many times that; default 1.5." },
+            "more": duration("And so much more, up to 1h; default 25ms."),
+            "warm_up": integer(0, 1_000_000_000, "So many answers of the candidate come first and do not count, but for 10s at least and 60s at most; default 500."),
+        }),
+    );
+    bounds["minProperties"] = 1.into();
+    bounds
 }
 
 fn hooks() -> Value {
