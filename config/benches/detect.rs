@@ -4,8 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use config::model::Margin;
-use config::release::outcome::Counts;
-use config::release::verdict::{Batch, Side, Verdict, Watch};
+use config::release::verdict::{Begun, Stratum, Verdict, Watch};
 use config::value::weight::Weight;
 use criterion::Criterion;
 
@@ -56,19 +55,16 @@ fn cost() {
         [("100 requests", 100, 1), ("10 000 requests", 10_000, 100), ("a million", 1_000_000, 10_000)]
     {
         let side = |share: u64| {
-            let mut counts = Counts::default();
-            counts.classes[0] = (requests - failures) * share / 100;
-            counts.classes[2] = (failures * share).div_ceil(100);
-            counts.latencies[80] = requests * share / 100;
-            counts.latencies[100] = (failures * share).div_ceil(100);
-            Side { counts, drawn: requests * share / 100, repeated: 0 }
+            let failed = (failures * share).div_ceil(100);
+            Begun::answered((requests - failures) * share / 100 + failed, failed)
         };
         let (stable, candidate) = (side(95), side(5));
         let weight = Weight::new(500).expect("it is below 10 000");
         let mut watch = Watch::new(Margin::default(), false);
         criterion.bench_function(&format!("look at {name}"), |bench| {
             bench.iter(|| {
-                watch.observe(&Batch { stable: black_box(&stable), candidate: black_box(&candidate), weight });
+                let (stable, candidate, stakes) = (black_box(stable), black_box(candidate), watch.stakes());
+                watch.observe(&Stratum { stable, candidate, weight, stakes, is_drawn: true, began: Duration::ZERO });
                 watch.verdict()
             });
         });

@@ -19,13 +19,15 @@ pub enum Class {
     Reset,
     /// It took longer than the version's timeouts allow.
     Timeout,
-    /// The client left first: never a failure.
+    /// The client left before it had its answer. A bad outcome where it had waited for long ([`Counts::gone`]).
     ClientGone,
+    /// Nobody is charged: the client was too slow or sent nonsense, or the gateway refused it for its own reasons.
+    Uncharged,
 }
 
 impl Class {
     /// All, in the order of the type.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Success,
         Self::ClientError,
         Self::ServerError,
@@ -34,6 +36,7 @@ impl Class {
         Self::Reset,
         Self::Timeout,
         Self::ClientGone,
+        Self::Uncharged,
     ];
 
     /// What a status means. gRPC's own status is told apart by whoever sees the trailers.
@@ -51,7 +54,7 @@ impl Class {
     #[must_use]
     pub fn is_failure(self, client_errors: bool) -> bool {
         match self {
-            Self::Success | Self::ClientGone => false,
+            Self::Success | Self::ClientGone | Self::Uncharged => false,
             Self::ClientError => client_errors,
             Self::ServerError | Self::GatewayError | Self::Connect | Self::Reset | Self::Timeout => true,
         }
@@ -89,15 +92,21 @@ pub fn latency_bound(bucket: usize) -> Option<Duration> {
 /// Requests of one version, over some time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counts {
-    /// Requests by [`Class`], in its order.
+    /// Requests that began.
+    pub begun: u64,
+    /// Of them, those that ended, by [`Class`], in its order.
     pub classes: [u64; Class::ALL.len()],
-    /// Of them, those with an answer, by [`latency_bucket`]: from the head of the request to the head of the answer.
+    /// Of those whose client left first, the ones whose client had waited for long: a bad outcome.
+    pub gone: u64,
+    /// Requests that had no answer when they were as old as answers ever are: a bad outcome.
+    pub unanswered: u64,
+    /// Requests with an answer, by [`latency_bucket`]: from the head of the request to the head of the answer.
     pub latencies: [u64; LATENCY_BUCKETS],
 }
 
 impl Default for Counts {
     fn default() -> Self {
-        Self { classes: [0; Class::ALL.len()], latencies: [0; LATENCY_BUCKETS] }
+        Self { begun: 0, classes: [0; Class::ALL.len()], gone: 0, unanswered: 0, latencies: [0; LATENCY_BUCKETS] }
     }
 }
 
@@ -108,22 +117,28 @@ impl Counts {
         self.classes.iter().sum()
     }
 
-    /// Requests that say something about the version: all but those that clients left.
+    /// Requests that say something about the version: all but those that clients left early, and those of which nobody is
+    /// charged.
     #[must_use]
     pub fn judged(&self) -> u64 {
-        self.ended() - self.classes[Class::ClientGone as usize]
+        let left_out = self.classes[Class::ClientGone as usize] + self.classes[Class::Uncharged as usize];
+        self.ended().saturating_sub(left_out) + self.gone + self.unanswered
     }
 
-    /// Failures of the version.
+    /// Failures of the version, with those that got no answer in time.
     #[must_use]
     pub fn failures(&self, client_errors: bool) -> u64 {
-        Class::ALL.iter().zip(self.classes).filter(|(class, _)| class.is_failure(client_errors)).map(|(_, n)| n).sum()
+        let failed = Class::ALL.iter().zip(self.classes).filter(|(class, _)| class.is_failure(client_errors));
+        failed.map(|(_, n)| n).sum::<u64>() + self.gone + self.unanswered
     }
 
     /// What was added since `before`, of cells that only rise.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let mut since = self.clone();
+        since.begun = since.begun.saturating_sub(before.begun);
+        since.gone = since.gone.saturating_sub(before.gone);
+        since.unanswered = since.unanswered.saturating_sub(before.unanswered);
         since.classes.iter_mut().zip(before.classes).for_each(|(now, before)| *now = now.saturating_sub(before));
         since.latencies.iter_mut().zip(before.latencies).for_each(|(now, before)| *now = now.saturating_sub(before));
         since
@@ -131,6 +146,9 @@ impl Counts {
 
     /// Both together.
     pub fn add(&mut self, more: &Self) {
+        self.begun += more.begun;
+        self.gone += more.gone;
+        self.unanswered += more.unanswered;
         self.classes.iter_mut().zip(more.classes).for_each(|(sum, more)| *sum += more);
         self.latencies.iter_mut().zip(more.latencies).for_each(|(sum, more)| *sum += more);
     }
@@ -177,8 +195,10 @@ mod tests {
     fn counts_tell_failures_from_what_is_not_the_versions_fault() {
         let mut counts = Counts::default();
         Class::ALL.iter().for_each(|class| counts.classes[*class as usize] += 1);
-        assert_eq!((counts.ended(), counts.judged()), (8, 7));
+        assert_eq!((counts.ended(), counts.judged()), (9, 7));
         assert_eq!((counts.failures(false), counts.failures(true)), (5, 6));
+        (counts.gone, counts.unanswered) = (1, 2);
+        assert_eq!((counts.judged(), counts.failures(false)), (10, 8), "long waits for nothing are bad outcomes");
         assert_eq!(
             [200, 304, 101, 404, 500, 502, 504, 599].map(Class::of_status),
             [

@@ -5,7 +5,7 @@
 //! A candidate is *worse* when it fails beyond both margins of the plan: the odds of a failure are more than `ratio` times
 //! stable's (at low rates that is: so many times the failures), and it fails more than `points` more often.
 //!
-//! Requests are compared only within a *stratum*, a short time at one weight ([`Watch::observe`]). Weights and the base rate
+//! Requests are compared only within a *stratum*, those that began in a short time at one weight ([`strata`]). Weights and the base rate
 //! move together in a rollout, so that sums over all of it would mislead (Simpson's paradox). Each stratum is bet on by two tests:
 //! - `odds`: given how many failed, on which side failures fell. Fisher's noncentral hypergeometric distribution, against the
 //!   margin's odds ratio; free of the base rate.
@@ -26,18 +26,22 @@
 //!
 //! # What is assumed
 //! That which side a request goes to does not depend on how it will end, and that callers' fates in different strata are independent
-//! given the rates of that time. Anything that strikes both sides alike (drift, bursts, outages) is allowed. A caller that
+//! given the rates of that time. Anything that strikes both sides alike (drift, bursts, outages) is allowed, and so is that one side fails
+//! slowly and the other fast, below the age at which both are counted. A caller that
 //! fails for ever and comes back in every batch would break the second assumption: whoever counts keys tells which failures
-//! are such repetitions ([`Side::repeated`]). `Worse` is never made of them; `NoWorse`, gates and sums have them all.
+//! are such repetitions ([`Begun::repeated`]). `Worse` is never made of them; `NoWorse`, gates and sums have them all.
 
 mod breaker;
 mod odds;
 mod points;
 mod share;
 mod slow;
+mod strata;
 mod tally;
 mod told;
 mod wealth;
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -45,12 +49,14 @@ use self::breaker::Breaker;
 use self::odds::Fallen;
 use self::share::Share;
 use self::slow::Slow;
+pub use self::strata::{Begun, Closed, Limits, MAX_OPEN, Opening, Strata, Stratum};
 use self::tally::Both;
+use self::tally::Joined;
 pub use self::tally::Tally;
 pub use self::told::{Cause, Evidence, Measure, Needed, SampleRatio, Slowness, Verdict};
 use self::wealth::{Wealth, ln_add};
-use crate::model::Margin;
-use crate::release::outcome::Counts;
+use crate::model::{LatencyGuard, Margin};
+use crate::release::outcome::LATENCY_BUCKETS;
 use crate::value::weight::Weight;
 
 /// How many times the margin's odds a worse candidate may have: each is bet on.
@@ -65,40 +71,10 @@ const NO_WORSE_RATES: [f64; 2] = [1.0, 0.3];
 /// The chance that a sound split is called broken.
 const SHARE_ALPHA: f64 = 1e-4;
 
-/// What both sides did between two looks, at one weight.
-#[derive(Debug)]
-pub struct Batch<'a> {
-    /// Of the version that has been there.
-    pub stable: &'a Side,
-    /// Of the version that is tried.
-    pub candidate: &'a Side,
-    /// The asked share of the candidate.
-    pub weight: Weight,
-}
-
-/// What one version did between two looks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Side {
-    /// What came of its requests. A routing key counts once.
-    pub counts: Counts,
-    /// How often the split picked it, for the sample ratio. Picks must be independent or better spread than that: slots
-    /// and random draws are; keys come back, so that each may count once in a rollout or not at all.
-    pub drawn: u64,
-    /// Of the failures, those of routing keys whose last outcome was a failure already.
-    pub repeated: u64,
-}
-
-impl Side {
-    /// What was added to cells that only rise since they read `before`.
-    #[must_use]
-    pub fn since(&self, before: &Self) -> Self {
-        Self {
-            counts: self.counts.since(&before.counts),
-            drawn: self.drawn.saturating_sub(before.drawn),
-            repeated: self.repeated.saturating_sub(before.repeated),
-        }
-    }
-}
+/// What is bet with in a stratum: a guess of the rate of failures that was made when the stratum began, so that nothing that comes of it
+/// has a part in it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stakes(f64);
 
 /// Both tests of failures, of one hypothesis.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,18 +83,30 @@ struct Tests {
     points: Wealth,
 }
 
+impl Tests {
+    /// Bets that the candidate is worse.
+    fn bet(&mut self, joined: &Joined, margin: Margin) {
+        let (fresh, points) = (&joined.fresh, points(margin));
+        if let Some(fallen) = Fallen::new(*fresh, ratio(margin)) {
+            self.odds.bet(|psi| fallen.ln_ratio(psi));
+        }
+        let guess = joined.guess.unwrap_or(0.01);
+        self.points.bet(|lift| points::ln_factor(fresh, guess, points, lifted(guess + points, lift)));
+    }
+}
+
 /// What is known of a rollout's two versions: some numbers, to be stored with the rollout and to go on from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Watch {
     margin: Margin,
     client_errors: bool,
-    /// Of the last batch, in basis points.
+    /// Of the last stratum, in basis points.
     weight: u16,
     total: Both,
-    /// The stratum that is not yet compared.
-    open: Both,
-    /// The same without repeated failures.
-    fresh: Both,
+    /// What is not yet compared.
+    joined: Joined,
+    /// What an early look found before its strata were closed: all requests by then, and the evidence, ln.
+    early: Option<(Both, f64)>,
     /// Stable's failures of earlier strata, older ones halved: a guess of its rate.
     base: Tally,
     worse: Tests,
@@ -138,15 +126,21 @@ impl Watch {
             client_errors,
             weight: 0,
             total: Both::default(),
-            open: Both::default(),
-            fresh: Both::default(),
+            joined: Joined::default(),
+            early: None,
             base: Tally::default(),
             worse: Tests { odds: Wealth::new(&LIFTS.map(|lift| ratio * lift)), points: Wealth::new(&LIFTS) },
             no_worse: Tests { odds: Wealth::new(&NO_WORSE_ODDS), points: Wealth::new(&NO_WORSE_RATES) },
-            slow: Slow::new(),
+            slow: Slow::new(Some(LatencyGuard::default())),
             breaker: Breaker::new(),
             share: Share::new(),
         }
+    }
+
+    /// The same with other bounds on the candidate's latency, or none.
+    #[must_use]
+    pub fn judging_speed(self, settings: Option<LatencyGuard>) -> Self {
+        Self { slow: Slow::new(settings), ..self }
     }
 
     /// About how many requests of the candidate show that it is no worse, at this weight and where this part of requests fails
@@ -155,34 +149,134 @@ impl Watch {
     pub fn needs(margin: Margin, weight: Weight, failures: f64) -> Option<u64> {
         let mut watch = Self::new(margin, false);
         watch.weight = weight.basis_points();
-        watch.base = Tally { requests: 10_000, failures: (failures * 10_000.0).round() as u64 };
+        watch.base = Tally { requests: 10_000, failures: (failures * 10_000.0).round() as u64, ..Tally::default() };
         watch.more()
     }
 
-    /// Takes in what happened since the last look.
+    /// About how much evidence of "worse" each request of the candidate brings, ln, if so many more of them fail than of stable's.
+    #[must_use]
+    pub fn evidence_of(margin: Margin, weight: Weight, base: f64, defect: f64) -> f64 {
+        let share = f64::from(weight.basis_points()) / f64::from(Weight::WHOLE);
+        let (stable, candidate) = ((1.0 - share) * base, share * (base + defect));
+        let failures = stable + candidate;
+        if failures <= 0.0 || defect <= points(margin) || share <= 0.0 {
+            return 0.0;
+        }
+        // Of the failures this part falls on the candidate, and at the margin that one.
+        let (part, odds) = (candidate / failures, ratio(margin) * share / (1.0 - share));
+        let at_margin = odds / (1.0 + odds);
+        if part <= at_margin {
+            return 0.0;
+        }
+        let rest = if part < 1.0 { (1.0 - part) * ((1.0 - part) / (1.0 - at_margin)).ln() } else { 0.0 };
+        (part * (part / at_margin).ln() + rest) * failures / share
+    }
+
+    /// How much evidence of "worse" is needed, ln, with what spreading the stake over alternatives costs.
+    #[must_use]
+    pub fn evidence_needed(margin: Margin) -> f64 {
+        -(f64::from(margin.alpha) / 1e6 / 2.0).ln() + (2.0 * LIFTS.len() as f64).ln()
+    }
+
+    /// Takes in a stratum of which every outcome is known. They come in the order in which they began.
     ///
-    /// Looks may come at any time, also because something failed. Batches at one weight are joined until there are some 20 requests,
-    /// and one of the rarer side to be expected; what is left at a change of the weight is not compared.
-    pub fn observe(&mut self, batch: &Batch<'_>) {
-        if self.weight != batch.weight.basis_points() {
-            self.weight = batch.weight.basis_points();
-            (self.open, self.fresh) = Default::default();
-            self.slow.close();
+    /// Strata at one weight are joined until there are some 20 requests, and one of the rarer side to be expected; what is left at a
+    /// change of the weight is not compared.
+    pub fn observe(&mut self, stratum: &Stratum) {
+        if self.weight != stratum.weight.basis_points() {
+            self.weight = stratum.weight.basis_points();
+            self.joined = Joined::default();
         }
-        let all = Both { stable: self.tally(batch.stable), candidate: self.tally(batch.candidate) };
-        let fresh = Both {
-            stable: all.stable.without(batch.stable.repeated),
-            candidate: all.candidate.without(batch.candidate.repeated),
-        };
-        self.total += all;
-        self.fresh += fresh;
-        if let Some(all) = self.open.join(all, stratum_requests(batch.weight)) {
-            let fresh = std::mem::take(&mut self.fresh);
-            self.compare(&all, &fresh);
+        let more = self.joined_of(stratum);
+        self.total += more.all;
+        self.breaker.observe(more.fresh);
+        self.slow.warm_up(stratum);
+        if let Some(joined) = self.joined.join(more, stratum_requests(stratum.weight)) {
+            self.compare(&joined);
         }
-        self.breaker.observe(fresh);
-        self.slow.observe(batch);
-        self.share.observe(batch.weight, batch.stable.drawn, batch.candidate.drawn);
+        if stratum.is_drawn {
+            self.share.observe(stratum.weight, stratum.stable.begun, stratum.candidate.begun);
+        }
+    }
+
+    /// Takes in the speed of a stratum, once every request of it has ended or is slow.
+    pub fn observe_speed(&mut self, stratum: &Stratum) {
+        self.slow.observe(stratum);
+    }
+
+    /// Takes in answers of stable, by which later ones are called slow.
+    pub fn learn_speed(&mut self, stable: &[u64; LATENCY_BUCKETS]) {
+        self.slow.learn(stable);
+    }
+
+    /// The latency from which on an answer is slow, of stable and of the candidate; `None` while speed is not judged.
+    #[must_use]
+    pub fn slow_limits(&self, now: Duration) -> Option<[Duration; 2]> {
+        self.slow.limits(now)
+    }
+
+    /// What the next stratum is bet on with.
+    #[must_use]
+    pub fn stakes(&self) -> Stakes {
+        Stakes(self.guess())
+    }
+
+    /// Looks at strata that are not closed. Each comes twice: as it would be if all that is open went against the finding, and as it
+    /// stands.
+    fn look_early(&mut self, strata: &[(Stratum, Stratum)]) {
+        let bound = self.bound();
+        if self.early.is_some() || self.found() >= bound {
+            return;
+        }
+        let (mut joined, mut tests, mut weight) = (self.joined.clone(), self.worse.clone(), self.weight);
+        let mut total = self.total;
+        for (pessimistic, now) in strata {
+            if std::mem::replace(&mut weight, now.weight.basis_points()) != now.weight.basis_points() {
+                joined = Joined::default();
+            }
+            total += self.ended_of(now);
+            let Some(joined) = joined.join(self.joined_of(pessimistic), stratum_requests(now.weight)) else { continue };
+            tests.bet(&joined, self.margin);
+            let found = tests.odds.peak().min(tests.points.peak());
+            if found >= bound {
+                self.early = Some((total, found));
+                return;
+            }
+        }
+    }
+
+    /// Bad outcomes that a side has by now, whatever comes of what is open.
+    fn ended_badly(&self, side: &Begun) -> u64 {
+        side.counts(false).failures(self.client_errors)
+    }
+
+    fn ended_of(&self, stratum: &Stratum) -> Both {
+        let [stable, candidate] = [stratum.stable, stratum.candidate].map(|side| {
+            let counts = side.counts(false);
+            Tally {
+                requests: counts.judged(),
+                failures: counts.failures(self.client_errors),
+                unanswered: 0,
+                gone: counts.gone,
+            }
+        });
+        Both { stable, candidate }
+    }
+
+    fn joined_of(&self, stratum: &Stratum) -> Joined {
+        let Stratum { stable, candidate, .. } = stratum;
+        let all = Both { stable: stable.tally(self.client_errors), candidate: candidate.tally(self.client_errors) };
+        Joined::new(all, [stable.repeated, candidate.repeated], stable.begun + candidate.begun, stratum.stakes.0)
+    }
+
+    /// What `worse` by failures must reach, ln.
+    fn bound(&self) -> f64 {
+        -(f64::from(self.margin.alpha) / 1e6 / 2.0).ln()
+    }
+
+    /// The most that `worse` by failures has come to in closed strata, ln.
+    fn found(&self) -> f64 {
+        self.worse.odds.peak().min(self.worse.points.peak())
     }
 
     /// What can be said by now. Bad news first: a broken split must not hide a candidate that fails.
@@ -191,13 +285,16 @@ impl Watch {
         let evidence = self.evidence();
         let Evidence { stable, candidate, .. } = evidence;
         if evidence.failures.reached() {
+            let known = Both { stable, candidate };
+            let Both { stable, candidate } = self.early.map_or(known, |(then, _)| known.larger(then));
             return Verdict::Worse(Cause::Failures { stable, candidate, measure: evidence.failures });
         }
         if evidence.breaker.reached() {
             return Verdict::Worse(Cause::Breaker { candidate: self.breaker.first, measure: evidence.breaker });
         }
         if evidence.latency.reached() {
-            return Verdict::Worse(Cause::Latency { slow: evidence.slow, measure: evidence.latency });
+            let settings = self.slow.settings.unwrap_or_default();
+            return Verdict::Worse(Cause::Latency { slow: evidence.slow, settings, measure: evidence.latency });
         }
         if evidence.sample_ratio.reached() {
             return Verdict::Void(SampleRatio {
@@ -216,16 +313,26 @@ impl Watch {
         Verdict::NotYet(Needed { stable, candidate, more: self.more(), measure: evidence.no_worse })
     }
 
+    /// A warning that is no verdict: the candidate answers slower at a weight at which it carries the larger part of the load.
+    #[must_use]
+    pub fn alert(&self) -> Option<String> {
+        let Evidence { slow, heavy_latency: measure, .. } = self.evidence();
+        let settings = self.slow.settings.unwrap_or_default();
+        let cause = Cause::Latency { slow, settings, measure };
+        measure.reached().then(|| format!("{cause}; above 50 % it carries more of the load than stable, so it stays"))
+    }
+
     /// The numbers behind the verdict.
     #[must_use]
     pub fn evidence(&self) -> Evidence {
         let alpha = f64::from(self.margin.alpha) / 1e6;
-        let worse = self.worse.odds.peak().min(self.worse.points.peak());
+        let worse = self.early.map_or(self.found(), |(_, early)| early.max(self.found()));
         Evidence {
             stable: self.total.stable,
             candidate: self.total.candidate,
             failures: Measure::new(worse, alpha / 2.0),
             latency: Measure::new(self.slow.wealth.peak(), alpha / 4.0),
+            heavy_latency: Measure::new(self.slow.heavy.peak(), alpha / 4.0),
             slow: Slowness { stable: self.slow.total.stable, candidate: self.slow.total.candidate },
             breaker: Measure::new(self.breaker.wealth.peak(), alpha / 4.0),
             no_worse: Measure::new(self.no_worse(), alpha),
@@ -233,20 +340,14 @@ impl Watch {
         }
     }
 
-    fn tally(&self, side: &Side) -> Tally {
-        Tally { requests: side.counts.judged(), failures: side.counts.failures(self.client_errors) }
-    }
-
-    /// Bets on one stratum: on worse without repeated failures, on no worse with them.
-    fn compare(&mut self, all: &Both, fresh: &Both) {
-        if let Some(fallen) = Fallen::new(*fresh, ratio(self.margin)) {
-            self.worse.odds.bet(|psi| fallen.ln_ratio(psi));
-        }
-        if let Some(fallen) = Fallen::new(*all, ratio(self.margin)) {
+    /// Bets on joined strata: on worse without repeated failures, on no worse with them.
+    fn compare(&mut self, joined: &Joined) {
+        let (all, margin) = (&joined.all, self.margin);
+        self.worse.bet(joined, margin);
+        if let Some(fallen) = Fallen::new(*all, ratio(margin)) {
             self.no_worse.odds.bet(|psi| fallen.ln_ratio(psi));
         }
-        let (guess, points) = (self.guess(), points(self.margin));
-        self.worse.points.bet(|lift| points::ln_factor(fresh, guess, points, lifted(guess + points, lift)));
+        let (guess, points) = (joined.guess.unwrap_or_else(|| self.guess()), points(margin));
         self.no_worse.points.bet(|times| points::ln_factor(all, guess, points, times * guess));
         self.base += all.stable;
         self.base.forget(10_000);

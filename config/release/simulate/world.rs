@@ -4,14 +4,16 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::Assumed;
 use super::random::Random;
 use crate::model::{Bake, Plan};
 use crate::release::outcome::{Class, Counts};
 use crate::release::rollout::{
-    Effect, Event, Goal, Member, Now, Observation, Outcome, Phase, Rollout, RolloutId, Seen,
+    Effect, Event, Exposure, Goal, Member, Now, Observation, Outcome, Phase, Rollout, RolloutId, Seen,
 };
-use crate::release::verdict::{Batch, Side, Verdict, Watch};
+use crate::release::verdict::{Begun, Stratum, Verdict, Watch};
 use crate::value::name::VersionId;
 use crate::value::weight::Weight;
 
@@ -186,13 +188,15 @@ impl World {
         let part = (BATCH / (requests + of_stable) as f64).min(1.0);
         let [stable, candidate] = sides.map(|(requests, failed)| {
             let [requests, failed] = [requests, failed].map(|count| (count as f64 * part) as u64);
-            Side { counts: counts(requests, failed), drawn: requests, repeated: 0 }
+            Begun::answered(requests, failed)
         });
-        self.watch.observe(&Batch { stable: &stable, candidate: &candidate, weight: self.rollout.weight });
+        let (weight, stakes, began) = (self.rollout.weight, self.watch.stakes(), self.run.time);
+        self.watch.observe(&Stratum { stable, candidate, weight, stakes, is_drawn: true, began });
     }
 
     fn observation(&self) -> Observation {
         let verdict = self.watch.verdict();
+        let known = self.watch.evidence().candidate;
         let [stable, candidate] = &self.step;
         let client_errors = self.rollout.plan.guard.client_errors;
         let seen = Seen { stable, candidate, verdict: &verdict, client_errors };
@@ -203,8 +207,15 @@ impl World {
             since,
             answers: gates.map(|gate| gate.answer(&seen)).collect(),
             worse: matches!(verdict, Verdict::Worse(_)).then(|| verdict.to_string()),
-            requests: candidate.ended(),
-            evidence: serde_json::Value::Null,
+            alert: None,
+            exposure: Some(Exposure {
+                judged: known.requests,
+                good: known.requests - known.failures,
+                waiting: 0,
+                is_healthy: true,
+            }),
+            requests: candidate.judged(),
+            evidence: json!({ "judged": known.requests }),
         }
     }
 
@@ -233,7 +244,7 @@ impl World {
 
 /// Answers that took no time.
 fn counts(requests: u64, failed: u64) -> Counts {
-    let mut counts = Counts::default();
+    let mut counts = Counts { begun: requests, ..Counts::default() };
     counts.classes[Class::Success as usize] = requests - failed;
     counts.classes[Class::ServerError as usize] = failed;
     counts.latencies[0] = requests;

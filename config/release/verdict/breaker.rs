@@ -48,7 +48,7 @@ impl Breaker {
         // What this batch brought counts in full: it is what the candidate went through at the same time.
         let healthy = self.stable.requests >= KNOWN && healthy(self.stable, 1) && healthy(batch.stable, 0);
         self.stable.forget(REMEMBERED);
-        let Tally { requests, failures } = batch.candidate;
+        let Tally { requests, failures, .. } = batch.candidate;
         if requests == 0 || self.first.requests >= FIRST || !healthy {
             return;
         }

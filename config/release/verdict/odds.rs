@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     fn both(stable: (u64, u64), candidate: (u64, u64)) -> Both {
-        let tally = |(requests, failures)| Tally { requests, failures };
+        let tally = |(requests, failures)| Tally { requests, failures, ..Tally::default() };
         Both { stable: tally(stable), candidate: tally(candidate) }
     }
 

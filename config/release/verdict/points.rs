@@ -63,7 +63,10 @@ mod tests {
         let outcomes = |n: u64, p: f64| {
             (0..=n).map(move |k| {
                 let ways = (0..k).fold(1.0, |c, i| c * (n - i) as f64 / (i + 1) as f64);
-                (Tally { requests: n, failures: k }, ways * p.powi(k as i32) * (1.0 - p).powi((n - k) as i32))
+                (
+                    Tally { requests: n, failures: k, ..Tally::default() },
+                    ways * p.powi(k as i32) * (1.0 - p).powi((n - k) as i32),
+                )
             })
         };
         outcomes(requests.0, truth.0)
@@ -93,8 +96,8 @@ mod tests {
 
     #[test]
     fn without_any_failure_each_request_of_the_candidate_is_worth_the_points() {
-        let both =
-            Both { stable: Tally { requests: 1900, failures: 0 }, candidate: Tally { requests: 100, failures: 0 } };
+        let tally = |requests| Tally { requests, ..Tally::default() };
+        let both = Both { stable: tally(1900), candidate: tally(100) };
         let ln = ln_factor(&both, 1e-4, 0.001, 1e-4);
         assert!((ln / (100.0 * 0.001) - 0.9).abs() < 0.1, "{ln}");
     }

@@ -9,21 +9,33 @@ use serde::{Deserialize, Serialize};
 pub struct Tally {
     /// Requests that say something about the version.
     pub requests: u64,
-    /// Of them, the failures.
+    /// Of them, the bad outcomes: failures, and those below.
     pub failures: u64,
+    /// Of the bad ones, those that had no answer when they were as old as answers ever are.
+    #[serde(default)]
+    pub unanswered: u64,
+    /// Of the bad ones, those whose client left after a long wait.
+    #[serde(default)]
+    pub gone: u64,
 }
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, more: Self) {
         self.requests += more.requests;
         self.failures += more.failures;
+        self.unanswered += more.unanswered;
+        self.gone += more.gone;
     }
 }
 
 impl Tally {
     /// Without so many failures.
     pub(super) fn without(self, failures: u64) -> Self {
-        Self { requests: self.requests.saturating_sub(failures), failures: self.failures.saturating_sub(failures) }
+        Self {
+            requests: self.requests.saturating_sub(failures),
+            failures: self.failures.saturating_sub(failures),
+            ..self
+        }
     }
 
     /// Halves both until there are at most so many requests: what was long ago counts for less.
@@ -50,13 +62,42 @@ impl AddAssign for Both {
 }
 
 impl Both {
-    /// Adds a batch to an open stratum, and takes the stratum when it has at least so many requests.
+    /// The one with more requests.
+    pub(super) fn larger(self, other: Self) -> Self {
+        let requests = |both: &Self| both.stable.requests + both.candidate.requests;
+        if requests(&other) > requests(&self) { other } else { self }
+    }
+}
+
+/// Strata that are joined until they are large enough to be compared.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct Joined {
+    pub(super) all: Both,
+    /// The same without repeated failures.
+    pub(super) fresh: Both,
+    /// Requests of both sides that began.
+    begun: u64,
+    /// The guess that the first of them was begun with.
+    pub(super) guess: Option<f64>,
+}
+
+impl Joined {
+    /// Adds a stratum, and takes all of them when that many requests began in them.
     ///
-    /// Batches of few requests are joined this way, or slow traffic would never tell anything. When a stratum ends may depend on
-    /// when something failed, but not on which side it was nor on how many requests each side has: a stratum that
-    /// waited for a request of the candidate would end more often where that one fails, and favour stable.
-    pub(super) fn join(&mut self, batch: Self, least: u64) -> Option<Self> {
-        *self += batch;
-        (self.stable.requests + self.candidate.requests >= least).then(|| std::mem::take(self))
+    /// Strata of few requests are joined this way, or slow traffic would never tell anything. When it is enough may depend on
+    /// how many requests began, but not on which side they were nor on what came of them: strata that waited for a
+    /// request of the candidate would end more often where that one fails, and favour stable.
+    pub(super) fn join(&mut self, more: Self, least: u64) -> Option<Self> {
+        self.all += more.all;
+        self.fresh += more.fresh;
+        self.begun += more.begun;
+        self.guess = self.guess.or(more.guess);
+        (self.begun >= least).then(|| std::mem::take(self))
+    }
+
+    pub(super) fn new(all: Both, repeated: [u64; 2], begun: u64, guess: f64) -> Self {
+        let [stable, candidate] = repeated;
+        let fresh = Both { stable: all.stable.without(stable), candidate: all.candidate.without(candidate) };
+        Self { all, fresh, begun, guess: Some(guess) }
     }
 }

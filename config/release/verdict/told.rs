@@ -5,6 +5,9 @@ use std::fmt;
 use serde::Serialize;
 
 use super::tally::Tally;
+use crate::model::LatencyGuard;
+use crate::value::decimal::show_parts;
+use crate::value::duration::show_duration;
 
 /// What can be said of a candidate. Shown as one sentence with its numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,8 +30,8 @@ pub enum Verdict {
 pub enum Cause {
     /// It fails more often; all requests of the rollout.
     Failures { stable: Tally, candidate: Tally, measure: Measure },
-    /// It answers slower.
-    Latency { slow: Slowness, measure: Measure },
+    /// It answers slower, beyond these bounds.
+    Latency { slow: Slowness, settings: LatencyGuard, measure: Measure },
     /// It fails nearly everything from the start while stable is healthy; its first requests.
     Breaker { candidate: Tally, measure: Measure },
 }
@@ -67,7 +70,8 @@ pub struct Measure {
     pub needed: f64,
 }
 
-/// How many answers were slower than stable's 95th percentile of earlier batches: these are the failures of the tallies.
+/// Answers, and as failures those that were slow: of stable slower than its own quantile before, of the candidate slower than that and
+/// both margins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Slowness {
     pub stable: Tally,
@@ -85,6 +89,8 @@ pub struct Evidence {
     pub failures: Measure,
     /// That it is slower; the most there ever was.
     pub latency: Measure,
+    /// The same at weights above 50 %, where it only alerts.
+    pub heavy_latency: Measure,
     /// Slow answers.
     pub slow: Slowness,
     /// That it fails nearly everything from the start; the most there ever was.
@@ -124,21 +130,29 @@ impl fmt::Display for Cause {
         match self {
             Self::Failures { stable, candidate, measure } => write!(
                 f,
-                "{} of {} failures fell on the candidate, which had {} of requests; {measure}",
+                "{} of {} failures fell on the candidate, which had {} of requests{}; {measure}",
                 candidate.failures,
                 candidate.failures + stable.failures,
                 percent(candidate.requests, candidate.requests + stable.requests),
+                silences(candidate),
             ),
-            Self::Latency { slow: Slowness { stable, candidate }, measure } => write!(
+            Self::Latency { slow: Slowness { stable, candidate }, settings, measure } => write!(
                 f,
-                "{} of the candidate's answers and {} of stable's were slower than stable's p95 before; {measure}",
+                "{} of the candidate's answers were slower than stable's p{} before by more than {} times and {}, and {} of \
+                 stable's slower than that p{}; {measure}",
                 percent(candidate.failures, candidate.requests),
+                settings.quantile / 10,
+                show_parts(settings.ratio.into(), 3),
+                show_duration(settings.more),
                 percent(stable.failures, stable.requests),
+                settings.quantile / 10,
             ),
             Self::Breaker { candidate, measure } => write!(
                 f,
-                "{} of the candidate's first {} requests failed while stable was healthy; {measure}",
-                candidate.failures, candidate.requests
+                "{} of the candidate's first {} requests failed while stable was healthy{}; {measure}",
+                candidate.failures,
+                candidate.requests,
+                silences(candidate)
             ),
         }
     }
@@ -183,6 +197,17 @@ fn short(e: f64) -> String {
         format!("{:.0}", e.floor())
     } else {
         format!("{e:.0e}")
+    }
+}
+
+/// ` (40 got no answer, 3 clients left after a long wait)`
+fn silences(candidate: &Tally) -> String {
+    let Tally { unanswered, gone, .. } = candidate;
+    match (unanswered, gone) {
+        (0, 0) => String::new(),
+        (_, 0) => format!(" ({unanswered} got no answer)"),
+        (0, _) => format!(" ({gone} clients left after a long wait)"),
+        _ => format!(" ({unanswered} got no answer, {gone} clients left after a long wait)"),
     }
 }
 

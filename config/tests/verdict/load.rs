@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use config::release::outcome::{Class, latency_bucket};
-use config::release::verdict::{Batch, Side, Verdict, Watch};
+use config::release::outcome::{Class, LATENCY_BUCKETS, latency_bucket};
+use config::release::verdict::{Begun, Stratum, Verdict, Watch};
 use config::value::weight::Weight;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
@@ -51,27 +51,41 @@ impl Slots {
     }
 }
 
-/// Requests between two looks.
+/// Requests between two looks, which began and ended there.
 pub(crate) struct Looked {
-    pub(crate) stable: Side,
-    pub(crate) candidate: Side,
+    pub(crate) stable: Begun,
+    pub(crate) candidate: Begun,
+    learned: [u64; LATENCY_BUCKETS],
+    slow: Option<[Duration; 2]>,
+    now: Duration,
 }
 
 impl Looked {
     pub(crate) fn new() -> Self {
-        Self { stable: Side::default(), candidate: Side::default() }
-    }
-
-    fn side(&mut self, candidate: bool) -> &mut Side {
-        if candidate { &mut self.candidate } else { &mut self.stable }
+        Self {
+            stable: Begun::default(),
+            candidate: Begun::default(),
+            learned: [0; LATENCY_BUCKETS],
+            slow: None,
+            now: Duration::ZERO,
+        }
     }
 
     /// One request, answered after so long.
     pub(crate) fn add(&mut self, candidate: bool, fails: bool, micros: u64) {
+        let latency = Duration::from_micros(micros);
+        let is_quick = self.slow.is_none_or(|limits| latency <= limits[usize::from(candidate)]);
+        if !candidate {
+            self.learned[latency_bucket(latency)] += 1;
+        }
         let side = self.side(candidate);
-        side.drawn += 1;
-        side.counts.classes[if fails { Class::ServerError } else { Class::Success } as usize] += 1;
-        side.counts.latencies[latency_bucket(Duration::from_micros(micros))] += 1;
+        side.begun += 1;
+        side.classes[if fails { Class::ServerError } else { Class::Success } as usize] += 1;
+        side.quick += u64::from(is_quick);
+    }
+
+    fn side(&mut self, candidate: bool) -> &mut Begun {
+        if candidate { &mut self.candidate } else { &mut self.stable }
     }
 
     /// One request more that fails, of a caller whose last one failed too.
@@ -82,17 +96,25 @@ impl Looked {
 
     /// Many, all answered alike.
     pub(crate) fn add_many(&mut self, candidate: bool, requests: u64, failures: u64) {
+        let many = Begun::answered(requests, failures);
         let side = self.side(candidate);
-        side.drawn += requests;
-        side.counts.classes[Class::ServerError as usize] += failures;
-        side.counts.classes[Class::Success as usize] += requests - failures;
-        side.counts.latencies[80] += requests;
+        side.begun += requests;
+        side.quick += requests;
+        side.classes.iter_mut().zip(many.classes).for_each(|(sum, more)| *sum += more);
     }
 
-    /// Shows them to the watch, and starts anew.
+    /// Shows them to the watch, and starts anew. A look takes 100 ms.
     pub(crate) fn look(&mut self, watch: &mut Watch, weight: Weight) -> Verdict {
-        let looked = std::mem::replace(self, Self::new());
-        watch.observe(&Batch { stable: &looked.stable, candidate: &looked.candidate, weight });
+        self.now += Duration::from_millis(100);
+        let (now, slow) = (self.now, self.slow);
+        let Self { stable, candidate, learned, .. } = std::mem::replace(self, Self { now, ..Self::new() });
+        let stratum = Stratum { stable, candidate, weight, stakes: watch.stakes(), is_drawn: true, began: now };
+        watch.observe(&stratum);
+        if slow.is_some() {
+            watch.observe_speed(&stratum);
+        }
+        watch.learn_speed(&learned);
+        self.slow = watch.slow_limits(now);
         watch.verdict()
     }
 }

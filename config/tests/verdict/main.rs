@@ -1,11 +1,14 @@
 //! The verdict under simulated load: how often it is wrong, what it sees, and that it outlives a restart.
 
+use std::time::Duration;
+
 use config::model::Margin;
-use config::release::verdict::{Batch, Cause, Side, Verdict, Watch};
+use config::release::verdict::{Begun, Cause, Stratum, Verdict, Watch};
 use config::value::weight::Weight;
 
 use crate::load::{Looked, Rng, Slots, latency, until};
 
+mod beginnings;
 mod load;
 
 const ROLLOUTS: u64 = 2_000;
@@ -60,10 +63,10 @@ fn independent_failures_raise_no_false_alarm() {
 #[test]
 fn a_base_rate_that_rises_with_the_weight_raises_no_false_alarm() {
     no_alarms(|rng, watch| {
+        let mut looked = Looked::new();
         looks(250, |n| {
             let weight = percent([5, 10, 25, 50][n as usize / 63]);
             let rate = 0.005 + 0.025 * n as f64 / 250.0;
-            let mut looked = Looked::new();
             for _ in 0..100 {
                 let (candidate, fails) = (rng.chance(f64::from(weight.basis_points()) / 1e4), rng.chance(rate));
                 looked.add(candidate, fails, latency(rng) * (1 + n / 50));
@@ -327,7 +330,9 @@ fn a_candidate_that_answers_slower_is_seen_and_told() {
         looked.look(&mut watch, percent(10))
     });
     assert!(matches!(verdict, Verdict::Worse(Cause::Latency { .. })), "{verdict}");
-    assert!(verdict.to_string().contains("slower than stable's p95 before; e = "), "{verdict}");
+    let text = verdict.to_string();
+    let told = "of the candidate's answers were slower than stable's p95 before by more than 1.5 times and 25ms, and ";
+    assert!(text.contains(told), "{text}");
 }
 
 #[test]
@@ -380,7 +385,7 @@ fn a_watch_goes_on_from_exactly_what_was_stored() {
         looked.look(&mut watch, percent(20));
         if n % 100 == 0 {
             let text = serde_json::to_string(&watch).unwrap();
-            assert!(text.len() < 4096, "{} bytes", text.len());
+            assert!(text.len() < 5120, "{} bytes", text.len());
             assert_eq!(serde_json::from_str::<Watch>(&text).unwrap(), watch);
         }
     }
@@ -415,11 +420,10 @@ fn any_counts_leave_finite_numbers() {
 fn client_errors_count_where_the_plan_says_so() {
     for (counted, worse) in [(false, false), (true, true)] {
         let mut watch = Watch::new(Margin::default(), counted);
-        let mut stable = Side::default();
-        let mut candidate = Side::default();
-        stable.counts.classes[0] = 1_000;
-        candidate.counts.classes[1] = 50;
-        watch.observe(&Batch { stable: &stable, candidate: &candidate, weight: percent(5) });
+        let (stable, mut candidate) = (Begun::answered(1_000, 0), Begun::answered(50, 0));
+        candidate.classes.swap(0, 1);
+        let (weight, stakes) = (percent(5), watch.stakes());
+        watch.observe(&Stratum { stable, candidate, weight, stakes, is_drawn: true, began: Duration::ZERO });
         assert_eq!(matches!(watch.verdict(), Verdict::Worse(_)), worse);
     }
 }
