@@ -1,7 +1,9 @@
 //! Before a release: whether a plan can reach an answer with the requests that come.
 //!
-//! Only what waits for requests matters: a bake by requests, and gates that measure them. A gate that passes without an answer
-//! waits for nothing, and neither does the guard.
+//! Only what waits for requests matters: a bake by requests, gates that measure them, and the outcomes that a guarded plan must know. A gate
+//! that passes without an answer waits for nothing. What the guard can see with the requests that come tells [`outlook`].
+
+mod outlook;
 
 use std::time::Duration;
 
@@ -14,8 +16,11 @@ use crate::text::problem::{Problem, Severity};
 use crate::value::duration::show_duration;
 use crate::value::weight::Weight;
 
+pub use outlook::outlook;
+
 /// An alias must be looked at for so long before anything is said of its rate.
 const LEAST_TIME: Duration = Duration::from_secs(5);
+const GUARD: &str = "the guard";
 /// Requests per second that no alias has: what is short of them is short whatever comes.
 const ANY_RATE: f64 = 1e9;
 
@@ -188,6 +193,9 @@ fn needs(plan: &Plan, from: Weight, failures: f64) -> Vec<Need> {
     for (place, step) in plan.steps.iter().enumerate().filter(|(place, step)| step.weight >= from || *place == last) {
         let share = f64::from(step.weight.basis_points()) / f64::from(Weight::WHOLE);
         needs.extend(of_bake(place, step, share));
+        if needs.iter().all(|need: &Need| need.what != GUARD) {
+            needs.extend(of_guard(plan, (place, step), share));
+        }
         let no_worse = no_worse_needs(plan, step, failures);
         for gate in plan.gates_at(step) {
             needs.extend(of_gate(gate, (place, step), share, (no_worse, shown)));
@@ -211,6 +219,28 @@ fn of_bake(place: usize, step: &Step, share: f64) -> Option<Need> {
         comes: Amount { given: 0.0, seconds: share * MAX_EXPOSURE.as_secs_f64() },
         patience: Some(MAX_EXPOSURE),
         cures: "fewer `requests`, or a larger weight",
+    })
+}
+
+/// The outcomes that a step of a guarded plan ends with. Where they do not come the rollout goes back, which is a way to find out:
+/// nothing is refused for it.
+fn of_guard(plan: &Plan, (place, step): (usize, &Step), share: f64) -> Option<Need> {
+    let (guard, bake) = (&plan.guard, step.bake);
+    let is_over_at_once = matches!(bake, Bake::Time(time) if time.is_zero());
+    if !guard.enforced || guard.min_requests == 0 || is_over_at_once {
+        return None;
+    }
+    let patience = Amount { given: 0.0, seconds: share * guard.patience.as_secs_f64() };
+    Some(Need {
+        step: place,
+        what: GUARD.to_owned(),
+        who: "the candidate",
+        share,
+        likely: guard.min_requests as f64,
+        least: 0.0,
+        comes: brought(step, share, share).plus(patience),
+        patience: if let Bake::Time(time) = bake { Some(time + guard.patience) } else { None },
+        cures: "a larger weight, fewer `min_requests` or a longer `patience` in `guard`",
     })
 }
 
@@ -315,7 +345,7 @@ mod tests {
     #[test]
     fn what_was_hardly_seen_is_not_judged() {
         for (requests, seconds) in [(0, 60), (0, 0), (3, 4)] {
-            let [told] = &told(GATE, requests, seconds)[..] else { panic!("one problem") };
+            let [told, ..] = &told(GATE, requests, seconds)[..] else { panic!("one problem") };
             assert!(told.starts_with("warning: ") && told.contains("too few were seen"), "{told}");
         }
         assert!(told(GATE, 3, 5)[0].starts_with("error: "), "five seconds say something");
@@ -331,9 +361,24 @@ mod tests {
             "{canaryStep: {weight: 5, interval: 1m}, gates: [{error_rate: {max: 1%, on_insufficient: pass}}]}",
             "{canaryWeight: 5, gates: [no-worse, {error_rate: {max: 1%}}]}",
         ] {
-            assert_eq!(told(text, 1, 60), [""; 0], "{text}");
-            assert_eq!(told(text, 0, 60), [""; 0], "{text}");
+            let text =
+                if text.starts_with('{') { text.replacen('{', "{guard: {min_requests: 0}, ", 1) } else { text.into() };
+            let text = text.replace("linearStep: {weight: 10}", "{linearStep: {weight: 10}, guard: {min_requests: 0}}");
+            assert_eq!(told(&text, 1, 60), [""; 0], "{text}");
+            assert_eq!(told(&text, 0, 60), [""; 0], "{text}");
         }
+    }
+
+    #[test]
+    fn outcomes_that_a_guarded_plan_must_know_and_that_do_not_come_are_a_warning() {
+        let text = "{canaryStep: {weight: 5, interval: 1m}, guard: {patience: 1m}}";
+        let [told_of] = &told(text, 60, 60)[..] else { panic!("one problem") };
+        assert!(
+            told_of.starts_with("warning: plan.steps[0]: the guard of step 1 needs 10 requests of the candidate, and about 6 come in the 2m"),
+            "{told_of}"
+        );
+        assert_eq!(told(text, 600, 60), [""; 0]);
+        assert!(told(text, 0, 60)[0].contains("too few were seen to say whether they come"));
     }
 
     #[test]

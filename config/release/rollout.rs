@@ -13,6 +13,7 @@
 
 mod begin;
 mod clock;
+mod exposure;
 mod gates;
 mod machine;
 mod migrate;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use begin::{Ask, Asked, begin};
+pub use exposure::Exposure;
 pub use gates::Seen;
 pub use migrate::layered;
 pub use report::{MemberReport, Report, SideCounts, SideReport, last_seen};
@@ -80,7 +82,7 @@ pub struct Rollout {
     pub approvals: Vec<Approval>,
     /// How many hooks were asked so far.
     pub runs: u32,
-    /// Whether it was told that the candidate is worse, in a plan that is not guarded.
+    /// Whether it was told that the candidate is worse, in a plan that is not guarded, or that it is slower where that only alerts.
     pub alerted: bool,
     /// When it was last known to run: of the last transition or checkpoint.
     pub seen: Moment,
@@ -310,7 +312,11 @@ pub struct Observation {
     pub answers: Vec<Answer>,
     /// Why the candidate is worse than stable, if that is shown. It ends a guarded rollout, and alerts in any other.
     pub worse: Option<String>,
-    /// Requests that the candidate answered since the step's weight went live; of a train, the member's with the fewest.
+    /// What is known of the candidate; `None`: nothing was measured.
+    pub exposure: Option<Exposure>,
+    /// What somebody should know that does not end the rollout. It is told once.
+    pub alert: Option<String>,
+    /// Outcomes of the candidate since the step's weight went live; of a train, the member's with the fewest.
     pub requests: u64,
     /// What to carry.
     pub evidence: serde_json::Value,

@@ -110,7 +110,13 @@ pub fn begin(
         "the first release: there is no published version to share with, so the candidate gets everything at once"
             .to_owned()
     } else {
-        format!("begun by {}", ask.speaker.who)
+        let needed = ask.plan.guard.min_requests;
+        let asks = match (ask.plan.guard.enforced, needed) {
+            (false, _) => "",
+            (true, 0) => "; its steps end without a request too, and then nothing is known of the candidate",
+            (true, _) => "; no step ends before enough requests of the candidate have their outcome",
+        };
+        format!("begun by {}{asks}", ask.speaker.who)
     };
     let begun = Effect::Tell(Milestone { tone: Tone::Info, kind: "begun", text });
     let mut run = Run { rollout, effects: vec![begun], now, refused: None };

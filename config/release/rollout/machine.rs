@@ -147,6 +147,10 @@ impl Run {
             self.rollout.alerted = true;
             self.tell(Tone::Warning, "alert", format!("{why}; the plan is not guarded, so the weights stay"));
         }
+        if let (Some(why), false) = (&seen.alert, self.rollout.alerted) {
+            self.rollout.alerted = true;
+            self.tell(Tone::Warning, "alert", why.clone());
+        }
         if self.is_held() {
             return;
         }
@@ -199,6 +203,11 @@ impl Run {
                     }
                 }
             }
+        }
+        if let Some(missing) = rollout.lacks(step, seen).filter(|_| !is_asked) {
+            let patience = rollout.plan.guard.patience;
+            let shortest = timeout.as_ref().map_or(patience, |(timeout, _)| patience.min(*timeout));
+            timeout = Some((shortest, missing));
         }
         if let Some((timeout, why)) = timeout {
             return self.wait(step, since, Waits::Gates, timeout, Outcome::RolledBack, why);
@@ -267,7 +276,16 @@ impl Run {
             return self.ask(point, goal, 0, self.next_run(), None);
         }
         match goal {
-            Goal::Promote => self.promote("every step of the plan is done".to_owned()),
+            Goal::Promote => {
+                let known = self.rollout.evidence["judged"].as_u64().unwrap_or(0);
+                let is_first = self.rollout.members.iter().all(|member| member.stable.is_none());
+                let unseen = if known == 0 && !is_first {
+                    ", and nothing is known of the candidate: it had no outcome"
+                } else {
+                    ""
+                };
+                self.promote(format!("every step of the plan is done{unseen}"));
+            }
             Goal::Step(step) => self.enter(step),
         }
     }

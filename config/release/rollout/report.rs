@@ -51,10 +51,16 @@ pub struct SideReport {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct SideCounts {
+    /// Those that were sent to it.
+    pub sent: u64,
     /// Those that count.
     pub requests: u64,
-    /// Of them.
+    /// Of them, the bad ones, those below included.
     pub failures: u64,
+    /// Those that had no answer in time.
+    pub unanswered: u64,
+    /// Those whose client left after a long wait.
+    pub gone: u64,
     /// Milliseconds.
     pub p95_ms: Option<f64>,
 }
@@ -115,14 +121,29 @@ impl Report {
 }
 
 impl SideCounts {
-    /// `1 (0.5 %)`, or `0`.
+    /// `of 1000 sent, 12 failed (1.2 %), 40 unanswered, 3 gone`; what did not happen is left out, but failures never are.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let Self { unanswered, gone, .. } = self;
+        let mut told = format!("of {} sent, {} failed", self.sent.max(self.requests), self.failed());
+        if *unanswered > 0 {
+            told += &format!(", {unanswered} unanswered");
+        }
+        if *gone > 0 {
+            told += &format!(", {gone} gone");
+        }
+        told
+    }
+
+    /// Those that failed, by what the version answered or did: `1 (0.5 %)`, or `0`.
     #[must_use]
     pub fn failed(&self) -> String {
-        let share = u128::from(self.failures) * 10_000 + u128::from(self.requests / 2);
+        let failures = self.failures.saturating_sub(self.unanswered + self.gone);
+        let share = u128::from(failures) * 10_000 + u128::from(self.requests / 2);
         let share = share.checked_div(self.requests.into()).and_then(|share| Weight::new(share.try_into().ok()?));
-        match share.filter(|_| self.failures > 0) {
-            Some(share) => format!("{} ({share} %)", self.failures),
-            None => self.failures.to_string(),
+        match share.filter(|_| failures > 0) {
+            Some(share) => format!("{failures} ({share} %)"),
+            None => failures.to_string(),
         }
     }
 
@@ -144,10 +165,7 @@ impl fmt::Display for Report {
             write!(f, "\n{name}")?;
             for SideReport { name, counts } in sides {
                 match counts {
-                    Some(counts) => {
-                        let SideCounts { requests, .. } = counts;
-                        write!(f, "\n{name}: {requests} requests, {} failed, p95 {}", counts.failed(), counts.p95())?;
-                    }
+                    Some(counts) => write!(f, "\n{name}: {}, p95 {}", counts.told(), counts.p95())?,
                     None => write!(f, "\n{name}: nothing was counted yet")?,
                 }
             }
@@ -254,7 +272,7 @@ mod tests {
         json!({
             "members": [{ "verdict": "not yet: so far", "word": "not yet", "evidence": {},
                 "stable": { "requests": 800, "failures": 1, "p95_ms": 3.125 },
-                "candidate": { "requests": 200, "failures": 0, "p95_ms": null } }],
+                "candidate": { "sent": 215, "requests": 200, "failures": 9, "unanswered": 4, "gone": 3, "p95_ms": null } }],
             "gates": [["error_rate", "pass"], ["window", "pass"], ["approval", "pass"]],
         })
     }
@@ -265,8 +283,8 @@ mod tests {
         let expected = "rollout r12: step 2 of 3, the candidate has 60 % of the traffic\n\
             begun by token:ci: it is better\n\
             shop:prod, version 1 to 2\n\
-            stable 1: 800 requests, 1 (0.13 %) failed, p95 3.1 ms\n\
-            candidate 2: 200 requests, 0 failed, p95 -\n\
+            stable 1: of 800 sent, 1 (0.13 %) failed, p95 3.1 ms\n\
+            candidate 2: of 215 sent, 2 (1 %) failed, 4 unanswered, 3 gone, p95 -\n\
             verdict: not yet: so far\n\
             gate error_rate: pass\n\
             gate approval: waits for somebody's word\n\
@@ -284,7 +302,7 @@ mod tests {
         }
         let mut first = rollout();
         first.members[0].stable = None;
-        assert!(Report::new(&first, &seen()).to_string().contains("\nshop:prod, version 2\ncandidate 2: 200"));
+        assert!(Report::new(&first, &seen()).to_string().contains("\nshop:prod, version 2\ncandidate 2: of 215 sent"));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use config::model::{AliasPatch, Config, Field, Shield};
 use config::release::rollout::{
-    Answer, Ask, Asked, Effect, Event, Now, Observation, Outcome, Phase, Rollout, RolloutId, Traffic, Transition,
-    Waits, Word, begin, edits, from_text, to_text, without_set_fields,
+    Answer, Ask, Asked, Effect, Event, Exposure, Now, Observation, Outcome, Phase, Rollout, RolloutId, Traffic,
+    Transition, Waits, Word, begin, edits, from_text, to_text, without_set_fields,
 };
 use config::text::edit::{self, Edit, FunctionEdit};
 use config::text::parse::{parse, parse_plan};
@@ -76,8 +76,10 @@ fn said(word: Word) -> Event {
 
 #[test]
 fn the_end_of_a_freeze_decides_nothing_that_was_not_measured() {
-    let rollout =
-        begun("{steps: [{weight: 50, bake: 10m}], gates: [{error_rate: {max: 1%, on_insufficient: fail}}]}").rollout;
+    let rollout = begun(
+        "{steps: [{weight: 50, bake: 10m}], guard: false, gates: [{error_rate: {max: 1%, on_insufficient: fail}}]}",
+    )
+    .rollout;
     let thawed = after(&rollout, &Event::Thawed, 20, false);
     assert_eq!(thawed.phase, rollout.phase, "the next look has the answer");
     let (step, since) = thawed.bake().unwrap();
@@ -87,7 +89,7 @@ fn the_end_of_a_freeze_decides_nothing_that_was_not_measured() {
 
 #[test]
 fn an_approval_counts_when_the_pause_or_the_freeze_is_over() {
-    let plan = "{steps: [{weight: 50, bake: 10m}], gates: [{approval: {timeout: 24h, default: reject}}]}";
+    let plan = "{steps: [{weight: 50, bake: 10m}], guard: false, gates: [{approval: {timeout: 24h, default: reject}}]}";
     let asks = after(&begun(plan).rollout, &Event::Tick, 10, false);
     assert!(matches!(asks.phase, Phase::Deciding { waits: Waits::Approval, .. }), "{asks:?}");
     let paused = after(&after(&asks, &said(Word::Pause), 11, false), &said(Word::Approve), 12, false);
@@ -96,6 +98,25 @@ fn an_approval_counts_when_the_pause_or_the_freeze_is_over() {
     let frozen = after(&asks, &said(Word::Approve), 12, true);
     assert_eq!(frozen.outcome(), None);
     assert_eq!(after(&frozen, &Event::Thawed, 13, false).outcome(), Some(Outcome::Promoted));
+}
+
+#[test]
+fn nothing_is_promoted_unseen() {
+    let rollout = begun("{steps: [{weight: 50, bake: 10m}], guard: {min_requests: 20, patience: 30m}}").rollout;
+    let (step, since) = rollout.bake().unwrap();
+    let seen = |judged, good, waiting| {
+        let exposure = Some(Exposure { judged, good, waiting, is_healthy: true });
+        Event::Observed(Observation { step, since, exposure, ..Observation::default() })
+    };
+    for unseen in [Event::Tick, seen(19, 19, 0), seen(20, 0, 0), seen(20, 20, 1)] {
+        let waits = after(&rollout, &unseen, 10, false);
+        assert!(matches!(waits.phase, Phase::Deciding { waits: Waits::Gates, .. }), "{unseen:?}: {waits:?}");
+        assert_eq!(after(&waits, &seen(20, 1, 0), 39, false).outcome(), Some(Outcome::Promoted));
+        let back = after(&waits, &unseen, 40, false);
+        assert_eq!(back.outcome(), Some(Outcome::RolledBack), "after its patience");
+    }
+    let told = told(&rollout, &seen(3, 3, 0), 10);
+    assert!(told[0].1.contains("the candidate has 3 of the 20 outcomes that must be known"), "{told:?}");
 }
 
 /// The word and the text of everything that the event makes the rollout tell, so many minutes after its beginning.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use config::model::{Bake, Config, OnRestart};
 use config::release::rollout::{
-    Answer, Ask, Asked, Effect, Event, Now, Observation, Outcome, Phase, Rollout, RolloutId, Speaker, Traffic,
-    Transition, Word, begin, edits, from_text, to_text,
+    Answer, Ask, Asked, Effect, Event, Exposure, Now, Observation, Outcome, Phase, Rollout, RolloutId, Speaker,
+    Traffic, Transition, Word, begin, edits, from_text, to_text,
 };
 use config::text::edit::{self, Edit, FunctionEdit};
 use config::text::parse::{parse, parse_plan};
@@ -339,7 +339,19 @@ impl World {
         let fails = answers.iter().any(|answer| matches!(answer, Answer::Fail(_)));
         let is_baking = matches!(self.rollout.phase, Phase::Baking { .. } | Phase::Deciding { .. });
         let (step, since) = self.rollout.bake().unwrap_or((step, self.time));
-        self.deliver(&Event::Observed(Observation { step, since, answers, worse, requests, evidence }));
+        let exposure = (self.random.below(9) > 0).then(|| Exposure {
+            judged: requests,
+            good: self.random.below(requests + 1),
+            waiting: self.random.below(8) / 7,
+            is_healthy: self.random.below(9) > 0,
+        });
+        let alert = (self.random.below(200) == 0).then(|| "slower".to_owned());
+        let seen = Observation { step, since, answers, worse, alert, exposure, requests, evidence };
+        let lacks = self.rollout.lacks(step, &seen).is_some();
+        let was = self.rollout.step();
+        self.deliver(&Event::Observed(seen));
+        let has_advanced = self.rollout.step() > was || self.rollout.outcome() == Some(Outcome::Promoted);
+        assert!(!(lacks && has_advanced), "a step ended unseen");
         if fails && is_baking {
             assert_eq!(self.rollout.outcome(), Some(Outcome::RolledBack), "a gate that fails ends it, frozen or not");
         }
