@@ -6,17 +6,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use config::release::outcome::Class;
+use config::release::verdict::Limits;
 use criterion::{Criterion, criterion_group, criterion_main};
 use gateway::clock;
-use gateway::outcomes::{Ended, Outcomes, Wake};
+use gateway::outcomes::{Ended, Outcomes, Wake, begin_stratum};
 
 const REQUESTS: u16 = 10_000;
 
 fn requests(outcomes: &Outcomes, worker: usize, at: Instant, ended: impl Fn(u16) -> (Class, Option<u16>)) {
     for n in 0..REQUESTS {
-        outcomes.drawn(worker);
         let (class, bucket) = ended(black_box(n));
-        outcomes.ended(worker, &Ended { class, latency: Some(Duration::from_micros(n.into())), bucket, at });
+        let ticket = outcomes.begin(worker, bucket, at);
+        outcomes.ended(worker, &ticket, &Ended { class, latency: Some(Duration::from_micros(n.into())), at });
     }
 }
 
@@ -30,7 +31,7 @@ fn bench(criterion: &mut Criterion) {
     group.bench_function("failures", |b| b.iter(|| requests(&outcomes, 0, at, |_| (Class::Reset, None))));
     group.bench_function("by bucket", |b| {
         b.iter(|| {
-            outcomes.next_batch();
+            begin_stratum([&outcomes, &outcomes], Limits::default(), None);
             requests(&outcomes, 0, at, |n| (Class::Success, Some(n)));
         });
     });
@@ -45,7 +46,7 @@ fn bench(criterion: &mut Criterion) {
         });
     });
     group.finish();
-    black_box(outcomes.side());
+    black_box(outcomes.counts());
 }
 
 criterion_group!(benches, bench);

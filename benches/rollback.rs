@@ -252,9 +252,9 @@ impl Plane {
     fn count(&self, function: &FunctionName, version: u32, class: Class) {
         let version = VersionId::number(version).expect("from 1");
         let Some(cells) = self.live.load().outcomes(function, &prod(), version) else { return };
-        cells.drawn(0);
-        let latency = Some(Duration::from_millis(3));
-        cells.ended(0, &Ended { class, latency, bucket: None, at: clock::now() });
+        let at = clock::now();
+        let ticket = cells.begin(0, None, at);
+        cells.ended(0, &ticket, &Ended { class, latency: Some(Duration::from_millis(3)), at });
     }
 
     /// The number of versions that requests can reach.

@@ -3,13 +3,16 @@
 //!
 //! **What is counted.** Requests that the split drew (slot, bucket, random, or the only version above weight 0), each for
 //! the version that was drawn, whoever answered in the end. Not requests that a rule, an override of the version, or a
-//! named number led there. A routing key counts once per batch, with its first outcome, and it is told which failures only
-//! repeat the key's last outcome; draws are all counted.
+//! named number led there. Each counts in the stratum in which it began ([`strata`]), and in sums over all time. A routing key
+//! counts once per stratum, with its first request, and it is told which failures only repeat the key's last outcome; draws are all
+//! counted.
 //!
-//! **What it costs.** Every worker has cells of its own, on cache lines of its own, made when it counts here first; after
-//! that nothing allocates and nothing locks. Only the buckets of a batch are shared, and only failures touch the wake.
+//! **What it costs.** Every worker has cells of its own, on cache lines of its own, made when it counts here first, and is the only one that
+//! writes to them; after that nothing allocates and nothing locks. Only the buckets of a stratum are shared, and only failures
+//! touch the wake.
 
 mod recent;
+mod strata;
 mod wake;
 
 use std::array;
@@ -18,11 +21,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use config::release::outcome::{Class, LATENCY_BUCKETS, latency_bucket};
-use config::release::verdict::Side;
+use config::release::outcome::{Class, Counts, LATENCY_BUCKETS, latency_bucket};
+use config::release::verdict::{Begun, Limits};
 
 pub use recent::Recent;
 use recent::RecentCells;
+use strata::{Ages, InStratum, Present, Ring};
+pub use strata::{Ticket, begin_stratum};
 pub use wake::Wake;
 
 /// Buckets of a split, one bit each.
@@ -31,7 +36,10 @@ const BUCKET_WORDS: usize = 10_000_usize.div_ceil(64);
 /// Cells of one version under one alias. They only rise.
 pub struct Outcomes {
     workers: Box<[OnceLock<Box<Cells>>]>,
-    /// Buckets with an outcome in this batch.
+    /// The stratum in which requests begin, one for all versions of an alias.
+    present: Arc<Present>,
+    ages: Ages,
+    /// Buckets with a request in this stratum.
     batch: Buckets,
     /// Buckets whose last outcome was a failure.
     failing: Buckets,
@@ -47,10 +55,11 @@ pub struct Outcomes {
 /// What one worker counted. A pair of cache lines is what adjacent-line prefetch moves.
 #[repr(align(128))]
 struct Cells {
-    drawn: AtomicU64,
-    repeated: AtomicU64,
+    begun: AtomicU64,
     classes: [AtomicU64; Class::ALL.len()],
+    gone: AtomicU64,
     recent: RecentCells,
+    strata: Ring,
     latencies: [AtomicU64; LATENCY_BUCKETS],
 }
 
@@ -61,8 +70,6 @@ pub struct Ended {
     pub class: Class,
     /// From the head of the request to the head of the answer, if there was an answer.
     pub latency: Option<Duration>,
-    /// The bucket of its routing key, if that drew it.
-    pub bucket: Option<u16>,
     /// When.
     pub at: Instant,
 }
@@ -73,6 +80,8 @@ impl Outcomes {
     pub fn new(workers: usize, wake: Arc<Wake>, now: Instant) -> Self {
         Self {
             workers: (0..workers).map(|_| OnceLock::new()).collect(),
+            present: Arc::default(),
+            ages: Ages::default(),
             batch: Buckets::default(),
             failing: Buckets::default(),
             stand_ins: AtomicU32::new(0),
@@ -83,35 +92,75 @@ impl Outcomes {
         }
     }
 
-    /// The split drew a request. `worker` is below the number of workers.
-    pub fn drawn(&self, worker: usize) {
-        self.cells(worker).drawn.fetch_add(1, Relaxed);
+    /// The same for another version of the same alias: its requests begin in the same strata.
+    #[must_use]
+    pub fn beside(other: &Self, now: Instant) -> Self {
+        let fresh = Self::new(other.workers.len(), Arc::clone(&other.wake), now);
+        Self { present: Arc::clone(&other.present), ..fresh }
+    }
+
+    /// The split drew a request. `worker` is below the number of workers, and is the one that calls; `bucket` is that of its routing key, if
+    /// that drew it.
+    pub fn begin(&self, worker: usize, bucket: Option<u16>, now: Instant) -> Ticket {
+        let is_counted = bucket.is_none_or(|bucket| !self.batch.set(bucket, true));
+        let ticket = Ticket::new(self.present.number(), is_counted, bucket, now);
+        let cells = self.cells(worker);
+        add(&cells.begun);
+        cells.strata.begin(&ticket);
+        ticket
+    }
+
+    /// The good answer of a request is on its way, for as long as that takes. `latency`: to the head of the answer.
+    pub fn answering(&self, worker: usize, ticket: &mut Ticket, latency: Duration, now: Instant) {
+        self.cells(worker).strata.answering(&self.ages, ticket, latency, now);
     }
 
     /// A drawn request has its outcome.
-    pub fn ended(&self, worker: usize, ended: &Ended) {
+    pub fn ended(&self, worker: usize, ticket: &Ticket, ended: &Ended) {
         let cells = self.cells(worker);
-        let failed = ended.class.is_failure(false);
-        if ended.class != Class::ClientGone {
-            cells.recent.add(self.age(ended.at), failed);
+        let Ended { class, latency, at } = *ended;
+        let failed = class.is_failure(false);
+        let is_gone = class == Class::ClientGone && ticket.has_waited(&self.ages, at);
+        if !matches!(class, Class::ClientGone | Class::Uncharged) {
+            cells.recent.add(self.age(at), failed);
         }
-        if let Some(bucket) = ended.bucket {
-            if self.batch.set(bucket, true) {
-                return;
-            }
-            if ended.class != Class::ClientGone && self.failing.set(bucket, failed) && failed {
-                cells.repeated.fetch_add(1, Relaxed);
-            }
+        let is_bad = failed || is_gone;
+        let is_outcome = is_gone || !matches!(class, Class::ClientGone | Class::Uncharged);
+        let is_repeated = ticket.bucket.is_some_and(|bucket| is_outcome && self.failing.set(bucket, is_bad) && is_bad);
+        add(&cells.classes[class as usize]);
+        if is_gone {
+            add(&cells.gone);
         }
-        cells.classes[ended.class as usize].fetch_add(1, Relaxed);
-        if let Some(latency) = ended.latency {
-            cells.latencies[latency_bucket(latency)].fetch_add(1, Relaxed);
+        if let Some(latency) = latency {
+            add(&cells.latencies[latency_bucket(latency)]);
         }
-        if failed && self.is_watched.load(Relaxed) {
+        cells.strata.ended(&self.ages, ticket, InStratum { class, latency, at, is_repeated });
+        if is_bad && self.is_watched.load(Relaxed) {
             // The wake makes it visible to whoever is woken.
             self.has_failed.store(true, Relaxed);
-            self.wake.wake(ended.at);
+            self.wake.wake(at);
         }
+    }
+
+    /// What came so far of the requests that began in this stratum.
+    #[must_use]
+    pub fn stratum(&self, number: u32) -> Begun {
+        let each = self.workers.iter().filter_map(OnceLock::get).map(|cells| cells.strata.read(number));
+        each.fold(Begun::default(), |mut sum, more| {
+            sum.add(&more);
+            sum
+        })
+    }
+
+    /// The number of the stratum in which requests begin.
+    #[must_use]
+    pub fn present_stratum(&self) -> u32 {
+        self.present.number()
+    }
+
+    /// Changes how long requests of the present stratum may take.
+    pub fn limit_present(&self, limits: Limits) {
+        self.ages.set(self.present.number(), limits, None);
     }
 
     /// Has failures wake, or no longer: those of a split that no rollout judges are nobody's business.
@@ -124,18 +173,17 @@ impl Outcomes {
         self.has_failed.swap(false, Relaxed)
     }
 
-    /// Outcomes and draws of all workers since the beginning.
+    /// Requests of all workers since the beginning, whatever their stratum was.
     #[must_use]
-    pub fn side(&self) -> Side {
-        let mut side = Side::default();
-        let Side { counts, drawn, repeated } = &mut side;
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
         for cells in self.workers.iter().filter_map(OnceLock::get) {
+            counts.begun += cells.begun.load(Relaxed);
+            counts.gone += cells.gone.load(Relaxed);
             counts.classes.iter_mut().zip(&cells.classes).for_each(|(sum, cell)| *sum += cell.load(Relaxed));
             counts.latencies.iter_mut().zip(&cells.latencies).for_each(|(sum, cell)| *sum += cell.load(Relaxed));
-            *drawn += cells.drawn.load(Relaxed);
-            *repeated += cells.repeated.load(Relaxed);
         }
-        side
+        counts
     }
 
     /// When they began to count.
@@ -144,8 +192,8 @@ impl Outcomes {
         self.started
     }
 
-    /// Routing keys count anew. An outcome that comes meanwhile counts in the batch before or in the next one.
-    pub fn next_batch(&self) {
+    /// Routing keys count anew. A request that begins meanwhile counts with those before or after.
+    fn next_batch(&self) {
         self.batch.clear();
     }
 
@@ -170,10 +218,11 @@ impl Outcomes {
     fn cells(&self, worker: usize) -> &Cells {
         self.workers[worker].get_or_init(|| {
             Box::new(Cells {
-                drawn: AtomicU64::new(0),
-                repeated: AtomicU64::new(0),
+                begun: AtomicU64::new(0),
                 classes: array::from_fn(|_| AtomicU64::new(0)),
+                gone: AtomicU64::new(0),
                 recent: RecentCells::default(),
+                strata: Ring::default(),
                 latencies: array::from_fn(|_| AtomicU64::new(0)),
             })
         })
@@ -182,6 +231,12 @@ impl Outcomes {
     fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.started)
     }
+}
+
+/// Adds one to a cell that nobody else writes.
+#[inline]
+fn add(cell: &AtomicU64) {
+    cell.store(cell.load(Relaxed).wrapping_add(1), Relaxed);
 }
 
 /// A bit for each bucket, shared by all workers; made when the first is set.
@@ -212,8 +267,8 @@ impl Buckets {
 
 impl fmt::Debug for Outcomes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Side { counts, drawn, .. } = self.side();
-        f.debug_struct("Outcomes").field("drawn", &drawn).field("classes", &counts.classes).finish_non_exhaustive()
+        let Counts { begun, classes, .. } = self.counts();
+        f.debug_struct("Outcomes").field("begun", &begun).field("classes", &classes).finish_non_exhaustive()
     }
 }
 
@@ -228,127 +283,4 @@ impl Drop for StandIn {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "tests need some moment to begin at")]
-mod tests {
-    use super::*;
-
-    fn outcomes(workers: usize) -> (Arc<Outcomes>, Arc<Wake>, Instant) {
-        let (wake, now) = {
-            let now = Instant::now();
-            (Arc::new(Wake::new(now)), now)
-        };
-        (Arc::new(Outcomes::new(workers, Arc::clone(&wake), now)), wake, now)
-    }
-
-    fn ended(class: Class, bucket: Option<u16>, at: Instant) -> Ended {
-        Ended { class, latency: None, bucket, at }
-    }
-
-    #[test]
-    fn workers_add_up() {
-        let (outcomes, _, at) = outcomes(4);
-        std::thread::scope(|scope| {
-            for worker in 0..4 {
-                let outcomes = &outcomes;
-                scope.spawn(move || {
-                    for n in 0..1_000_u64 {
-                        outcomes.drawn(worker);
-                        let class = Class::ALL[n as usize % Class::ALL.len()];
-                        let latency = (class == Class::Success).then(|| Duration::from_millis(10));
-                        outcomes.ended(worker, &Ended { class, latency, bucket: None, at });
-                    }
-                });
-            }
-        });
-        let Side { counts, drawn, .. } = outcomes.side();
-        assert_eq!((drawn, counts.classes), (4_000, [500; 8]));
-        assert_eq!(counts.latencies[latency_bucket(Duration::from_millis(10))], 500);
-        assert_eq!(counts.latencies.iter().sum::<u64>(), 500);
-    }
-
-    #[test]
-    fn a_bucket_counts_once_per_batch_with_its_first_outcome() {
-        let (outcomes, _, at) = outcomes(2);
-        let seen = |class| outcomes.side().counts.classes[class as usize];
-        for (worker, class, bucket) in [
-            (0, Class::Success, 0),
-            (1, Class::Reset, 0),
-            (1, Class::Reset, 9_999),
-            (0, Class::Reset, 9_999),
-            (0, Class::Success, 63),
-            (0, Class::Success, 64),
-        ] {
-            outcomes.drawn(worker);
-            outcomes.ended(worker, &ended(class, Some(bucket), at));
-        }
-        assert_eq!((seen(Class::Success), seen(Class::Reset), outcomes.side().drawn), (3, 1, 6));
-        assert_eq!(outcomes.recent(at), Recent { requests: 6, failures: 3 }, "every request counts there");
-        outcomes.next_batch();
-        outcomes.ended(1, &ended(Class::Reset, Some(0), at));
-        assert_eq!((seen(Class::Success), seen(Class::Reset)), (3, 2));
-    }
-
-    #[test]
-    fn a_bucket_that_keeps_failing_repeats_itself_until_it_succeeds() {
-        let (outcomes, _, at) = outcomes(1);
-        let told = [
-            (Class::Reset, 0),
-            (Class::Reset, 1),
-            (Class::ClientGone, 1),
-            (Class::Reset, 2),
-            (Class::Success, 2),
-            (Class::Reset, 2),
-            (Class::Reset, 3),
-        ];
-        for (class, repeated) in told {
-            outcomes.ended(0, &ended(class, Some(7), at));
-            assert_eq!(outcomes.side().repeated, repeated, "{class:?}");
-            outcomes.next_batch();
-        }
-        outcomes.ended(0, &ended(Class::Reset, Some(8), at));
-        outcomes.ended(0, &ended(Class::Reset, None, at));
-        outcomes.ended(0, &ended(Class::Reset, None, at));
-        assert_eq!(outcomes.side().repeated, 3, "of other keys, and of none");
-    }
-
-    #[test]
-    fn each_bucket_counts_once_when_workers_race_for_it() {
-        let (outcomes, _, at) = outcomes(4);
-        std::thread::scope(|scope| {
-            for worker in 0..4 {
-                let outcomes = &outcomes;
-                scope.spawn(move || {
-                    (0..10_000).for_each(|bucket| outcomes.ended(worker, &ended(Class::Success, Some(bucket), at)));
-                });
-            }
-        });
-        assert_eq!(outcomes.side().counts.ended(), 10_000);
-    }
-
-    #[tokio::test]
-    async fn failures_wake_and_what_is_no_failure_does_not() {
-        let (outcomes, wake, at) = outcomes(1);
-        let is_woken = async || tokio::time::timeout(Duration::ZERO, wake.wait()).await.is_ok();
-        outcomes.ended(0, &ended(Class::Reset, None, at));
-        assert!(!is_woken().await && !outcomes.take_failed(), "no rollout judges it");
-        outcomes.watch(true);
-        for class in Class::ALL {
-            outcomes.ended(0, &ended(class, None, at));
-            assert_eq!(is_woken().await, class.is_failure(false), "{class:?}");
-            assert_eq!(outcomes.take_failed(), class.is_failure(false), "{class:?}");
-        }
-        outcomes.ended(0, &ended(Class::Reset, Some(7), at));
-        assert!(is_woken().await);
-        outcomes.ended(0, &ended(Class::Reset, Some(7), at));
-        assert!(!is_woken().await, "it was not counted");
-    }
-
-    #[test]
-    fn no_more_stand_ins_than_allowed_at_once() {
-        let (outcomes, ..) = outcomes(1);
-        let (first, second) = (outcomes.stand_in(2), outcomes.stand_in(2));
-        assert!(first.is_some() && second.is_some() && outcomes.stand_in(2).is_none());
-        drop(first);
-        assert!(outcomes.stand_in(2).is_some());
-    }
-}
+mod tests;

@@ -206,11 +206,14 @@ impl ProxyHttp for Proxy {
     fn upstream_response_body_filter(
         &self,
         _: &mut Session,
-        _: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         _: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
         attempt::passed(ctx);
+        if body.as_ref().is_some_and(|bytes| !bytes.is_empty()) {
+            attempt::answering(ctx);
+        }
         Ok(None)
     }
 

@@ -83,8 +83,14 @@ impl Ground {
         let parts = alias.model.split.parts();
         let compared = parts.iter().filter(|_| parts.len() > 1);
         let cells = |version| before.outcomes(&function.name, &alias.name, version);
-        let fresh = || Arc::new(Outcomes::new(self.workers, Arc::clone(&self.wake), clock::now()));
-        compared.map(|&(version, _)| (version, cells(version).unwrap_or_else(fresh))).collect()
+        // All of them count in the same strata.
+        let mut first = parts.iter().find_map(|(version, _)| cells(*version));
+        let mut fresh = || {
+            let first = first
+                .get_or_insert_with(|| Arc::new(Outcomes::new(self.workers, Arc::clone(&self.wake), clock::now())));
+            Arc::new(Outcomes::beside(first, clock::now()))
+        };
+        compared.map(|&(version, _)| (version, cells(version).unwrap_or_else(&mut fresh))).collect()
     }
 
     /// The counters of a version under an alias: those of before, if there are some. Metrics are not asked for them, because

@@ -56,6 +56,25 @@ impl Times {
         self.buckets.each_ref().map(Cell::get)
     }
 
+    /// The number of times.
+    #[must_use]
+    pub fn known(&self) -> u64 {
+        self.counts().iter().sum()
+    }
+
+    /// The bound of the bucket below which so many of a thousand times lie; the longest time there is, for what is above all
+    /// bounds. `None` without times.
+    #[must_use]
+    pub fn upper_bound(&self, permille: u64) -> Option<Duration> {
+        let rank = (self.known() * permille).div_ceil(1000).max(1);
+        let mut below = 0;
+        let bucket = self.counts().iter().position(|count| {
+            below += count;
+            below >= rank
+        })?;
+        Some(BOUNDS_MICROS.get(bucket).map_or(Duration::MAX, |bound| Duration::from_micros(*bound)))
+    }
+
     /// What a scrape sees. A time being added meanwhile may be in the count and not yet in the sum.
     pub(super) fn proto(&self) -> proto::Histogram {
         let mut count = 0;

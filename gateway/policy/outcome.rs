@@ -1,9 +1,9 @@
 //! What came of a request, as the version that was drawn for it is charged with it.
 //!
-//! A version is charged with what its endpoints did, and with having none. What the client did (it left, was too slow, sent
+//! A version is charged with what its endpoints did, and with having none. What the client did (it was too slow, sent
 //! nonsense or too much) and what the gateway refused for its own reasons (a redirect, another certificate, a full
-//! gateway) says nothing about the version: such a request counts as [`Class::ClientGone`], so that each that was drawn
-//! has its outcome.
+//! gateway) says nothing about the version: such a request counts as [`Class::Uncharged`], so that each that was drawn
+//! has its outcome. A client that left counts as [`Class::ClientGone`]: how long it had waited says whether that is a bad outcome.
 
 use config::release::outcome::Class;
 
@@ -21,7 +21,7 @@ pub fn class(end: EndReason, refusal: Option<Refusal>, status: Option<u16>, grpc
     match (end, status) {
         // However a tunnel ends, it was opened.
         (_, Some(101)) => Class::Success,
-        _ if !is_endpoints => Class::ClientGone,
+        _ if !is_endpoints => Class::Uncharged,
         (EndReason::Answered | EndReason::Fixed, Some(status)) => {
             grpc.filter(|_| status == 200).map_or(Class::of_status(status), of_grpc)
         }
@@ -30,7 +30,8 @@ pub fn class(end: EndReason, refusal: Option<Refusal>, status: Option<u16>, grpc
         (EndReason::ConnectFailed | EndReason::NoHealthy, _) => Class::Connect,
         (EndReason::UpstreamReset | EndReason::UpstreamProtocol, _) => Class::Reset,
         (EndReason::UpstreamTimeout, _) => Class::Timeout,
-        _ => Class::ClientGone,
+        (EndReason::ClientLeft, _) => Class::ClientGone,
+        _ => Class::Uncharged,
     }
 }
 
@@ -39,7 +40,7 @@ fn of_grpc(status: u16) -> Class {
     match status {
         0 => Class::Success,
         // CANCELLED, which is what a caller does.
-        1 => Class::ClientGone,
+        1 => Class::Uncharged,
         3 | 5..=12 | 16 => Class::ClientError,
         // UNAVAILABLE
         14 => Class::GatewayError,
@@ -75,9 +76,10 @@ mod tests {
             (ClientLeft, None, None, Class::ClientGone),
             (ClientLeft, Some(200), None, Class::ClientGone),
             (ClientLeft, Some(500), None, Class::ServerError),
-            (BodyTooLarge, Some(413), None, Class::ClientGone),
-            (SlowClient, Some(408), None, Class::ClientGone),
-            (Redirected, Some(308), None, Class::ClientGone),
+            (BodyTooLarge, Some(413), None, Class::Uncharged),
+            (SlowClient, Some(408), None, Class::Uncharged),
+            (Redirected, Some(308), None, Class::Uncharged),
+            (Answered, Some(200), Some(1), Class::Uncharged),
         ] {
             assert_eq!(class(end, None, status, grpc), expected, "{end:?} {status:?} {grpc:?}");
         }
@@ -88,7 +90,7 @@ mod tests {
         for refusal in Refusal::ALL.iter().filter(|refusal| refusal.row().told.is_some()) {
             let row = refusal.row();
             let status = row.told.map(|told| told.status);
-            let charged = class(refusal.end(), Some(*refusal), status, None) != Class::ClientGone;
+            let charged = class(refusal.end(), Some(*refusal), status, None) != Class::Uncharged;
             assert_eq!(charged, row.fault == Fault::Endpoint, "{refusal:?}");
         }
     }

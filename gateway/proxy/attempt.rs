@@ -160,6 +160,13 @@ pub(super) fn passed(ctx: &Ctx) {
     }
 }
 
+/// The endpoint's answer is under way, not just its head; or its head is all that need come for long.
+pub(super) fn answering(ctx: &mut Ctx) {
+    if let (Some(received), Some(resolved), Some(attempt)) = (&ctx.received, ctx.reached.resolved_mut(), &ctx.attempt) {
+        attempt.answering(received, resolved);
+    }
+}
+
 /// HTTP/2 clients may send a field for each cookie; HTTP/1.1 knows one field (RFC 9113, 8.2.3).
 fn join_cookies(fields: &mut HeaderMap) -> Result<()> {
     if fields.get_all(COOKIE).iter().nth(1).is_none() {

@@ -10,7 +10,7 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora_core::{Error, ErrorType, OrErr, Result};
 
 use super::ctx::Ctx;
-use super::{Proxy, fault, view};
+use super::{Proxy, attempt, fault, view};
 use crate::log::EndReason;
 use crate::policy::answer::{Answer, Reply};
 use crate::policy::exchange::answered::{LongLived, with_response_edits};
@@ -92,7 +92,11 @@ impl Proxy {
             if let (Some(_), Some(client)) = (answered.long_lived, &ctx.client_side) {
                 client.streams();
             }
+            let may_pause = matches!(answered.long_lived, Some(LongLived::EventStream | LongLived::Tunnel));
             ctx.answered = Some(answered);
+            if may_pause {
+                attempt::answering(ctx);
+            }
         }
         Ok(())
     }

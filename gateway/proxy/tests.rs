@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use config::model::Limits;
 use config::release::outcome::Class;
-use config::release::verdict::Side;
 use config::value::name::VersionId;
 use pingora::proxy::HttpProxy;
 use pingora_core::server::ShutdownWatch;
@@ -185,9 +184,9 @@ impl Gateway {
         let cells = self.live.load_full().outcomes(&function, &alias, version).expect("both parts are counted");
         let side = async {
             loop {
-                let Side { counts, drawn, .. } = cells.side();
+                let counts = cells.counts();
                 if counts.ended() >= outcomes {
-                    return (counts.classes, drawn);
+                    return (counts.classes, counts.begun);
                 }
                 tokio::task::yield_now().await;
             }

@@ -202,6 +202,13 @@ impl Attempting {
         Some(at.saturating_duration_since(received.started).saturating_sub(upload))
     }
 
+    /// A part of the answer came that shows it to be under way: a part of its body, or the head of one that may pause for long.
+    pub fn answering(&self, received: &Received, resolved: &mut Resolved) {
+        if self.answer.is_some_and(|(_, status)| status < 500) {
+            resolved.answering(self.latency(received), clock::now);
+        }
+    }
+
     /// Frees the endpoint.
     pub(super) fn release(&mut self) {
         self.pick = None;

@@ -131,7 +131,7 @@ impl Worker {
             Ok(served) => served,
             Err(reason) => return Admission::Answer(unresolved(reason), Reached::Way(way)),
         };
-        let resolved = Box::new(Resolved::new(way, served, self.number));
+        let resolved = Box::new(Resolved::new(way, served, self.number, received.started));
         if let Some(refusal) = refuse_version(snapshot, head, &resolved.served) {
             return Admission::Answer(Answer::of(refusal), Reached::Version(resolved));
         }

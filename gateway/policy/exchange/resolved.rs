@@ -12,7 +12,7 @@ use super::{Attempting, HeadView, Received, RequestFields};
 use crate::clock;
 use crate::live::{Destination, Served, Way};
 use crate::metrics::Pick;
-use crate::outcomes::{Ended, StandIn};
+use crate::outcomes::{Ended, StandIn, Ticket};
 use crate::policy::refusal::Refusal;
 use crate::policy::retry::{self, Failure};
 use crate::policy::shield;
@@ -31,6 +31,8 @@ pub struct Resolved {
     /// The endpoints that they were made at.
     tried: Tried,
     standing_in: Option<StandingIn>,
+    /// Of the version that is charged, until it is.
+    ticket: Option<Ticket>,
 }
 
 /// The spare answers in the place of a version that failed the request, and that is charged with it already.
@@ -43,13 +45,28 @@ struct StandingIn {
 }
 
 impl Resolved {
-    /// A request that was resolved just now, by this worker. Counts its draw.
+    /// A request that was resolved just now, by this worker. Counts its draw; `began`: the time at which its head was whole.
     #[must_use]
-    pub fn new(way: Way, served: Served, worker: usize) -> Self {
-        if let Some(outcomes) = served.charged() {
-            outcomes.drawn(worker);
+    pub fn new(way: Way, served: Served, worker: usize, began: Instant) -> Self {
+        let bucket = if let Reason::Bucket(bucket) = served.resolution.reason { Some(bucket) } else { None };
+        let ticket = served.charged().map(|outcomes| outcomes.begin(worker, bucket, began));
+        let has_fallen_back = served.resolution.fallback_from.is_some();
+        let mut resolved =
+            Self { way, served, worker, attempts: 0, tried: Tried::default(), standing_in: None, ticket };
+        if has_fallen_back {
+            // The version that was drawn has no endpoint to try.
+            resolved.charge(Class::Connect, None, began);
         }
-        Self { way, served, worker, attempts: 0, tried: Tried::default(), standing_in: None }
+        resolved
+    }
+
+    /// The answer of an endpoint is good so far, and on its way. `latency`: to its head.
+    pub fn answering(&mut self, latency: Option<Duration>, now: impl FnOnce() -> Instant) {
+        if let (Some(outcomes), Some(ticket), Some(latency)) = (self.served.charged(), &mut self.ticket, latency)
+            && !ticket.is_answering()
+        {
+            outcomes.answering(self.worker, ticket, latency, now());
+        }
     }
 
     /// Counts why the version was chosen.
@@ -143,13 +160,12 @@ impl Resolved {
         failure: Failure,
         latency: Option<Duration>,
     ) -> bool {
-        let served = &self.served;
-        let Some(spare) = &served.spare else { return false };
-        if !shield::covers(served.destination.shield, attempt, failure) || lacks_trailers(head, spare) {
+        let Some(spare) = self.served.spare.clone() else { return false };
+        if !shield::covers(self.served.destination.shield, attempt, failure) || lacks_trailers(head, &spare) {
             return false;
         }
         let now = clock::now();
-        let Some(stand_in) = admitted(spare, now) else { return false };
+        let Some(stand_in) = admitted(&spare, now) else { return false };
         let class = match failure {
             Failure::Unsent => Class::Connect,
             Failure::Reset => Class::Reset,
@@ -159,29 +175,23 @@ impl Resolved {
         self.charge(class, latency, now);
         spare.series.picked(Pick::Shield);
         self.standing_in = Some(StandingIn { attempts_before: self.attempts, _stand_in: stand_in });
-        if let Some(spare) = self.served.spare.take() {
-            self.served.first = Some(mem::replace(&mut self.served.destination, spare));
-        }
+        self.served.spare = None;
+        self.served.first = Some(mem::replace(&mut self.served.destination, spare));
         true
     }
 
-    /// Charges the version that was drawn with what came of the request, unless it was charged when the spare took over.
+    /// Charges the version that was drawn with what came of the request, unless it was charged before: it had no endpoint, or the
+    /// spare took over.
     pub(super) fn over(&mut self, class: Class, latency: Option<Duration>, now: Instant) {
-        if self.served.resolution.fallback_from.is_some() {
-            // The version that was drawn had no endpoint to try.
-            self.charge(Class::Connect, None, now);
-        } else if self.standing_in.is_none() {
-            self.charge(class, latency, now);
-        }
+        self.charge(class, latency, now);
         self.standing_in = None;
     }
 
-    /// Counts an outcome for the version that was drawn, if one was.
-    fn charge(&self, class: Class, latency: Option<Duration>, now: Instant) {
-        if let Some(outcomes) = self.served.charged() {
-            let bucket = if let Reason::Bucket(bucket) = self.served.resolution.reason { Some(bucket) } else { None };
+    /// Counts an outcome for the version that was drawn, if one was. A request has one.
+    fn charge(&mut self, class: Class, latency: Option<Duration>, now: Instant) {
+        if let (Some(outcomes), Some(ticket)) = (self.served.charged(), self.ticket.take()) {
             let latency = latency.filter(|_| has_answer(class));
-            outcomes.ended(self.worker, &Ended { class, latency, bucket, at: now });
+            outcomes.ended(self.worker, &ticket, &Ended { class, latency, at: now });
         }
     }
 }
@@ -199,7 +209,7 @@ fn admitted(spare: &Destination, now: Instant) -> Option<StandIn> {
 fn has_answer(class: Class) -> bool {
     match class {
         Class::Success | Class::ClientError | Class::ServerError | Class::GatewayError => true,
-        Class::Connect | Class::Reset | Class::Timeout | Class::ClientGone => false,
+        Class::Connect | Class::Reset | Class::Timeout | Class::ClientGone | Class::Uncharged => false,
     }
 }
 
