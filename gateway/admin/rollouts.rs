@@ -128,7 +128,11 @@ async fn begin(mut call: Call) -> Answer {
     let dry_run = call.dry_run()?;
     let config = call.live().config;
     let warnings = if is_checked { preflight::warnings(&call.server, &config, &ask)? } else { Vec::new() };
+    let outlooks = preflight::outlooks(&call.server, &config, &ask);
     let warned = |mut answer: Value| {
+        if !outlooks.is_empty() {
+            answer["outlook"] = outlooks.as_slice().into();
+        }
         if !warnings.is_empty() {
             answer["warnings"] = warnings.iter().map(problem).collect();
         }

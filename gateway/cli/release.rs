@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
+use config::text::problem::visible;
 use config::value::name::VersionId;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -61,10 +62,13 @@ impl Preflight {
     }
 }
 
-/// What a release may lack, on stderr.
+/// What a release may lack, and what its guard can see, on stderr.
 fn warn(answer: &Answer) {
     for problem in problems(&answer.json["warnings"]) {
         eprintln!("{problem}");
+    }
+    for outlook in answer.json["outlook"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        eprintln!("{}", visible(outlook));
     }
 }
 

@@ -105,7 +105,23 @@ pub(super) struct MemberSeen {
 pub(super) struct SideSeen {
     pub(super) requests: u64,
     pub(super) failures: u64,
+    #[serde(default)]
+    pub(super) sent: u64,
+    #[serde(default)]
+    pub(super) unanswered: u64,
+    #[serde(default)]
+    pub(super) gone: u64,
     pub(super) p95_ms: Option<f64>,
+}
+
+impl SideSeen {
+    /// `of 1000 sent, 12 failed, 40 unanswered, 3 gone`, where something had no answer in time.
+    pub(super) fn silent(&self) -> Option<String> {
+        let Self { sent, failures, unanswered, gone, .. } = self;
+        let failed = failures.saturating_sub(unanswered + gone);
+        (unanswered + gone > 0)
+            .then(|| format!("of {sent} sent, {failed} failed, {unanswered} unanswered, {gone} gone"))
+    }
 }
 
 impl Rollout {

@@ -385,7 +385,7 @@ impl Guarding {
         let seen = self.watch(rollout, now);
         let failed = seen.answers.iter().any(|answer| matches!(answer, Answer::Fail(_)));
         let worse = seen.worse.is_some() && (rollout.plan.guard.enforced || !rollout.alerted);
-        if failed || worse {
+        if failed || worse || (seen.alert.is_some() && !rollout.alerted) {
             return Some(Event::Observed(seen));
         }
         if self.lost.contains(&rollout.id) {
@@ -401,7 +401,11 @@ impl Guarding {
                 Bake::Requests(wanted) => (is_due || seen.requests >= wanted).then_some(Event::Observed(seen)),
                 Bake::Time(_) => is_due.then_some(Event::Observed(seen)),
             },
-            _ if is_due || settled(&seen) && self.sights.get_mut(&rollout.id)?.is_news(&seen) => {
+            _ if is_due
+                || settled(&seen)
+                    && rollout.lacks(seen.step, &seen).is_none()
+                    && self.sights.get_mut(&rollout.id)?.is_news(&seen) =>
+            {
                 Some(Event::Observed(seen))
             }
             _ => None,

@@ -412,7 +412,7 @@ pub fn view(rollout: &Rollout) -> Value {
 pub fn seen(seen: &Value) -> Value {
     let gates = seen["gates"].as_array().into_iter().flatten();
     let gates: Vec<Value> = gates.map(|gate| json!({ "gate": gate[0], "says": gate[1] })).collect();
-    json!({ "gates": gates, "members": seen["members"] })
+    json!({ "gates": gates, "members": seen["members"], "lacks": seen["lacks"] })
 }
 
 /// 5.25 for 525 basis points.

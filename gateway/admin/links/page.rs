@@ -90,6 +90,7 @@ fn table(MemberReport { name, sides, .. }: &MemberReport) -> String {
         names,
         line("requests", &|counts| counts.requests.to_string()),
         line("failed", &SideCounts::failed),
+        line("unanswered", &|counts| (counts.unanswered + counts.gone).to_string()),
         line("p95", &SideCounts::p95),
     ];
     format!("{heading}<table>\n{}</table>\n", lines.concat())

@@ -1,7 +1,7 @@
 //! Before a rollout begins: whether its plan can reach an answer at the rate of every alias.
 
 use config::model::Config;
-use config::release::preflight::preflight;
+use config::release::preflight::{outlook, preflight};
 use config::release::rollout::{Ask, Asked};
 use config::text::problem::{Problem, Severity};
 use config::value::name::{AliasName, VersionId};
@@ -29,6 +29,16 @@ pub(super) fn warnings(server: &Server, config: &Config, ask: &Ask) -> Result<Ve
         return Err(Failure::new("PlanUnanswerable", message).with(problems));
     }
     Ok(problems)
+}
+
+/// What the guard can see of each candidate with the requests that come.
+pub(super) fn outlooks(server: &Server, config: &Config, ask: &Ask) -> Vec<String> {
+    let from = if ask.adopt { adopted(config, ask) } else { Weight::ZERO };
+    let each = ask.members.iter().filter(|asked| has_stable(config, asked)).filter_map(|asked| {
+        let seen = observed::of_alias(server, config, &asked.function, &asked.alias);
+        Some(format!("`{}:{}`: {}", asked.function, asked.alias, outlook(&ask.plan, from, &seen)?))
+    });
+    each.collect()
 }
 
 /// What the candidate has already, of the member with the most.

@@ -103,5 +103,10 @@ fn open_gates<'g>(gates: impl Iterator<Item = &'g Gate>, sight: Option<&Sight>) 
         }
         None => gates.map(|gate| gate.check.name().to_owned()).collect(),
     };
-    format!("an answer of its gates: {}", said.join("; "))
+    let lacks = sight.and_then(|sight| sight.lacks.clone());
+    match (lacks, said.is_empty()) {
+        (Some(lacks), true) => format!("what must be known before the step ends: {lacks}"),
+        (Some(lacks), false) => format!("{lacks}, and for an answer of its gates: {}", said.join("; ")),
+        (None, _) => format!("an answer of its gates: {}", said.join("; ")),
+    }
 }

@@ -54,6 +54,9 @@ pub(super) fn bars(rollout: &Rollout) -> Vec<String> {
             let bar = format!("  {version:<width$}  {}", bar(got.unwrap_or(asked)));
             lines.push(row(&bar, first, cells(asked, got, side)));
         }
+        let silent = [("stable", seen.map(|seen| &seen.stable)), ("the candidate", seen.map(|seen| &seen.candidate))];
+        let silent = silent.into_iter().filter_map(|(name, side)| Some(format!("{name}: {}", side?.silent()?)));
+        lines.extend(silent.flat_map(|silent| wrapped("  ", &silent)));
         lines.extend(seen.iter().flat_map(|seen| wrapped("  ", &seen.verdict)));
     }
     lines.extend(rollout.waits_for.iter().flat_map(|waits| wrapped("", &format!("waits for {waits}"))));

@@ -1,20 +1,22 @@
 //! What is seen of a rollout's traffic: cells, made into what its gates say.
+//!
+//! - [`strata`]: the strata of one alias, begun, read and closed
+
+mod strata;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::iter;
 
-use config::model::{Check, Gate};
+use config::model::{Bake, Check, Gate};
 use config::release::outcome::Counts;
-use config::release::rollout::{Answer, Member, Moment, Observation, Rollout, RolloutId, Seen};
-use config::release::verdict::{Batch, Evidence, Side, Verdict, Watch};
+use config::release::rollout::{Answer, Exposure, Member, Moment, Observation, Phase, Rollout, RolloutId, Seen};
+use config::release::verdict::{Evidence, Tally, Verdict, Watch};
 use config::value::name::VersionId;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::live::Snapshot;
 use crate::metrics::Judged;
-use crate::outcomes::Outcomes;
 
 /// What was last seen of every rollout that is watched.
 pub type Sights = BTreeMap<RolloutId, Sight>;
@@ -26,6 +28,8 @@ pub struct Sight {
     pub members: Vec<MemberSight>,
     /// What each gate says, in words: its name, then `pass`, or what it found or lacks.
     pub gates: Vec<(String, String)>,
+    /// What is not known yet, and must be before the step ends.
+    pub lacks: Option<String>,
 }
 
 /// What was last seen of one member.
@@ -46,10 +50,16 @@ pub struct MemberSight {
 /// One version since the step's weight went live.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct SideSight {
-    /// Requests that count.
+    /// Requests that were sent to it.
+    pub sent: u64,
+    /// Those that count: they have their outcome.
     pub requests: u64,
-    /// Of them, failures.
+    /// Of them, the bad ones: failures, and those below.
     pub failures: u64,
+    /// Of the bad ones, those that had no answer when they were as old as answers ever are.
+    pub unanswered: u64,
+    /// Of the bad ones, those whose client left after a long wait.
+    pub gone: u64,
     /// Milliseconds, with three decimals.
     pub p95_ms: Option<f64>,
 }
@@ -60,25 +70,18 @@ pub(super) struct Watched {
     since: Moment,
     members: Vec<MemberWatch>,
     pub(super) sight: Sight,
-    /// What was last told to the writer while a decision waited.
-    told: Vec<Answer>,
+    /// What was last told to the writer while a decision waited, and what was missing then.
+    told: (Vec<Answer>, Option<String>),
+    /// The first stratum of each member that began after the end of the bake.
+    after_bake: Option<Vec<u32>>,
 }
 
+/// What the verdict on one member has come to, its strata, and the numbers of the step.
 struct MemberWatch {
-    stable: SideWatch,
-    candidate: SideWatch,
+    member: strata::MemberStrata,
     watch: Watch,
     /// What the verdict has come to.
     judged: Option<Judged>,
-}
-
-/// The cells of one version, and what of them is old.
-#[derive(Default)]
-struct SideWatch {
-    cells: Option<Arc<Outcomes>>,
-    last: Side,
-    /// Since the step's weight went live.
-    step: Counts,
 }
 
 impl Watched {
@@ -91,11 +94,11 @@ impl Watched {
             let mut margin = guard.margin;
             // The chance of a false alarm is that of the whole rollout, however many members it has.
             margin.alpha = (margin.alpha / u32::try_from(rollout.members.len()).unwrap_or(u32::MAX)).max(1);
-            let watch = kept.unwrap_or_else(|| Watch::new(margin, guard.client_errors));
-            MemberWatch { stable: SideWatch::default(), candidate: SideWatch::default(), watch, judged: None }
+            let fresh = || Watch::new(margin, guard.client_errors).judging_speed(guard.latency);
+            MemberWatch { member: strata::MemberStrata::default(), watch: kept.unwrap_or_else(fresh), judged: None }
         });
         let members = members.collect();
-        Self { since: Moment::MAX, members, sight: Sight::default(), told: Vec::new() }
+        Self { since: Moment::MAX, members, sight: Sight::default(), told: Default::default(), after_bake: None }
     }
 
     /// What the gates say now. `servers`: what servers say, by the place of their gate.
@@ -108,20 +111,21 @@ impl Watched {
     ) -> Observation {
         let Some((step, since)) = rollout.bake() else { return Observation::default() };
         let is_new = std::mem::replace(&mut self.since, since) != since;
-        let step_age = now.saturating_sub(since);
         if is_new {
-            self.told.clear();
+            self.told = Default::default();
+            self.after_bake = None;
         }
         let client_errors = rollout.plan.guard.client_errors;
         let gates: Vec<&Gate> = rollout.gates(step).collect();
         let mut answers: Vec<Answer> = gates.iter().map(|_| Answer::Pass).collect();
-        let (mut worse, mut requests, mut sights) = (None, u64::MAX, Vec::new());
+        let (mut worse, mut alert, mut requests, mut sights) = (None, None, u64::MAX, Vec::new());
         for (member, watched) in rollout.members.iter().zip(&mut self.members) {
-            watched.observe(member, rollout, snapshot, is_new.then_some(step_age));
+            let look = strata::Look { member, weight: rollout.weight, snapshot, now, since, is_new };
+            let [stable, candidate] = &watched.member.look(&look, &mut watched.watch);
             let verdict = watched.watch.verdict();
             watched.judged = judged(&verdict);
-            let (stable, candidate) = (&watched.stable.step, &watched.candidate.step);
-            requests = requests.min(candidate.ended());
+            alert = alert.or_else(|| watched.watch.alert().map(|why| named(rollout, member, why)));
+            requests = requests.min(candidate.judged());
             if matches!(verdict, Verdict::Worse(_)) && worse.is_none() {
                 worse = Some(named(rollout, member, verdict.to_string()));
             }
@@ -138,19 +142,53 @@ impl Watched {
                 candidate: SideSight::of(candidate, client_errors),
             });
         }
+        let exposure = self.exposure(rollout, now, requests, snapshot);
         for (place, answer) in servers {
             answers[*place] = answer.clone();
         }
         let told = gates.iter().zip(&answers).map(|(gate, answer)| (gate.check.name().to_owned(), in_words(answer)));
-        self.sight = Sight { members: sights, gates: told.collect() };
-        Observation { step, since, answers, worse, requests, evidence: Value::Null }
+        let gates = told.collect();
+        let seen = Observation { step, since, answers, worse, alert, exposure, requests, evidence: Value::Null };
+        self.sight = Sight { members: sights, gates, lacks: rollout.lacks(step, &seen) };
+        seen
+    }
+
+    /// What is known of the candidates since the rollout began. `requests`: outcomes in this step.
+    fn exposure(&mut self, rollout: &Rollout, now: Moment, requests: u64, snapshot: &Snapshot) -> Option<Exposure> {
+        let is_over = match rollout.phase {
+            Phase::Baking { step, until, .. } => match rollout.plan.steps[step].bake {
+                Bake::Time(_) => now >= until,
+                Bake::Requests(wanted) => requests >= wanted,
+                Bake::Hold => false,
+            },
+            _ => true,
+        };
+        if is_over && self.after_bake.is_none() {
+            let present = |watched: &MemberWatch| watched.member.present().map_or(0, |number| number.wrapping_add(1));
+            self.after_bake = Some(self.members.iter().map(present).collect());
+        }
+        let before = self.after_bake.iter().flatten().copied().map(Some).chain(iter::repeat(None));
+        let each = rollout.members.iter().zip(&self.members).zip(before).map(|((member, watched), before)| {
+            let candidate = VersionId::Number(member.candidate);
+            let destination = snapshot.alias_destination(&member.function, &member.alias, candidate);
+            let state = destination.and_then(|destination| destination.state.as_ref());
+            let Tally { requests, failures, .. } = watched.watch.evidence().candidate;
+            Exposure {
+                // The gateway itself answers for a version without endpoints, and is known.
+                judged: if destination.is_some() && state.is_none() { u64::MAX } else { requests },
+                good: if destination.is_some() && state.is_none() { u64::MAX } else { requests - failures },
+                waiting: before.map_or(0, |before| watched.member.waiting(before)),
+                is_healthy: state.is_none_or(|state| state.healthy()),
+            }
+        });
+        each.reduce(Exposure::least)
     }
 
     /// True if a request failed since this was last asked.
     pub(super) fn take_failed(&self) -> bool {
-        let sides = self.members.iter().flat_map(|member| [&member.stable, &member.candidate]);
         // Every side is asked, so that none says it again at the next look.
-        sides.filter_map(|side| side.cells.as_ref()).fold(false, |any, cells| cells.take_failed() | any)
+        let sides = self.members.iter().flat_map(|watched| watched.member.cells());
+        sides.fold(false, |any, cells| cells.take_failed() | any)
     }
 
     /// What the verdict on each member has come to.
@@ -160,87 +198,34 @@ impl Watched {
 
     /// Whether the answers differ from what was told last; they are told now.
     pub(super) fn is_news(&mut self, seen: &Observation) -> bool {
-        let is_news = self.told != seen.answers;
-        self.told.clone_from(&seen.answers);
+        let now = (seen.answers.clone(), self.sight.lacks.clone());
+        let is_news = self.told != now;
+        self.told = now;
         is_news
     }
 
     /// The answers were not told after all.
     pub(super) fn forget_told(&mut self) {
-        self.told.clear();
+        self.told = Default::default();
     }
 
     /// The numbers that a look stands on, to be carried by the rollout.
     pub(super) fn evidence(&self) -> Value {
         let members = self.members.iter().zip(&self.sight.members);
         let members = members.map(|(watched, sight)| json!({ "watch": watched.watch, "seen": sight }));
-        json!({ "members": members.collect::<Vec<_>>(), "gates": self.sight.gates })
-    }
-}
-
-impl MemberWatch {
-    /// `new_since`: how long ago the step began, at the first look at it.
-    fn observe(&mut self, member: &Member, rollout: &Rollout, snapshot: &Snapshot, new_since: Option<Duration>) {
-        let cells = |version| snapshot.outcomes(&member.function, &member.alias, version);
-        let config = snapshot.table.config();
-        let alias = config.functions.get(&member.function).and_then(|function| function.own(&member.alias));
-        // Keys come back: their draws say nothing about the split of requests.
-        let keyless = alias.is_some_and(|alias| alias.key.is_empty());
-        let mut stable = self.stable.take(member.stable.and_then(cells), new_since);
-        let mut candidate = self.candidate.take(cells(VersionId::Number(member.candidate)), new_since);
-        if !keyless || new_since.is_some() {
-            // Around a change of weights a batch has draws of both.
-            (stable.drawn, candidate.drawn) = (0, 0);
-        }
-        self.watch.observe(&Batch { stable: &stable, candidate: &candidate, weight: rollout.weight });
-    }
-}
-
-impl Drop for SideWatch {
-    fn drop(&mut self) {
-        self.unwatch();
-    }
-}
-
-impl SideWatch {
-    fn unwatch(&mut self) {
-        if let Some(cells) = self.cells.take() {
-            cells.watch(false);
-        }
-    }
-
-    /// What was added since the last look.
-    fn take(&mut self, cells: Option<Arc<Outcomes>>, new_since: Option<Duration>) -> Side {
-        let Some(cells) = cells else { return Side::default() };
-        let is_other = self.cells.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &cells));
-        let now = cells.side();
-        cells.next_batch();
-        if is_other {
-            // Cells that began with the step counted for nothing else.
-            let is_new = new_since.is_none_or(|age| cells.started().elapsed() <= age);
-            self.last = if is_new { Default::default() } else { now.clone() };
-            cells.watch(true);
-            self.unwatch();
-            self.cells = Some(cells);
-        }
-        let side = now.since(&self.last);
-        self.last = now;
-        if new_since.is_some() {
-            self.step = Counts::default();
-        }
-        // At the first look at a step, what known cells counted is of the step before.
-        if is_other || new_since.is_none() {
-            self.step.add(&side.counts);
-        }
-        side
+        let judged = self.members.iter().map(|watched| watched.watch.evidence().candidate.requests).min();
+        json!({ "members": members.collect::<Vec<_>>(), "gates": self.sight.gates, "judged": judged })
     }
 }
 
 impl SideSight {
     fn of(counts: &Counts, client_errors: bool) -> Self {
         Self {
+            sent: counts.begun,
             requests: counts.judged(),
             failures: counts.failures(client_errors),
+            unanswered: counts.unanswered,
+            gone: counts.gone,
             p95_ms: counts.quantile(950).map(|time| time.as_micros() as f64 / 1e3),
         }
     }

@@ -144,7 +144,7 @@ async fn a_word_at_a_node_that_follows_leads_on_the_one_that_conducts() {
     let (_, [a, b]) = two().await;
     let hook = Hook::new().await;
     let plan = format!(
-        "{{linearStep: {{weight: 50, interval: 1s}}, gates: [approval], hooks: {{after: ['{}']}}}}",
+        "{{linearStep: {{weight: 50, interval: 1s}}, guard: {{min_requests: 0}}, gates: [approval], hooks: {{after: ['{}']}}}}",
         hook.url()
     );
     let id = b.release(&plan).await;
@@ -172,7 +172,10 @@ async fn a_hook_is_asked_no_longer_when_somebody_aborts_at_another_node() {
 async fn the_second_node_goes_on_when_the_first_one_dies() {
     let (_, [a, b]) = two().await;
     let hook = Hook::new().await;
-    let plan = format!("{{canaryStep: {{weight: 20, interval: 2s}}, hooks: {{after: ['{}']}}}}", hook.url());
+    let plan = format!(
+        "{{canaryStep: {{weight: 20, interval: 2s}}, guard: {{min_requests: 0}}, hooks: {{after: ['{}']}}}}",
+        hook.url()
+    );
     let id = a.release(&plan).await;
     b.until(id, |rollout| rollout.step() == Some(0)).await;
     let lost = hook.asked().await;
@@ -245,7 +248,7 @@ async fn an_abort_that_could_not_be_stored_undoes_nothing_that_another_node_ende
 #[tokio::test]
 async fn what_a_node_writes_after_its_term_is_refused_and_it_follows_from_then_on() {
     let (stores, [a, b]) = two().await;
-    let id = a.release("canaryStep: {weight: 20, interval: 1s}").await;
+    let id = a.release("{canaryStep: {weight: 20, interval: 1s}, guard: {min_requests: 0}}").await;
     let arrived = async |store: &Failing, count: usize| {
         let mut counted = store.under_terms.subscribe();
         timeout(PATIENCE, counted.wait_for(|now| *now >= count)).await.unwrap().unwrap();
@@ -264,7 +267,7 @@ async fn what_a_node_writes_after_its_term_is_refused_and_it_follows_from_then_o
     assert_eq!((b.over(id).await.0, b.split()), ("promoted", "2: 100".to_owned()));
     assert_eq!((a.over(id).await.0, a.split()), ("promoted", "2: 100".to_owned()), "it follows");
     a.shift("1").await.unwrap();
-    let next = a.release("canaryStep: {weight: 20, interval: 1s}").await;
+    let next = a.release("{canaryStep: {weight: 20, interval: 1s}, guard: {min_requests: 0}}").await;
     assert_eq!(a.over(next).await.0, "promoted", "what it begins is conducted by the other one");
     assert_eq!(*stores[0].under_terms.borrow(), 1, "it tried no more");
 }
@@ -280,7 +283,7 @@ async fn a_store_with_bounded_transactions_serves_as_any_other() {
     let mut progress = b.live.progress();
     timeout(PATIENCE, progress.wait_for(|live| live.seen == 1)).await.unwrap().unwrap();
     assert_eq!(b.live.load().table.config().domains.len(), DOMAINS);
-    let id = b.release("canaryStep: {weight: 20, interval: 1s}").await;
+    let id = b.release("{canaryStep: {weight: 20, interval: 1s}, guard: {min_requests: 0}}").await;
     drop(a);
     assert_eq!((b.over(id).await.0, b.split()), ("promoted", "2: 100".to_owned()));
     let verdict = b.control.verify().await.unwrap().verdict;

@@ -75,9 +75,9 @@ impl Node {
         let version = VersionId::number(version).unwrap();
         let cells = self.live.load().outcomes(&"shop".parse().unwrap(), &"prod".parse().unwrap(), version).unwrap();
         for _ in 0..count {
-            cells.drawn(0);
-            let latency = Some(Duration::from_millis(3));
-            cells.ended(0, &Ended { class, latency, bucket: None, at: crate::clock::now() });
+            let at = crate::clock::now();
+            let ticket = cells.begin(0, None, at);
+            cells.ended(0, &ticket, &Ended { class, latency: Some(Duration::from_millis(3)), at });
         }
     }
 
@@ -92,7 +92,7 @@ impl Node {
 #[tokio::test]
 async fn a_release_takes_its_steps_and_leaves_one_version_that_is_stable() {
     let node = Node::shop().await;
-    let id = node.release("linearStep: {weight: 40, interval: 1s}").await;
+    let id = node.release("{linearStep: {weight: 40, interval: 1s}, guard: {min_requests: 0}}").await;
     assert_eq!(node.split(), "1: 60, 2: 40");
     assert_eq!(node.over(id).await.0, "promoted");
     assert_eq!(node.split(), "2: 100");
@@ -214,7 +214,7 @@ async fn a_rollout_goes_on_after_a_restart_with_what_is_left_of_its_bake() {
 #[tokio::test]
 async fn a_freeze_holds_everything_but_going_back() {
     let node = Node::shop().await;
-    let id = node.release("linearStep: {weight: 50, interval: 1s}").await;
+    let id = node.release("{linearStep: {weight: 50, interval: 1s}, guard: {min_requests: 0}}").await;
     node.control.freeze(Author::of("token:ann"), Some(Duration::from_secs(3600))).await.unwrap();
     let refused = node.say(id, Word::Promote).await.unwrap_err();
     assert!(refused.to_string().contains("freeze"), "{refused}");
@@ -280,7 +280,8 @@ async fn a_hook_that_says_no_keeps_every_request_away_from_the_candidate() {
 #[tokio::test]
 async fn an_approval_waits_for_somebody() {
     let node = Node::shop().await;
-    let id = node.release("{canaryStep: {weight: 20, interval: 1s}, gates: [approval]}").await;
+    let id =
+        node.release("{canaryStep: {weight: 20, interval: 1s}, guard: {min_requests: 0}, gates: [approval]}").await;
     node.until(id, |rollout| matches!(rollout.phase, Phase::Deciding { .. })).await;
     assert_eq!(node.split(), "1: 80, 2: 20");
     node.say(id, Word::Approve).await.unwrap();
@@ -315,7 +316,8 @@ async fn metrics_show_where_a_rollout_stands_and_what_was_found() {
 #[tokio::test]
 async fn a_rollback_that_somebody_asked_for_was_not_detected() {
     let node = Node::shop().await;
-    let id = node.release("{canaryStep: {weight: 20, interval: 1s}, gates: [approval]}").await;
+    let id =
+        node.release("{canaryStep: {weight: 20, interval: 1s}, guard: {min_requests: 0}, gates: [approval]}").await;
     node.until(id, |rollout| matches!(rollout.phase, Phase::Deciding { .. })).await;
     node.say(id, Word::Reject).await.unwrap();
     assert_eq!(node.over(id).await.0, "rolled back");

@@ -140,7 +140,11 @@ fn rollout() -> Value {
         "reason": null_or("string", "In their words."), "time": string("RFC 3339."),
     } });
     let side = json!({ "type": "object", "description": "Since the step's weight went live.", "properties": {
-        "requests": integer("That count."), "failures": integer("Of them."),
+        "sent": integer("Requests that were sent to it."),
+        "requests": integer("Those that count: they have their outcome."),
+        "failures": integer("Of them, the bad ones, those below included."),
+        "unanswered": integer("Had no answer when they were as old as answers ever are."),
+        "gone": integer("Their client left after a long wait."),
         "p95_ms": null_or("number", "null without requests."),
     } });
     let member_seen = json!({ "type": "object", "properties": {
@@ -152,11 +156,13 @@ fn rollout() -> Value {
     let gate = json!({ "type": "object", "properties": { "gate": string(""), "says": string("`pass`, or what it found or lacks.") } });
     let seen = json!({ "type": ["object", "null"], "description": "Of its traffic; null before the first look.", "properties": {
         "members": { "type": "array", "items": member_seen }, "gates": { "type": "array", "items": gate },
+        "lacks": null_or("string", "What must be known before the step ends, and is not."),
     } });
     json!({ "type": "object", "required": ["id", "members", "state", "over", "weight"], "properties": {
         "id": string("Such as `r12`."),
         "members": { "type": "array", "items": member },
         "plan": null_or("string", "Its name."),
+        "outlook": { "type": "array", "items": { "type": "string" }, "description": "When it begins: what the guard can see with the requests that come, of each alias." },
         "steps": { "type": "array", "items": step },
         "state": string("`ready`, `asking a hook`, `baking`, `waiting for gates`, `waiting for approval`, or the outcome."),
         "over": { "type": "boolean" },
