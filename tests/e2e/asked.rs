@@ -35,7 +35,7 @@ async fn links_and_callbacks_lead_to_the_outer_address() {
     let live = format!("{}{notifier}", shop(&[&one, &two], "1"));
     let weir = Weir::start_in(folder(), BEHIND, &live).await;
     let plan = format!(
-        "{{canaryStep: {{weight: 20, interval: 1s}}, gates: [{{approval: {{timeout: 1h}}}}], notify: oncall, \
+        "{{canaryStep: {{weight: 20, interval: 1s}}, guard: {{min_requests: 0}}, gates: [{{approval: {{timeout: 1h}}}}], notify: oncall, \
          hooks: {{before: [{{http: 'http://{}/ask', callback: true}}]}}}}",
         told.address
     );
@@ -80,7 +80,7 @@ async fn notices_and_the_page_have_who_why_and_every_number() {
         client.get(crate::HOST, "/bad").await;
     }
     becomes(&weir, "waiting for approval").await;
-    let numbers = ["stable 1: 88 requests, 0 failed, p95 ", "candidate 2: 22 requests, 2 (9.09 %) failed, p95 "];
+    let numbers = ["stable 1: of 88 sent, 0 failed, p95 ", "candidate 2: of 22 sent, 2 (9.09 %) failed, p95 "];
     let facts = [
         "somebody has to approve it",
         "step 1 of 2, the candidate has 20 % of the traffic",

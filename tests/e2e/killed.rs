@@ -93,7 +93,12 @@ async fn a_hook_that_was_asked_is_asked_again_and_only_that_answer_counts() {
         let hook = Endpoint::start("hook").await;
         let (weir, _endpoints) = three().await;
         let asks = format!("hooks: {{{point}: [{{http: 'http://{}/', callback: true}}]}}", hook.address);
-        release(&weir, "2", &format!("{{linearStep: {{weight: 40, interval: 1s}}, {asks}}}")).await;
+        release(
+            &weir,
+            "2",
+            &format!("{{linearStep: {{weight: 40, interval: 1s}}, guard: {{min_requests: 0}}, {asks}}}"),
+        )
+        .await;
         for nth in 1..=answered {
             assert_eq!(approve(&weir, &question(&hook, nth, event).await).await, 204);
         }
@@ -128,7 +133,7 @@ async fn a_bake_goes_on_at_every_step() {
 async fn what_is_left_of_a_bake_is_baked_and_not_all_of_it_again() {
     const BAKE: Duration = Duration::from_secs(6);
     let (weir, _endpoints) = three().await;
-    release(&weir, "2", "{canaryStep: {weight: 20, interval: 6s}, on_restart: resume}").await;
+    release(&weir, "2", "{canaryStep: {weight: 20, interval: 6s}, guard: {min_requests: 0}, on_restart: resume}").await;
     let half = async || (newest(&weir).await["left_seconds"].as_f64()? < 3.0).then_some(());
     eventually("half of the bake is over", half).await;
     let before = newest(&weir).await;
@@ -213,7 +218,12 @@ async fn a_rollout_that_holds_on_restart_waits_for_somebody() {
 async fn gates_that_wait_for_an_answer_wait_on() {
     let (weir, _endpoints) = three().await;
     let gate = "error_rate: {max: 5%, min_requests: 60}";
-    release(&weir, "2", &format!("{{canaryPlans: [{{weight: 50, interval: 1s}}], gates: [{{{gate}}}]}}")).await;
+    release(
+        &weir,
+        "2",
+        &format!("{{canaryPlans: [{{weight: 50, interval: 1s}}], guard: {{min_requests: 0}}, gates: [{{{gate}}}]}}"),
+    )
+    .await;
     becomes(&weir, "waiting for gates").await;
     let weir = killed(weir, [50, 50, 0], &[]).await;
     let load = Load::start(weir.http, HOST, 1, 200_000);
@@ -238,7 +248,7 @@ async fn an_approval_is_asked_for_again_with_links_that_work_and_numbers() {
     let notified = Endpoint::start("notified").await;
     let notifier = format!("notifiers: {{oncall: {{webhook: {{url: 'http://{}/told'}}}}}}\n", notified.address);
     let (weir, _endpoints) = with(&notifier).await;
-    let plan = "{canaryStep: {weight: 20, interval: 4s}, gates: [{approval: {timeout: 1h}}], notify: oncall}";
+    let plan = "{canaryStep: {weight: 20, interval: 4s}, guard: {min_requests: 0}, gates: [{approval: {timeout: 1h}}], notify: oncall}";
     release(&weir, "2", plan).await;
     shares(&weir, [80, 20, 0]).await;
     becomes(&weir, "waiting for approval").await;
@@ -264,7 +274,7 @@ async fn an_approval_is_asked_for_again_with_links_that_work_and_numbers() {
 async fn a_freeze_outlives_a_kill_before_the_first_step_and_at_the_end_of_a_bake() {
     let (weir, _endpoints) = three().await;
     ends(&weir, &["freeze", "--for", "2h", "--reason", "the big sale"], 0).await;
-    release(&weir, "2", "canaryStep: {weight: 20, interval: 5s}").await;
+    release(&weir, "2", "{canaryStep: {weight: 20, interval: 5s}, guard: {min_requests: 0}}").await;
     assert_eq!(newest(&weir).await["state"], "ready");
     let weir = killed(weir, [100, 0, 0], &[]).await;
     ends(&weir, &["unfreeze"], 0).await;
@@ -287,7 +297,7 @@ async fn a_window_that_is_closed_stays_closed() {
     // Three days ahead, whatever midnight does.
     let day = &today.nth_next(3).to_string()[..3];
     let second = format!("{{weight: 60, bake: 10m, gates: [{{window: ['{day} 10:00-12:00']}}]}}");
-    release(&weir, "2", &format!("steps: [{{weight: 20, bake: 1s}}, {second}]")).await;
+    release(&weir, "2", &format!("{{steps: [{{weight: 20, bake: 1s}}, {second}], guard: {{min_requests: 0}}}}")).await;
     becomes(&weir, "ready").await;
     let weir = killed(weir, [80, 20, 0], &[]).await;
     assert!(ends(&weir, &["advance", "shop:prod"], 5).await.contains("waits for its window"));
@@ -304,7 +314,7 @@ async fn what_is_over_stays_over() {
         assert_eq!(weir.ask("/v1/status").await.revision(), revision, "nothing is written of what is over");
         weir
     };
-    release(&weir, "2", "canaryStep: {weight: 20, interval: 1s}").await;
+    release(&weir, "2", "{canaryStep: {weight: 20, interval: 1s}, guard: {min_requests: 0}}").await;
     becomes(&weir, "promoted").await;
     let weir = untouched(weir, [0, 100, 0]).await;
     release(&weir, "3", LONG).await;
@@ -326,7 +336,7 @@ async fn what_is_over_stays_over() {
 async fn killed_again_and_again_a_rollout_takes_every_step_once() {
     let mut random = SmallRng::seed_from_u64(7);
     let (mut weir, _endpoints) = three().await;
-    release(&weir, "2", "{linearStep: {weight: 20, interval: 1s}, on_restart: resume}").await;
+    release(&weir, "2", "{linearStep: {weight: 20, interval: 1s}, guard: {min_requests: 0}, on_restart: resume}").await;
     let (mut kills, mut weight) = (0, 0.0);
     while newest(&weir).await["over"] == false {
         sleep(Duration::from_millis(random.random_range(0..900))).await;

@@ -45,6 +45,7 @@ mod timeouts;
 mod undo;
 mod unread;
 mod unreadable;
+mod unseen;
 mod upgrades;
 mod upstream_h2;
 mod written;

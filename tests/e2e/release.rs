@@ -16,7 +16,7 @@ use crate::kit::weir::Weir;
 use crate::kit::{eventually, within};
 
 /// A plan that ends by itself, and not before somebody looked.
-const SHORT: &str = "canaryStep: {weight: 20, interval: 1s}";
+const SHORT: &str = "{canaryStep: {weight: 20, interval: 1s}, guard: {min_requests: 0}}";
 /// A plan that stays where it is.
 const HELD: &str = "canaryWeight: 10";
 
@@ -95,7 +95,12 @@ async fn an_abort_gives_stable_everything_and_says_when_there_is_nothing_to_abor
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_holds_the_bake_until_somebody_resumes_it() {
     let (weir, _endpoints) = three().await;
-    ends(&weir, &["release", "shop:prod", "2", "--plan", "linearStep: {weight: 50, interval: 1s}"], 0).await;
+    ends(
+        &weir,
+        &["release", "shop:prod", "2", "--plan", "{linearStep: {weight: 50, interval: 1s}, guard: {min_requests: 0}}"],
+        0,
+    )
+    .await;
     let told = ends(&weir, &["pause", "shop:prod"], 0).await;
     assert!(told.contains("held by token:admin"), "{told}");
     let id = number(&weir).await;
@@ -116,7 +121,7 @@ async fn a_person_approves_by_command_or_by_link_and_only_once() {
     let notified = Endpoint::start("notified").await;
     let (weir, _endpoints) =
         with(&format!("notifiers: {{oncall: {{webhook: {{url: 'http://{}/told'}}}}}}\n", notified.address)).await;
-    let plan = "{canaryPlans: [{weight: 20, interval: 1s}, {weight: 60, interval: 1s}], gates: [{approval: {timeout: 1h}}], notify: oncall}";
+    let plan = "{canaryPlans: [{weight: 20, interval: 1s}, {weight: 60, interval: 1s}], guard: {min_requests: 0}, gates: [{approval: {timeout: 1h}}], notify: oncall}";
     let wait = ["release", "shop:prod", "2", "--plan", plan, "--wait"];
     let (waited, ()) = tokio::join!(weir.cli(&wait), async {
         becomes(&weir, "waiting for approval").await;

@@ -196,7 +196,7 @@ async fn three_versions_go_through_three_stages_and_no_route_is_touched() {
         assert_eq!(whom(&weir).await, [new, new, old, old], "Bob looks first");
 
         let load = Load::start(weir.http, HOST, 2, 200_000);
-        let plan = "linearStep: {weight: 50, interval: 1s}";
+        let plan = "{linearStep: {weight: 50, interval: 1s}, guard: {min_requests: 0}}";
         let told = ends(&weir, &["release", "shop:release", &version.to_string(), "--plan", plan, "--wait"], 0).await;
         let exchanges = load.stop().await;
         assert!(told.contains(&format!("shop:release {} -> {version}: promoted", version - 1)), "{told}");
