@@ -142,7 +142,7 @@ impl Outcomes {
         }
     }
 
-    /// What came so far of the requests that began in this stratum.
+    /// The outcomes so far of the requests that began in this stratum.
     #[must_use]
     pub fn stratum(&self, number: u32) -> Begun {
         let each = self.workers.iter().filter_map(OnceLock::get).map(|cells| cells.strata.read(number));

@@ -82,24 +82,24 @@ pub struct Guard {
     pub client_errors: bool,
     /// Which failures of the candidate are answered by stable. Default: `any-5xx` when enforced, else `off`.
     pub shield: Shield,
-    /// How much slower than stable is worse; `None` where speed is not judged.
+    /// Bounds on the candidate's latency; `None` where speed is not judged.
     pub latency: Option<LatencyGuard>,
-    /// So many outcomes of the candidate must be known before a step ends. Default 10; 0 for plans of CodeDeploy.
+    /// The number of outcomes of the candidate that must be known before a step ends. Default 10; 0 for plans of CodeDeploy.
     pub min_requests: u64,
-    /// So long the end of a step waits for them before the rollout goes back. Default 1 h.
+    /// The time that the end of a step waits for them before the rollout goes back. Default 1 h.
     pub patience: Duration,
 }
 
-/// When a candidate is slower: an answer of it is slow beyond both margins over a quantile of stable's answers.
+/// Bounds beyond which a candidate is slower: an answer of it is slow beyond both margins over a quantile of stable's answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LatencyGuard {
     /// The quantile in thousandths: 500, 950 or 990. Default 950.
     pub quantile: u16,
-    /// So many times the quantile, in thousandths. Default 1 500.
+    /// The factor on the quantile, in thousandths. Default 1 500.
     pub ratio: u32,
-    /// And so much more. Default 25 ms.
+    /// The time beyond the quantile. Default 25 ms.
     pub more: Duration,
-    /// So many answers of the candidate come first and are not judged. Default 500.
+    /// The number of answers of the candidate that come first and are not judged. Default 500.
     pub warm_up: u64,
 }
 

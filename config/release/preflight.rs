@@ -76,7 +76,8 @@ pub fn preflight(plan: &Plan, from: Weight, seen: &Observed) -> Vec<Problem> {
     }
     let (never, open): (Vec<_>, Vec<_>) = needs.iter().partition(|need| need.comes.at(ANY_RATE) < need.least);
     let never = never.into_iter().map(|need| need.told(ANY_RATE).problem(Severity::Error));
-    let unknown = open.iter().find(|need| need.is_short(0.0)).map(|need| {
+    let unknown = open.iter().filter(|need| need.is_short(0.0)).max_by(|a, b| a.likely.total_cmp(&b.likely));
+    let unknown = unknown.map(|need| {
         let message = format!(
             "{} needs {:.0} requests of {}, and too few were seen to say whether they come",
             need.name(),

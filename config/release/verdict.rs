@@ -71,7 +71,7 @@ const NO_WORSE_RATES: [f64; 2] = [1.0, 0.3];
 /// The chance that a sound split is called broken.
 const SHARE_ALPHA: f64 = 1e-4;
 
-/// What is bet with in a stratum: a guess of the rate of failures that was made when the stratum began, so that nothing that comes of it
+/// The stakes of a stratum: a guess of the rate of failures that was made when the stratum began, so that nothing that comes of it
 /// has a part in it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stakes(f64);
@@ -103,9 +103,9 @@ pub struct Watch {
     /// Of the last stratum, in basis points.
     weight: u16,
     total: Both,
-    /// What is not yet compared.
+    /// Strata that are not yet compared.
     joined: Joined,
-    /// What an early look found before its strata were closed: all requests by then, and the evidence, ln.
+    /// The finding of an early look, before its strata were closed: all requests by then, and the evidence, ln.
     early: Option<(Both, f64)>,
     /// Stable's failures of earlier strata, older ones halved: a guess of its rate.
     base: Tally,
@@ -153,7 +153,7 @@ impl Watch {
         watch.more()
     }
 
-    /// About how much evidence of "worse" each request of the candidate brings, ln, if so many more of them fail than of stable's.
+    /// An estimate of the evidence of "worse" that each request of the candidate brings, ln, if so many more of them fail than of stable's.
     #[must_use]
     pub fn evidence_of(margin: Margin, weight: Weight, base: f64, defect: f64) -> f64 {
         let share = f64::from(weight.basis_points()) / f64::from(Weight::WHOLE);
@@ -172,7 +172,7 @@ impl Watch {
         (part * (part / at_margin).ln() + rest) * failures / share
     }
 
-    /// How much evidence of "worse" is needed, ln, with what spreading the stake over alternatives costs.
+    /// The evidence of "worse" that is needed, ln, with what spreading the stake over alternatives costs.
     #[must_use]
     pub fn evidence_needed(margin: Margin) -> f64 {
         -(f64::from(margin.alpha) / 1e6 / 2.0).ln() + (2.0 * LIFTS.len() as f64).ln()
@@ -215,7 +215,7 @@ impl Watch {
         self.slow.limits(now)
     }
 
-    /// What the next stratum is bet on with.
+    /// The stakes of the next stratum.
     #[must_use]
     pub fn stakes(&self) -> Stakes {
         Stakes(self.guess())
@@ -269,7 +269,7 @@ impl Watch {
         Joined::new(all, [stable.repeated, candidate.repeated], stable.begun + candidate.begun, stratum.stakes.0)
     }
 
-    /// What `worse` by failures must reach, ln.
+    /// The bound that `worse` by failures must reach, ln.
     fn bound(&self) -> f64 {
         -(f64::from(self.margin.alpha) / 1e6 / 2.0).ln()
     }

@@ -33,7 +33,7 @@ impl Present {
     }
 }
 
-/// How long requests of each stratum may take, in microseconds; set before the stratum takes requests.
+/// The limits of each stratum, in microseconds; set before the stratum takes requests.
 #[derive(Debug)]
 pub(super) struct Ages([Age; RING]);
 
@@ -70,7 +70,7 @@ impl Ages {
 #[derive(Debug)]
 pub(super) struct Ring([Tally; RING]);
 
-/// What came of the requests that a version began in one stratum, on one worker: one cache line.
+/// Outcomes of the requests that a version began in one stratum, on one worker: one cache line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Tally {
@@ -176,7 +176,7 @@ impl Ring {
         }
     }
 
-    /// What came so far of the requests of this stratum.
+    /// The outcomes so far of the requests of this stratum.
     pub(super) fn read(&self, number: u32) -> Begun {
         let tally = &self.0[number as usize % RING];
         if tally.number.load(Acquire) != number {

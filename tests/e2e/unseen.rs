@@ -100,8 +100,8 @@ async fn out(answer: Answer, patience: Duration, plan: &str) -> (Duration, Strin
     let began = Instant::now();
     let told = ends(&weir, &["release", "shop:prod", "2", "--plan", plan, "--no-preflight", "--wait"], 5).await;
     let took = began.elapsed();
+    clients.stop().await;
     shares(&weir, [100, 0, 0]).await;
-    drop(clients);
     (took, told)
 }
 

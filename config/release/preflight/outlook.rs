@@ -1,4 +1,4 @@
-//! What the guard can see of a candidate with the requests that it will get.
+//! The outlook of a release: what the guard can see of a candidate with the requests that it will get.
 
 use super::{Observed, rate_text};
 use crate::model::{Bake, Plan};

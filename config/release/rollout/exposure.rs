@@ -4,7 +4,7 @@ use crate::model::{Bake, Step};
 
 use super::{Observation, Rollout};
 
-/// What is known of a candidate since the rollout began.
+/// Outcomes and health of a candidate since the rollout began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exposure {
     /// Requests that have their outcome.
@@ -13,12 +13,12 @@ pub struct Exposure {
     pub good: u64,
     /// Requests that were drawn before the end of the bake and have no answer yet.
     pub waiting: u64,
-    /// Whether one of its endpoints is healthy.
+    /// True if one of its endpoints is healthy.
     pub is_healthy: bool,
 }
 
 impl Exposure {
-    /// What is known of both: of several candidates the one counts that is known least.
+    /// The lesser of both in each respect: of several candidates the one counts that is known least.
     #[must_use]
     pub fn least(self, other: Self) -> Self {
         Self {
@@ -29,7 +29,7 @@ impl Exposure {
         }
     }
 
-    /// What is missing for a step to end, if so many outcomes must be known.
+    /// The reason why a step may not end yet, if this many outcomes must be known.
     #[must_use]
     pub fn lacks(&self, min_requests: u64) -> Option<String> {
         let Self { judged, good, waiting, is_healthy } = self;
@@ -50,7 +50,7 @@ impl Exposure {
 }
 
 impl Rollout {
-    /// What is missing for this step to end. A plan that is not guarded asks for nothing, and neither does a step that is over at once.
+    /// The reason why this step may not end yet. A plan that is not guarded asks for nothing, and neither does a step that is over at once.
     #[must_use]
     pub fn lacks(&self, step: usize, seen: &Observation) -> Option<String> {
         let holds_nothing = |step: &Step| matches!(step.bake, Bake::Time(time) if time.is_zero());

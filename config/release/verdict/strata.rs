@@ -5,7 +5,7 @@
 //! client left after `G` ([`Limits::gone`]) is *gone*, which is bad too; one whose client left earlier is left out. Strata are compared
 //! in the order in which they began, the first one when nothing of it is open or when all of it is as old as `X`.
 //!
-//! Why in this order: what is compared by a time is then the beginning of one fixed sequence, whichever side is faster, and the most that
+//! The order matters: what is compared by a time is then the beginning of one fixed sequence, whichever side is faster, and the most that
 //! a test comes to over these beginnings is bounded by Ville's inequality. Counting requests when they end breaks that: a version
 //! that fails fast and one that fails slowly, equally often, would be told apart by what is in so far.
 //!
@@ -36,14 +36,14 @@ const PARTS: u32 = 100;
 /// The most strata that are open at once, the one included that still takes requests.
 pub const MAX_OPEN: usize = PARTS as usize + 8;
 
-/// How long a request may be without an answer, fixed when a step begins.
+/// Limits on the time that a request may be without an answer, fixed when a step begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The age at which a request without an answer is unanswered: `X`.
     pub unanswered: Duration,
     /// The wait from which on a client that leaves is a bad outcome: `G`.
     pub gone: Duration,
-    /// Whether they were taken from enough answers of stable.
+    /// True if they were taken from enough answers of stable.
     pub is_known: bool,
 }
 
@@ -77,7 +77,7 @@ impl Default for Limits {
     }
 }
 
-/// What has come so far of the requests of one side that began in one stratum.
+/// Outcomes so far of the requests of one side that began in one stratum.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Begun {
     /// All of them. A routing key counts once.
@@ -177,9 +177,9 @@ pub struct Stratum {
     pub candidate: Begun,
     /// The asked share of the candidate.
     pub weight: Weight,
-    /// What is bet with, fixed when the stratum began.
+    /// The stakes of the bet, fixed when the stratum began.
     pub stakes: Stakes,
-    /// Whether draws say something about the split: those of slots do, those of keys come back.
+    /// True if draws say something about the split: those of slots do, those of keys come back.
     pub is_drawn: bool,
     /// The time at which it began, since any fixed moment.
     pub began: Duration,
@@ -214,22 +214,22 @@ pub struct Opening {
     pub number: u32,
     /// The asked share of the candidate.
     pub weight: Weight,
-    /// How long its requests may take.
+    /// The limits of its requests.
     pub limits: Limits,
     /// The age at which an answer is slow, of stable and of the candidate; `None` where speed is not judged.
     pub slow: Option<[Duration; 2]>,
-    /// Whether draws say something about the split.
+    /// True if draws say something about the split.
     pub is_drawn: bool,
     /// The time.
     pub now: Duration,
 }
 
-/// A stratum that is closed, with what came of both sides, stable first.
+/// A stratum with its outcomes.
 #[derive(Debug, Clone, Copy)]
 pub struct Closed {
-    /// When it began.
+    /// The time at which it began.
     pub began: Duration,
-    /// What came of it.
+    /// The outcomes of both sides, stable first.
     pub sides: [Begun; 2],
 }
 
@@ -300,7 +300,7 @@ impl Strata {
         }
     }
 
-    /// What came so far of each stratum that is open, with the time at which it began.
+    /// The outcomes so far of each stratum that is open, with the time at which it began.
     pub fn open(&self, read: impl Fn(u32) -> [Begun; 2]) -> impl Iterator<Item = Closed> {
         self.open.iter().map(move |opened| Closed { began: opened.began, sides: read(opened.number) })
     }

@@ -131,7 +131,7 @@ fn told(rollout: &Rollout, event: &Event, minutes: u64) -> Vec<(&'static str, St
 
 #[test]
 fn whoever_is_to_approve_is_asked_again_after_a_restart_and_nobody_else() {
-    let plan = "{linearStep: {weight: 50, interval: 10m}, gates: [{approval: {timeout: 24h}}]}";
+    let plan = "{linearStep: {weight: 50, interval: 10m}, guard: false, gates: [{approval: {timeout: 24h}}]}";
     let bakes = begun(plan).rollout;
     assert_eq!(told(&bakes, &Event::Restarted, 5), [], "nothing is asked yet");
     let asks = after(&bakes, &Event::Tick, 10, false);
@@ -146,7 +146,7 @@ fn whoever_is_to_approve_is_asked_again_after_a_restart_and_nobody_else() {
 #[test]
 fn a_rollout_knows_who_approved_which_step_to_its_end() {
     let plan = "{canaryPlans: [{weight: 20, interval: 10m}, {weight: 60, interval: 10m}], \
-                gates: [{approval: {timeout: 1h, default: approve}}]}";
+                guard: false, gates: [{approval: {timeout: 1h, default: approve}}]}";
     let early = after(&begun(plan).rollout, &said(Word::Approve), 5, false);
     let read = from_text(&to_text(&early), &|_| None).unwrap().rollout;
     assert_eq!(read, early, "a restart forgets nobody");
@@ -199,7 +199,7 @@ fn what_an_operator_sets_during_a_rollout_counts_at_once_and_stays() {
 fn a_plan_that_nobody_disturbs_takes_every_step_in_its_time() {
     let start = START;
     let at = |time| Now { time, wall: time, frozen: false };
-    let begun = begun("linearStep: {weight: 40, interval: 10m}");
+    let begun = begun("{linearStep: {weight: 40, interval: 10m}, guard: false}");
     let (mut rollout, mut timeline) = (begun.rollout, vec![(0, 4_000)]);
     while let Some(deadline) = rollout.deadline() {
         let just_before = at(deadline.checked_sub(Duration::from_millis(1)).unwrap());

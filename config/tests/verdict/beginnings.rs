@@ -25,7 +25,7 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// What becomes of a request: after how long, and whether it fails; `None` hangs.
+/// The end of a request: after how long, and whether it fails; `None` hangs.
 type Fate = Option<(Duration, bool)>;
 
 /// Requests of a rollout: 200 a second, a tenth of them the candidate's, unless it says otherwise.

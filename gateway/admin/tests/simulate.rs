@@ -126,7 +126,11 @@ async fn a_release_says_what_it_may_lack_and_refuses_what_no_rate_can_bring() {
         assert_eq!(warning["severity"], "warning", "{answer}");
         assert!(warning["message"].as_str().unwrap().contains("too few were seen"), "{warning}");
     }
-    let open = api.operate("POST", "/v1/rollouts", &release("linearStep: {weight: 10}", quiet())).await.is(201).json();
+    let open = api
+        .operate("POST", "/v1/rollouts", &release("{linearStep: {weight: 10}, guard: {min_requests: 0}}", quiet()))
+        .await
+        .is(201)
+        .json();
     assert_eq!(open["warnings"], Value::Null, "a plan that waits for nothing lacks nothing");
     let first = json!({ "alias": "next" });
     let first = api.operate("POST", "/v1/rollouts", &release(never, first)).await.is(201).json();

@@ -70,8 +70,8 @@ pub(super) struct Watched {
     since: Moment,
     members: Vec<MemberWatch>,
     pub(super) sight: Sight,
-    /// What was last told to the writer while a decision waited, and what was missing then.
-    told: (Vec<Answer>, Option<String>),
+    /// The answers that were last told to the writer while a decision waited.
+    told: Option<Vec<Answer>>,
     /// The first stratum of each member that began after the end of the bake.
     after_bake: Option<Vec<u32>>,
 }
@@ -98,7 +98,7 @@ impl Watched {
             MemberWatch { member: strata::MemberStrata::default(), watch: kept.unwrap_or_else(fresh), judged: None }
         });
         let members = members.collect();
-        Self { since: Moment::MAX, members, sight: Sight::default(), told: Default::default(), after_bake: None }
+        Self { since: Moment::MAX, members, sight: Sight::default(), told: None, after_bake: None }
     }
 
     /// What the gates say now. `servers`: what servers say, by the place of their gate.
@@ -112,7 +112,7 @@ impl Watched {
         let Some((step, since)) = rollout.bake() else { return Observation::default() };
         let is_new = std::mem::replace(&mut self.since, since) != since;
         if is_new {
-            self.told = Default::default();
+            self.told = None;
             self.after_bake = None;
         }
         let client_errors = rollout.plan.guard.client_errors;
@@ -198,15 +198,14 @@ impl Watched {
 
     /// Whether the answers differ from what was told last; they are told now.
     pub(super) fn is_news(&mut self, seen: &Observation) -> bool {
-        let now = (seen.answers.clone(), self.sight.lacks.clone());
-        let is_news = self.told != now;
-        self.told = now;
+        let is_news = self.told.as_ref() != Some(&seen.answers);
+        self.told = Some(seen.answers.clone());
         is_news
     }
 
     /// The answers were not told after all.
     pub(super) fn forget_told(&mut self) {
-        self.told = Default::default();
+        self.told = None;
     }
 
     /// The numbers that a look stands on, to be carried by the rollout.

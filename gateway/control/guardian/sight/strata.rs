@@ -15,7 +15,7 @@ use crate::outcomes::{Outcomes, begin_stratum};
 /// The number of answers of stable that its limits are taken from.
 const KNOWN: u64 = 1_000;
 
-/// What is open and what was counted of one alias.
+/// The open strata and the counts of one alias.
 #[derive(Default)]
 pub(super) struct MemberStrata {
     cells: Option<Cells>,
@@ -45,9 +45,9 @@ pub(super) struct Look<'a> {
     pub(super) weight: Weight,
     pub(super) snapshot: &'a Snapshot,
     pub(super) now: Moment,
-    /// When the weight of the step went live.
+    /// The time at which the weight of the step went live.
     pub(super) since: Moment,
-    /// Whether this is the first look at the step.
+    /// True at the first look at the step.
     pub(super) is_new: bool,
 }
 
@@ -153,7 +153,7 @@ impl MemberStrata {
         }
     }
 
-    /// What was counted in the step: what is closed, and what is known of the rest.
+    /// The counts of the step: closed strata, and what is known of the others.
     fn counted(&self, look: &Look<'_>, sides: &[Arc<Outcomes>; 2], read: impl Fn(u32) -> [Begun; 2]) -> [Counts; 2] {
         let mut counted = self.step.clone();
         for open in self.strata.open(read).filter(|open| open.began >= look.since) {
@@ -179,7 +179,7 @@ impl Look<'_> {
         function.and_then(|function| function.own(&self.member.alias)).is_some_and(|alias| alias.key.is_empty())
     }
 
-    /// How long requests may take, by the answers of stable: those that the split drew, or, where these are too few, all that its
+    /// The limits of requests, by the answers of stable: those that the split drew, or, where these are too few, all that its
     /// endpoints gave.
     fn limits(&self, stable: &Outcomes) -> Limits {
         let Member { function, alias, stable: version, .. } = self.member;
