@@ -106,6 +106,7 @@ pub struct Watch {
     /// Strata that are not yet compared.
     joined: Joined,
     /// The finding of an early look, before its strata were closed: all requests by then, and the evidence, ln.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     early: Option<(Both, f64)>,
     /// Stable's failures of earlier strata, older ones halved: a guess of its rate.
     base: Tally,

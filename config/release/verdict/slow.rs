@@ -40,6 +40,7 @@ const CAP: u16 = Weight::WHOLE / 2;
 /// The comparison of latencies. In its tallies requests are answers, and failures are slow answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Slow {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) settings: Option<LatencyGuard>,
     pub(super) wealth: Wealth,
     /// The same above [`CAP`].
@@ -52,6 +53,7 @@ pub(super) struct Slow {
     /// Latencies of stable by bucket, older ones halved.
     stable: Vec<u64>,
     /// The time at which the candidate's first stratum began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     began: Option<Duration>,
     /// Requests of the candidate so far.
     answers: u64,

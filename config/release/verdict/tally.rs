@@ -78,6 +78,7 @@ pub(super) struct Joined {
     /// Requests of both sides that began.
     begun: u64,
     /// The guess that the first of them was begun with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) guess: Option<f64>,
 }
 
