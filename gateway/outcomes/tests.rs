@@ -1,3 +1,5 @@
+//! Cells as workers fill them and as the guardian reads them.
+
 #![expect(clippy::disallowed_methods, reason = "tests need some moment to begin at")]
 
 use super::*;
