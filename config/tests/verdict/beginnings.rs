@@ -288,7 +288,8 @@ fn a_candidate_that_hangs_is_found_soon_after_the_age_limit_or_when_clients_give
 
 #[test]
 fn clients_that_leave_before_they_waited_count_for_nothing() {
-    let world = World { patience: ms(50), ..fast_world() };
+    // Not even slow: they leave before an answer of the candidate is.
+    let world = World { patience: ms(20), ..fast_world() };
     let hangs = |rng: &mut Rng, is_candidate: bool, _: u64| (!is_candidate).then(|| (lognormal(rng, 5.0, 0.1), false));
     assert_eq!(run(&world, 1, hangs, is_worse), None);
 }

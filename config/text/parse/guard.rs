@@ -58,7 +58,11 @@ fn shield(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Shield> {
 fn latency(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Option<LatencyGuard>> {
     let what = "`off`, or a mapping such as `{quantile: p95, ratio: 1.5, more: 25ms, warm_up: 500}`";
     if place.is_scalar() {
-        return place.choice(r, &[("off", None)]);
+        if place.text(r, what)? == "off" {
+            return Some(None);
+        }
+        r.problems.push(place.expected(what));
+        return None;
     }
     let mut fields = place.fields(r, what)?;
     if fields.is_empty() {
