@@ -145,6 +145,9 @@ impl Scan {
                 let once = !std::mem::replace(&mut self.chunked, true);
                 (once && value.eq_ignore_ascii_case(b"chunked")).then_some(()).ok_or(Refusal::MalformedHead)?;
             }
+            10 if name.eq_ignore_ascii_case(b"connection") && claims_end_to_end(value) => {
+                return Err(Refusal::MalformedHead);
+            }
             _ => {}
         }
         Ok(())
@@ -226,6 +229,44 @@ pub fn to_origin_form(bytes: &[u8], head: &Head) -> Option<(Vec<u8>, Head)> {
         host: Some(host),
     };
     Some((rewritten, head))
+}
+
+/// Fields that are the message's own, or that the gateway writes for endpoints. A client that nominates one would have it taken
+/// out on the way: the endpoint would get another message than the one that the client sent.
+const END_TO_END: [&[u8]; 18] = [
+    b"authorization",
+    b"cache-control",
+    b"content-encoding",
+    b"content-length",
+    b"content-range",
+    b"content-type",
+    b"cookie",
+    b"expect",
+    b"forwarded",
+    b"host",
+    b"if-match",
+    b"if-none-match",
+    b"range",
+    b"transfer-encoding",
+    b"via",
+    b"x-real-ip",
+    b"x-request-id",
+    b"proxy-authorization",
+];
+const END_TO_END_FAMILIES: [&[u8]; 2] = [b"x-forwarded-", b"x-weir-"];
+
+/// True if a `Connection` field nominates what is no field of the connection alone, or what is no name of a field.
+fn claims_end_to_end(value: &[u8]) -> bool {
+    if value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close") {
+        return false;
+    }
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty()).any(|name| {
+        let in_family =
+            |family: &&[u8]| name.get(..family.len()).is_some_and(|start| start.eq_ignore_ascii_case(family));
+        !is_token(name)
+            || END_TO_END.iter().any(|own| name.eq_ignore_ascii_case(own))
+            || END_TO_END_FAMILIES.iter().any(in_family)
+    })
 }
 
 /// Bytes before the value of a field.
@@ -321,6 +362,25 @@ mod tests {
             let with_more = format!("{text}more\n\n");
             assert_eq!(framing(scan(with_more.as_bytes())), expected, "{text:?}");
             assert_eq!(scan_slowly(text.as_bytes(), &Limits::default()), scan(text.as_bytes()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_fields_of_the_connection_may_be_nominated() {
+        for (value, taken) in [
+            ("keep-alive", true),
+            ("close, X-Private , te", true),
+            (" , ,", true),
+            ("upgrade, http2-settings", true),
+            ("Host", false),
+            ("x-a, AUTHORIZATION", false),
+            ("x-forwarded-for", false),
+            ("X-Weir-Version", false),
+            ("x a", false),
+            ("x-forwarded", true),
+        ] {
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: {value}\r\n\r\n");
+            assert_eq!(scan(text.as_bytes()).is_ok(), taken, "{value}");
         }
     }
 
