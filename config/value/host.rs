@@ -223,7 +223,8 @@ const fn is_host_byte(byte: u8) -> bool {
 
 /// Whether this is what may follow the colon; RFC 3986 allows nothing at all.
 fn is_port(text: &str) -> bool {
-    text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit())
+    text.is_empty()
+        || (text.bytes().all(|byte| byte.is_ascii_digit()) && text.len() <= 5 && text.parse::<u16>().is_ok())
 }
 
 fn refuse_url(text: &str) -> Result<(), HostError> {
