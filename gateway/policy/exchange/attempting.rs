@@ -320,14 +320,15 @@ impl Attempting {
     }
 }
 
-/// True if the head of an endpoint's answer may not go to a client: a 101 that the request did not ask for (RFC 9110,
-/// section 15.2.2), a transfer coding other than `chunked`, behind which only the endpoint knows where the body
-/// ends, or more than one `Content-Length` (section 8.6).
+/// True if the head of an endpoint's answer may not go to a client: a status that is none (RFC 9110, section 15), a 101 that the
+/// request did not ask for (section 15.2.2), a transfer coding other than `chunked`, behind which only the endpoint knows
+/// where the body ends, or more than one `Content-Length` (section 8.6).
 pub fn breaks_protocol<F: Fields + ?Sized>(status: u16, fields: &F, upgrade_asked: bool) -> bool {
     let mut codings = fields.fields().filter(|(name, _)| name.eq_ignore_ascii_case("transfer-encoding"));
     let lengths = fields.fields().filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     let unknown = |value: &[u8]| !value.trim_ascii().eq_ignore_ascii_case(b"chunked");
-    (status == 101 && !upgrade_asked)
+    status > 599
+        || (status == 101 && !upgrade_asked)
         || codings.next().is_some_and(|(_, first)| unknown(first) || codings.next().is_some())
         || lengths.enumerate().any(|(at, (_, value))| at > 0 || value.contains(&b','))
 }
@@ -369,6 +370,7 @@ mod tests {
     fn answers_that_no_client_may_get() {
         let coded = |value: &'static str| [("Transfer-Encoding", value.as_bytes())];
         assert!(breaks_protocol(101, &[][..], false) && !breaks_protocol(101, &[][..], true));
+        assert!(breaks_protocol(600, &[][..], false) && !breaks_protocol(599, &[][..], false));
         assert!(!breaks_protocol(200, &coded(" Chunked")[..], false));
         for coding in ["xchunked", "gzip", "gzip, chunked", ""] {
             assert!(breaks_protocol(200, &coded(coding)[..], false), "{coding}");
