@@ -32,6 +32,14 @@ fn frame(session: &mut Session, answer: &mut http::response::Parts) {
     }
 }
 
+/// True if the client says in any of its `Connection` fields that this is its last request; pingora reads the first one alone.
+fn asks_for_the_end(session: &Session) -> bool {
+    let fields = session.req_header().headers.get_all(CONNECTION);
+    let mut words =
+        fields.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii));
+    words.any(|word| word.eq_ignore_ascii_case(b"close"))
+}
+
 /// Drops from an interim head what belongs to the endpoint's connection, and a length, which such a head has not (RFC 9110,
 /// section 8.6).
 fn edit_interim(head: &mut ResponseHeader) {
@@ -56,7 +64,7 @@ impl Proxy {
             edit_interim(head);
             return Ok(());
         }
-        if ctx.connection.as_ref().is_some_and(|connection| connection.is_closing()) {
+        if ctx.connection.as_ref().is_some_and(|connection| connection.is_closing()) || asks_for_the_end(session) {
             session.set_keepalive(None);
         }
         let reason = head.get_reason_phrase().filter(|reason| head.status.canonical_reason() != Some(reason));
@@ -79,6 +87,10 @@ impl Proxy {
         }
         frame(session, &mut parts);
         edit(&mut parts.headers, ctx, Some(view::version(parts.version)))?;
+        if parts.version == Version::HTTP_10 {
+            // Each side of a gateway speaks its own version (RFC 9110, section 2.5).
+            parts.version = Version::HTTP_11;
+        }
         *head = ResponseHeader::from(parts);
         if reason.is_some() {
             head.set_reason_phrase(reason.as_deref())?;
