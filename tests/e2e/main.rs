@@ -8,6 +8,7 @@ mod asked;
 mod balance;
 mod certificates;
 mod commands;
+mod conformance;
 mod control;
 mod crash;
 mod degrade;
