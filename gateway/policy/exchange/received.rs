@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::time::Instant;
 
-use config::model::{Domain, Https, Protocol};
+use config::model::{Domain, Https, Limits, Protocol};
 use config::route::resolve::{Unresolved, allowed};
 use config::route::table::Answers;
 use config::value::host;
@@ -146,7 +146,7 @@ impl Worker {
     fn refuse_head<F: RequestFields + ?Sized>(&self, head: &HeadView<'_, F>) -> Option<Answer<'static>> {
         // HTTP/1 heads were read by the edge.
         if head.version == HttpVersion::Http2
-            && let Err(refusal) = check_http2(head)
+            && let Err(refusal) = check_http2(head, &self.limits)
         {
             return Some(Answer::of(refusal));
         }
@@ -189,7 +189,17 @@ impl Worker {
 
 /// Checks what the `h2` crate leaves open of a head: where it goes, and how long its body is, can be read in one way
 /// (RFC 9113, sections 8.1.1, 8.2.1 and 8.3.1; RFC 9110, section 8.6).
-fn check_http2<F: RequestFields + ?Sized>(head: &HeadView<'_, F>) -> Result<(), Refusal> {
+fn check_http2<F: RequestFields + ?Sized>(head: &HeadView<'_, F>, limits: &Limits) -> Result<(), Refusal> {
+    if head.target.len() > limits.target_bytes {
+        return Err(Refusal::TargetTooLong);
+    }
+    if head.fields.fields().nth(limits.headers).is_some() {
+        return Err(Refusal::TooManyFields);
+    }
+    // The `http` crate takes quotes in names, which are no tokens (RFC 9110, section 5.6.2).
+    if head.fields.fields().any(|(name, _)| name.contains('"')) {
+        return Err(Refusal::MalformedHead);
+    }
     if head.method == "CONNECT" {
         return Err(Refusal::Connect);
     }
@@ -279,7 +289,7 @@ mod tests {
         }
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let head = HeadView { method, host, path, query, target, version: HttpVersion::Http2, fields: &map };
-        check_http2(&head).err()
+        check_http2(&head, &Limits { target_bytes: 100, headers: 3, ..Limits::default() }).err()
     }
 
     #[test]
@@ -294,6 +304,11 @@ mod tests {
             ("GET", HOST, "/a", &[("host", "")], Some(Refusal::ContradictoryHost)),
             ("GET", HOST, "/a", &[("host", HOST), ("host", HOST)], Some(Refusal::MalformedHead)),
             ("GET", "", "/a", &[], Some(Refusal::MissingHost)),
+            ("GET", HOST, "/a", &[("a", ""), ("b", ""), ("c", "")], None),
+            ("GET", HOST, "/a", &[("a", ""), ("b", ""), ("c", ""), ("d", "")], Some(Refusal::TooManyFields)),
+            ("GET", HOST, &format!("/{}", "a".repeat(99)), &[], None),
+            ("GET", HOST, &format!("/{}", "a".repeat(100)), &[], Some(Refusal::TargetTooLong)),
+            ("GET", HOST, "/a", &[("a\"b", "")], Some(Refusal::MalformedHead)),
             ("CONNECT", HOST, "", &[], Some(Refusal::Connect)),
             ("POST", HOST, "/a", &[("content-length", "5")], None),
             ("POST", HOST, "/a", &[("content-length", "+5")], Some(Refusal::MalformedHead)),
