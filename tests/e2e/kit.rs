@@ -4,6 +4,7 @@ pub(crate) mod api;
 pub(crate) mod client;
 pub(crate) mod endpoint;
 pub(crate) mod endpoint_h2;
+pub(crate) mod frame;
 pub(crate) mod h2;
 pub(crate) mod lane;
 pub(crate) mod load;

@@ -18,6 +18,7 @@ mod entrance;
 mod failure;
 mod fault;
 mod files;
+mod frames;
 mod framing;
 mod headers;
 mod interim;
