@@ -13,7 +13,7 @@ $(APT) update -q && $(APT) install -qy --no-install-recommends $$missing
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-peers tools test-tools lint-tools peers
+.PHONY: help demo test lint soak bench bench-peers tools test-tools lint-tools peers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: tools test-tools ## run every test
 lint: tools lint-tools ## check format and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+soak: tools ## ten minutes of load with faults on each lane (SECONDS_OF_LOAD=60 is one; a short cut is part of `make test`)
+	WEIR_SOAK_SECONDS=$(or $(SECONDS_OF_LOAD),600) cargo test --locked --workspace --test e2e soak -- --nocapture
 
 bench: tools ## run the criterion benches
 	cargo bench --locked --workspace

@@ -38,6 +38,7 @@ mod secrets;
 mod secure;
 mod shield;
 mod slow;
+mod soak;
 mod split;
 mod stop;
 mod storm;
