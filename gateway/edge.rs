@@ -10,7 +10,7 @@
 //! - [`accept`]: sockets, the loop, what a connection passes before a lane sees it
 //! - [`stream`]: [`EdgeStream`], with one buffer each way that exists only while there is something in it
 //! - `transport`: the socket below, with or without TLS, and how it is left
-//! - `readable`, `chunks`: the end of a request
+//! - `readable`, [`chunks`]: the end of a request
 //! - `half_closed`: clients that have ended their side
 //! - `writer`: the way out, gathered into few writes
 //! - [`head`]: the request head of HTTP/1, as the transport looks at it
@@ -27,7 +27,7 @@
 //! Nothing here knows functions, versions or routes.
 
 pub mod accept;
-mod chunks;
+pub mod chunks;
 pub mod client_side;
 pub mod closing;
 pub mod connection;

@@ -19,7 +19,7 @@ const TRAILER_BYTES: usize = 32 << 10;
 
 /// A chunked body that is still arriving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Chunks {
+pub struct Chunks {
     state: State,
     trailer_bytes_left: usize,
     trailers_left: usize,
@@ -64,11 +64,12 @@ enum State {
 
 /// A body that breaks the framing, or a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct MalformedChunk;
+pub struct MalformedChunk;
 
 impl Chunks {
     /// The start of a body whose trailers are held to the bounds of a head.
-    pub(super) fn new(limits: &Limits) -> Self {
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
         Self {
             state: State::Size { digits: 0, size: 0 },
             trailer_bytes_left: limits.head_bytes.min(TRAILER_BYTES),
@@ -77,7 +78,8 @@ impl Chunks {
     }
 
     /// True once the last byte of the body was seen.
-    pub(super) fn is_done(&self) -> bool {
+    #[must_use]
+    pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
@@ -86,7 +88,7 @@ impl Chunks {
     ///
     /// # Errors
     /// [`MalformedChunk`] when the first of the bytes is wrong.
-    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<usize, MalformedChunk> {
+    pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, MalformedChunk> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {
             if let State::Data { left } = &mut self.state {
