@@ -13,7 +13,7 @@ $(APT) update -q && $(APT) install -qy --no-install-recommends $$missing
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint soak bench bench-peers tools test-tools lint-tools peers
+.PHONY: help demo test lint soak fuzz bench bench-peers tools test-tools fuzz-tools lint-tools peers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ lint: tools lint-tools ## check format and lints
 
 soak: tools ## ten minutes of load with faults on each lane (SECONDS_OF_LOAD=60 is one; a short cut is part of `make test`)
 	WEIR_SOAK_SECONDS=$(or $(SECONDS_OF_LOAD),600) cargo test --locked --workspace --test e2e soak -- --nocapture
+
+fuzz: tools fuzz-tools ## fuzz the codecs, each target for a minute (SECONDS_OF_FUZZING=3600 is an hour)
+	cp Cargo.lock tests/fuzz/Cargo.lock
+	cd tests/fuzz && for target in head chunked exchange; do \
+		cargo +nightly fuzz run --fuzz-dir . $$target -- -max_total_time=$(or $(SECONDS_OF_FUZZING),60) -max_len=4096 || exit 1; \
+	done
 
 bench: tools ## run the criterion benches
 	cargo bench --locked --workspace
@@ -58,6 +64,10 @@ test-tools:
 	done; \
 	python3 -c 'import ensurepip' >/dev/null 2>&1 || missing="$$missing python3-venv"; \
 	$(install-missing)
+
+fuzz-tools:
+	@rustup toolchain list | grep -q nightly || rustup toolchain install nightly --profile minimal
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
 
 lint-tools:
 	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
