@@ -13,7 +13,7 @@ $(APT) update -q && $(APT) install -qy --no-install-recommends $$missing
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint soak fuzz bench bench-peers tools test-tools fuzz-tools lint-tools peers
+.PHONY: help demo test lint soak fuzz bench bench-peers pgo tools test-tools fuzz-tools lint-tools peers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,9 +42,23 @@ fuzz: tools fuzz-tools ## fuzz the codecs, each target for a minute (SECONDS_OF_
 bench: tools ## run the criterion benches
 	cargo bench --locked --workspace
 
-bench-peers: tools peers ## measure weir beside nginx, HAProxy, Envoy and Caddy (about ten minutes; ARGS="--quick" is one)
+bench-peers: tools peers ## measure weir beside nginx, HAProxy, Envoy and Caddy (about half an hour; ARGS="--quick" is a minute)
 	cargo build --locked --release --bin weir
+	[ -x target/pgo/weir ] || $(MAKE) pgo
 	python3 benches/peers/bench.py $(ARGS)
+
+# The profile is of the load that bench-peers makes, a second of each case. The tool comes with the compiler, so that its LLVM is the right one.
+PROFDATA = $$(rustc --print sysroot)/lib/rustlib/$$(rustc -vV | sed -n 's/^host: //p')/bin/llvm-profdata
+
+pgo: tools peers ## build target/pgo/weir with a profile of the peers' load (two release builds)
+	rustup component add llvm-tools
+	rm -rf target/pgo/raw
+	RUSTFLAGS=-Cprofile-generate=$(CURDIR)/target/pgo/raw cargo build --locked --release --bin weir --target-dir target/pgo/build
+	WEIR=$(CURDIR)/target/pgo/build/release/weir python3 benches/peers/bench.py --peers weir --rounds 1 --seconds 1 \
+		--cases plain,big,tls,h2,close,post1k,chunked --results target/pgo
+	$(PROFDATA) merge -o target/pgo/weir.profdata target/pgo/raw
+	RUSTFLAGS=-Cprofile-use=$(CURDIR)/target/pgo/weir.profdata cargo build --locked --release --bin weir --target-dir target/pgo/build
+	cp target/pgo/build/release/weir target/pgo/weir
 
 # What the build needs beside a Rust toolchain: a C compiler with its headers, and cmake (aws-lc, zlib-ng).
 tools:

@@ -1,12 +1,16 @@
 """Load and what is measured under it: correctness first, then CPU, latency, memory."""
 import json
+import os
 import re
+import select
+import signal
 import socket
 import ssl
 import subprocess
 import time
+from pathlib import Path
 
-from peers import HOST
+from peers import HOST, HOSTS
 from rig import cpu, memory, steal
 
 CONNECTIONS = 64
@@ -17,8 +21,29 @@ CASES = {
     "tls":   "HTTP/1.1 keep-alive over TLS 1.3",
     "h2":    "HTTP/2 over TLS 1.3, 16 connections x 4 streams",
     "close": "HTTP/1.1, a new connection each request",
+    "post1k": "POST of 1 KiB, keep-alive",
+    "post1m": "POST of 1 MiB, keep-alive",
+    "chunked": "answers of 4 KiB in chunks, keep-alive",
+    "ws":    "WebSocket echo, 64 connections, one message of 64 bytes under way on each; figures are per message",
+    "log":   "as `plain`, with an access log",
+    "keyed": "as `plain`, split by a routing key of 10,000",
+    "hosts": f"as `plain`, one of {HOSTS:,} hosts for each request",
     "two":   "HTTP/1.1 keep-alive, 2 workers, nothing pinned",
 }
+
+# Cases that need peers of another configuration.
+VARIANTS = ("log", "keyed", "hosts")
+PATHS = {"big": "big", "chunked": "chunked.txt"}
+SCRIPTED = {"post1k": {"BODY": 1 << 10}, "post1m": {"BODY": 1 << 20}, "keyed": {"KEYS": 10_000}, "hosts": {"HOSTS": HOSTS}}
+
+
+def able(peer, case):
+    """Whether this peer can do this case."""
+    if case in VARIANTS:
+        return case in peer.variants
+    if case in ("tls", "h2"):
+        return peer.tls
+    return peer.streams if case == "ws" else True
 
 
 class Client:
@@ -30,10 +55,11 @@ class Client:
         if tls:
             self.s = tls.wrap_socket(self.s, server_hostname=HOST)
 
-    def send(self, extra="", host=HOST):
-        self.s.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\n{extra}\r\n".encode())
+    def send(self, extra="", host=HOST, path="/"):
+        self.s.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{extra}\r\n".encode())
 
-    def recv(self):
+    def head(self):
+        """Status, head, and what came behind it."""
         buf = b""
         while b"\r\n\r\n" not in buf:
             more = self.s.recv(65536)
@@ -41,18 +67,26 @@ class Client:
                 raise RuntimeError("closed")
             buf += more
         head, body = buf.split(b"\r\n\r\n", 1)
+        return int(head.split()[1]), head, body
+
+    def recv(self):
+        status, head, body = self.head()
         size = re.search(rb"(?i)\r\ncontent-length:\s*(\d+)", head)
         while size and len(body) < int(size[1]):
             body += self.s.recv(65536)
-        return int(head.split()[1]), body
+        return status, body
 
 
 # ---- correctness -------------------------------------------------------------
 
 def check(standing, requests=20000):
     """The split, the header rule, the unknown host, TLS; raises where one is wrong. Percent to B."""
+    if not standing.peer.splits:
+        return 0.0
+    if standing.job.variant == "keyed":
+        requests = 0    # without keys every caller is the same to some peers
     percent = check_split(standing, requests)
-    if not 4.3 <= percent <= 5.7:   # 4.5 standard deviations at 20,000 draws
+    if requests and not 4.3 <= percent <= 5.7:   # 4.5 standard deviations at 20,000 draws
         raise RuntimeError(f"{standing.name}: {percent:.2f}% to B")
     client = Client(standing.job.port)
     for _ in range(300):
@@ -85,7 +119,7 @@ def check_split(standing, requests):
             if status != 200 or body not in counts:
                 raise RuntimeError(f"{standing.name}: {status} {body[:80]!r}")
             counts[body] += 1
-    return 100 * counts[b"v2"] / sum(counts.values())
+    return 100 * counts[b"v2"] / max(1, sum(counts.values()))
 
 
 # ---- load --------------------------------------------------------------------
@@ -94,10 +128,13 @@ def pinned(pin):
     return ["taskset", "-c", str(pin)] if pin is not None else []
 
 
-def run_wrk(url, seconds, extra=(), pin=1):
-    """(requests, seconds, failures)"""
+def run_wrk(url, seconds, extra=(), pin=1, script=None):
+    """(requests, seconds, failures). `script`: what wrk.lua is told by its environment."""
+    if script:
+        extra = (*extra, "-s", Path(__file__).with_name("wrk.lua"))
+    environ = {**os.environ, **{name: str(value) for name, value in (script or {}).items()}}
     text = subprocess.run([*pinned(pin), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-H", f"Host: {HOST}",
-                           *extra, url], capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
+                           *extra, url], capture_output=True, text=True, check=True, timeout=seconds + 30, env=environ).stdout
     done = re.search(r"(\d+) requests in ([\d.]+)(m?s|m)", text)
     took = float(done[2]) * {"s": 1, "ms": .001, "m": 60}[done[3]]
     bad = sum(int(x) for x in re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", text))
@@ -115,6 +152,30 @@ def run_h2load(port, seconds, pin=1):
     return int(m[1]), min(time.time() - began, seconds), int(m[2]) + int(m[3])
 
 
+UPGRADE = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+
+
+def run_tunnels(port, seconds):
+    """(messages, seconds, failures). The message is the same each time: nobody on the way looks into it."""
+    message, queue, tunnels = b"\x82\x3e" + b"x" * 62, select.epoll(), {}
+    for _ in range(CONNECTIONS):
+        client = Client(port)
+        client.send(UPGRADE, path="/ws")
+        if client.head()[0] != 101:
+            raise RuntimeError("no tunnel")
+        tunnels[client.s.fileno()] = client.s
+        queue.register(client.s.fileno(), select.EPOLLIN)
+        client.s.sendall(message)
+    count, began = 0, time.time()
+    while (took := time.time() - began) < seconds:
+        for fd, _ in queue.poll(0.5):
+            if tunnels[fd].recv(4096) != message:
+                raise RuntimeError("a tunnel is broken or out of step")
+            count += 1
+            tunnels[fd].sendall(message)
+    return count, took, 0
+
+
 def measure(standing, case, seconds):
     """One run of one case."""
     pin, job = (None if case == "two" else 1), standing.job
@@ -124,9 +185,12 @@ def measure(standing, case, seconds):
         count, took, bad = run_h2load(job.tls, seconds, pin)
     elif case == "tls":
         count, took, bad = run_wrk(f"https://{HOST}:{job.tls}/", seconds, pin=pin)
+    elif case == "ws":
+        count, took, bad = run_tunnels(job.port, seconds)
     else:
         extra = ("-H", "Connection: close") if case == "close" else ()
-        count, took, bad = run_wrk(f"http://127.0.0.1:{job.port}/{'big' if case == 'big' else ''}", seconds, extra, pin)
+        url = f"http://127.0.0.1:{job.port}/{PATHS.get(case, '')}"
+        count, took, bad = run_wrk(url, seconds, extra, pin, SCRIPTED.get(case))
     used, after = cpu(pids) - used, steal()
     return {"cpu_us": used / max(1, count) * 1e6, "rps": count / took, "busy": used / took, "requests": count,
             "errors": bad, "steal": (after[0] - stolen[0]) / max(1, after[1] - stolen[1])}
@@ -140,16 +204,39 @@ def latency(standing, pace, rate, seconds):
 
 
 def memories(standing, clients=1000):
-    """MiB before any load, and KiB for each idle keep-alive client that did one request."""
-    before = memory(standing.pids())
-    held = []
+    """MiB before any load, and KiB for each idle keep-alive client that did one request, for each open event stream, and for
+    each open WebSocket."""
+    out = {"rss": memory(standing.pids())[0], "each_kib": memory_of(standing, clients, "/")}
+    if standing.peer.streams:
+        out["event_kib"] = memory_of(standing, clients, "/events")
+        out["socket_kib"] = memory_of(standing, clients, "/ws", UPGRADE)
+    return out
+
+
+def memory_of(standing, clients, path, extra=""):
+    before, held = memory(standing.pids()), []
     for _ in range(clients):
         client = Client(standing.job.port)
-        client.send()
-        client.recv()
+        client.send(extra, path=path)
+        client.head() if standing.peer.streams and path != "/" else client.recv()
         held.append(client)
     time.sleep(0.5)
     after = memory(standing.pids())
     for client in held:
         client.s.close()
-    return {"rss": before[0], "each_kib": (after[1] - before[1]) * 1024 / clients}
+    time.sleep(0.5)
+    return (after[1] - before[1]) * 1024 / clients
+
+
+def calls(standing, seconds):
+    """System calls for each request under strace, which slows a peer down: those that wait are fewer than without it."""
+    out = standing.job.dir / "strace"
+    pids = [word for pid in standing.pids() for word in ("-p", str(pid))]
+    tracer = subprocess.Popen(["strace", "-f", "-c", "-o", out, *pids], stderr=subprocess.DEVNULL)
+    time.sleep(0.5)
+    count, _, _ = run_wrk(f"http://127.0.0.1:{standing.job.port}/", seconds)
+    tracer.send_signal(signal.SIGINT)
+    tracer.wait(10)
+    rows = re.findall(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$", out.read_text(), re.M)
+    each = {name: int(times) / max(1, count) for times, name in rows if name != "total"}
+    return {"total": sum(each.values()), "most": dict(sorted(each.items(), key=lambda pair: -pair[1])[:4])}

@@ -9,10 +9,16 @@ To add a peer, write one subclass and put an instance in PEERS:
   config() writes what it needs into job.dir
   argv()   the command line, run in the foreground
   environ() extra environment variables
+  lane     what it forwards by, if there is a choice
+  variants which other jobs it can do: `log` writes an access log, `keyed` splits by the header X-Key, `hosts` serves 100,000
+           more hosts, h0.example.test and so on
+  streams  whether it passes WebSocket (/ws) and event streams (/events) to endpoint C
+  splits   false for what only moves bytes to endpoint A
 """
 import json
 import os
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,10 +39,16 @@ class Job:
     key: Path
     both: Path     # certificate and key in one file
     workers: int
+    c: int         # endpoint C, answers long
+    variant: str = ""
+
+
+HOSTS = 100_000
 
 
 class Peer:
     name = env = binary = ""
+    lane, variants, streams, splits = "-", (), False, True
     tls = True
     version_flag = "--version"
 
@@ -55,56 +67,89 @@ class Peer:
 
 
 class Weir(Peer):
-    name, env, binary = "weir", "WEIR", "weir"
+    """By a lane, as it is built with a profile (`make pgo`) or without. Where there is no profile, `weir` is the plain build."""
+    env, binary = "WEIR", "weir"
+    variants, streams = ("log", "keyed", "hosts"), True
+
+    def __init__(self, name, build="", lane=""):
+        self.name, self.build, self.setting = name, build, lane
+        self.lane = lane or "default"
 
     def path(self):
-        built = ROOT / "target/release/weir"
-        return os.environ.get(self.env) or (str(built) if built.exists() else None)
+        plain, profiled = ROOT / "target/release/weir", ROOT / "target/pgo/weir"
+        built = {"": profiled if profiled.exists() else plain, "plain": plain}[self.build]
+        if self.build and not profiled.exists():
+            return None
+        path = os.environ.get(self.env) or (str(built) if built.exists() else None)
+        return path if not self.setting or knows_lanes(path) else None
 
     def config(self, job):
+        log = f"{job.dir}/access.log" if job.variant == "log" else "off"
+        key = "key: [{header: X-Key}]" if job.variant == "keyed" else ""
+        hosts = "".join(f"  h{n}.example.test: app:prod\n" for n in range(HOSTS)) if job.variant == "hosts" else ""
         (job.dir / "weir.yaml").write_text(f"""
+{f"lane: {self.setting}" if self.setting else ""}
 listeners:
   - {{address: "127.0.0.1:{job.port}"}}
   - {{address: "127.0.0.1:{job.tls}", tls: true}}
 admin: {{address: "127.0.0.1:{job.admin}"}}
 workers: {job.workers}
-access_log: off
+access_log: {log}
 functions:
   app:
     versions:
       1: http://127.0.0.1:{job.a}
       2: http://127.0.0.1:{job.b}
+      3: http://127.0.0.1:{job.c}
     aliases:
       prod:
         split: {{1: 95, 2: 5}}
         rules: [{{when: "invoke.headers.X-User exact bob", version: 2}}]
+        {key}
 domains:
   {HOST}:
     certificate: {{cert: {job.cert}, key: {job.key}}}
-    routes: [{{path: /*, to: "app:prod"}}]
-""")
+    routes:
+      - {{path: /ws, to: "app:3"}}
+      - {{path: /events, to: "app:3"}}
+      - {{path: /*, to: "app:prod"}}
+{hosts}""")
 
     def argv(self, job):
         return [self.path(), "serve", "--ephemeral", "--config", str(job.dir / "weir.yaml")]
 
 
+def knows_lanes(path):
+    """Whether this binary has more than one lane to choose from."""
+    if not path:
+        return False
+    done = subprocess.run([path, "schema"], capture_output=True, text=True, timeout=20)
+    return '"lane"' in done.stdout
+
+
 class Nginx(Peer):
     name, env, binary, version_flag = "nginx", "NGINX", "nginx", "-v"
+    variants, streams = ("log", "keyed"), True
 
     def config(self, job):
+        log = f"{job.dir}/access.log combined" if job.variant == "log" else "off"
+        keyed = 'split_clients $http_x_key $by_key { 5% only_b; * only_a; }' if job.variant == "keyed" else ""
+        usual = "$by_key" if keyed else "split"
         (job.dir / "nginx.conf").write_text(f"""
 daemon off; user root; worker_processes {job.workers}; pid {job.dir}/pid; error_log stderr crit;
 worker_rlimit_nofile 65536;
 events {{ worker_connections 16384; }}
 http {{
-  access_log off; server_tokens off; default_type text/plain;
+  access_log {log}; server_tokens off; default_type text/plain; client_max_body_size 0; client_body_buffer_size 2m;
   client_body_temp_path {job.dir}/t1; proxy_temp_path {job.dir}/t2; fastcgi_temp_path {job.dir}/t3;
   uwsgi_temp_path {job.dir}/t4; scgi_temp_path {job.dir}/t5;
   keepalive_requests 1000000000; keepalive_timeout 1h;
   upstream split {{ server 127.0.0.1:{job.a} weight=95; server 127.0.0.1:{job.b} weight=5;
     keepalive 512; keepalive_requests 1000000000; keepalive_timeout 1h; }}
   upstream only_b {{ server 127.0.0.1:{job.b}; keepalive 512; keepalive_requests 1000000000; keepalive_timeout 1h; }}
-  map $http_x_user $pool {{ default split; bob only_b; }}
+  upstream only_a {{ server 127.0.0.1:{job.a}; keepalive 512; keepalive_requests 1000000000; keepalive_timeout 1h; }}
+  {keyed}
+  map $http_x_user $pool {{ default {usual}; bob only_b; }}
   ssl_certificate {job.cert}; ssl_certificate_key {job.key}; ssl_protocols TLSv1.3;
   proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
   proxy_buffers 8 32k; proxy_busy_buffers_size 64k; proxy_max_temp_file_size 0;
@@ -113,6 +158,9 @@ http {{
     listen 127.0.0.1:{job.port}; listen 127.0.0.1:{job.tls} ssl http2;
     server_name {HOST};
     location / {{ proxy_pass http://$pool; }}
+    location /ws {{ proxy_pass http://127.0.0.1:{job.c}; proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection upgrade; }}
+    location /events {{ proxy_pass http://127.0.0.1:{job.c}; proxy_buffering off; }}
   }}
 }}""")
 
@@ -122,6 +170,7 @@ http {{
 
 class Haproxy(Peer):
     name, env, binary, version_flag = "haproxy", "HAPROXY", "haproxy", "-v"
+    variants, streams = ("keyed",), True
 
     def config(self, job):
         (job.dir / "haproxy.cfg").write_text(f"""
@@ -142,9 +191,13 @@ frontend edge
   bind 127.0.0.1:{job.tls} ssl crt {job.both} alpn h2,http/1.1
   http-request return status 404 unless {{ req.hdr(host) -i {HOST} }}
   use_backend only_b if {{ req.hdr(x-user) -m str bob }}
+  use_backend long if {{ path /ws /events }}
   default_backend split
+backend long
+  timeout tunnel 1h
+  server c 127.0.0.1:{job.c}
 backend split
-  balance roundrobin
+  balance {"hdr(x-key)" if job.variant == "keyed" else "roundrobin"}
   server a 127.0.0.1:{job.a} weight 95
   server b 127.0.0.1:{job.b} weight 5
 backend only_b
@@ -261,4 +314,19 @@ https://:{job.tls} {{
                 "XDG_CONFIG_HOME": str(job.dir), "HOME": str(job.dir)}
 
 
-PEERS = [Weir(), Nginx(), Haproxy(), Envoy(), Caddy()]
+class Floor(Peer):
+    """Moves bytes to endpoint A and parses nothing: what is above it is the price of being a proxy."""
+    name, tls, splits = "floor", False, False
+
+    def path(self):
+        return shutil.which("cc") and "floor"
+
+    def config(self, job):
+        subprocess.run(["cc", "-O2", "-o", job.dir / "floor", Path(__file__).with_name("floor.c")], check=True)
+
+    def argv(self, job):
+        return [str(job.dir / "floor"), str(job.port), str(job.tls), str(job.a)]
+
+
+PEERS = [Weir("weir"), Weir("weir, no profile", build="plain"), Weir("weir, pingora", lane="pingora"), Floor(), Nginx(),
+         Haproxy(), Envoy(), Caddy()]

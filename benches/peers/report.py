@@ -5,6 +5,8 @@ from load import CASES
 
 # Below this part of its CPU the proxy was not the limit.
 BUSY = 0.93
+MEMORY = {"rss": "RSS before load, MiB", "each_kib": "each idle client, KiB", "event_kib": "each event stream, KiB",
+          "socket_kib": "each WebSocket, KiB"}
 
 
 def spread(values, digits=1):
@@ -17,16 +19,21 @@ def markdown(results):
     peers, parts = results["peers"], [header(results)]
     cases = [case for case in CASES if any(case in peer["cases"] for peer in peers.values())]
     for title, cell in (("CPU microseconds per request", cpu_cell), ("Requests per second", rate_cell)):
-        rows = [[name, *(cell(peer["cases"].get(case)) for case in cases)] for name, peer in peers.items()]
-        parts.append(table(title, ["peer", *cases], rows))
+        rows = [[name, peer["lane"], *(cell(peer["cases"].get(case)) for case in cases)] for name, peer in peers.items()]
+        parts.append(table(title, ["peer", "lane", *cases], rows))
     parts.append("\n".join(f"- `{case}`: {CASES[case]}" for case in cases))
     parts.append(ratios(peers, cases))
-    rows = [[name, *(spread([run[q] for run in peer["latency"]], 0) for q in ("p50", "p99", "p999"))]
-            for name, peer in peers.items() if peer.get("latency")]
-    parts.append(table(f"Latency in microseconds at {results['rate']} requests per second", ["peer", "p50", "p99", "p99.9"], rows))
-    rows = [[name, f"{peer['memory']['rss']:.1f}", f"{peer['memory']['each_kib']:.1f}"]
+    rates = sorted({int(rate) for peer in peers.values() for rate in peer.get("latency", {})})
+    for rate in rates:
+        rows = [[name, *(spread([run[q] for run in peer["latency"][str(rate)]], 0) for q in ("p50", "p99", "p999"))]
+                for name, peer in peers.items() if peer.get("latency")]
+        parts.append(table(f"Latency in microseconds at {rate} requests per second", ["peer", "p50", "p99", "p99.9"], rows))
+    rows = [[name, *(f"{peer['memory'][key]:.1f}" if key in peer["memory"] else "-" for key in MEMORY)]
             for name, peer in peers.items() if peer.get("memory")]
-    parts.append(table("Memory", ["peer", "RSS before load, MiB", "each idle client, KiB"], rows))
+    parts.append(table("Memory", ["peer", *MEMORY.values()], rows))
+    rows = [[name, f"{peer['calls']['total']:.2f}", ", ".join(f"{call} {each:.2f}" for call, each in peer["calls"]["most"].items())]
+            for name, peer in peers.items() if peer.get("calls")]
+    parts.append(table("System calls per request, under strace", ["peer", "all", "the most frequent"], rows))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -34,7 +34,7 @@ def free_ports(count):
     return ports
 
 
-def wait_port(port, proc, name, limit=15):
+def wait_port(port, proc, name, limit=60):
     end = time.time() + limit
     while time.time() < end and proc.poll() is None:
         try:
@@ -54,11 +54,12 @@ def start(argv, pin, **options):
 class Standing:
     """A started peer."""
 
-    def __init__(self, peer, work, endpoints, certs, workers, pin):
+    def __init__(self, peer, work, endpoints, certs, workers, pin, variant=""):
         self.peer, self.name, self.proc, self.pid = peer, peer.name, None, None
         folder = work / re.sub("[^a-z0-9]", "", peer.name)
         folder.mkdir()
-        self.job = Job(folder, *free_ports(3), *(port for port, _ in endpoints), *certs, workers)
+        a, b, c = (port for port, _ in endpoints)
+        self.job = Job(folder, *free_ports(3), a, b, *certs, workers, c, variant)
         self.endpoint_pid = endpoints[0][1].pid
         if isinstance(peer, Direct):
             self.job.port = endpoints[0][0]
@@ -98,9 +99,10 @@ class Standing:
 
 
 def endpoints(work, pin):
-    """Two fast HTTP servers, v1 and v2, as (port, process)."""
+    """Two fast HTTP servers, v1 and v2, and one of long answers, as (port, process)."""
     (work / "www").mkdir()
     (work / "www" / "big").write_bytes(b"x" * 65536)
+    (work / "www" / "chunked.txt").write_bytes(b"x" * 4096)
     out = []
     for name in "v1", "v2":
         folder = work / f"endpoint-{name}"
@@ -110,18 +112,24 @@ def endpoints(work, pin):
 daemon off; master_process off; user root; pid {folder}/pid; error_log stderr crit; worker_rlimit_nofile 65536;
 events {{ worker_connections 16384; }}
 http {{
-  access_log off; server_tokens off; default_type text/plain; sendfile on; open_file_cache max=10;
+  access_log off; server_tokens off; default_type text/plain; sendfile on; client_max_body_size 0; client_body_buffer_size 2m; open_file_cache max=10;
   client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
   uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
   keepalive_requests 1000000000; keepalive_timeout 1h;
   server {{ listen 127.0.0.1:{port} backlog=4096; root {work}/www;
     location / {{ return 200 "{name}"; }}
-    location = /big {{ }} }}
+    location = /big {{ }}
+    # A filter that may change the length sends chunks.
+    location = /chunked.txt {{ ssi on; ssi_types text/plain; }} }}
 }}""")
         argv = [Nginx().path(), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
         proc = start(argv, pin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         out.append((port, proc))
         wait_port(port, proc, "endpoint")
+    port, = free_ports(1)
+    argv = [sys.executable, str(Path(__file__).with_name("stream.py")), str(port)]
+    out.append((port, start(argv, pin)))
+    wait_port(*out[-1], "endpoint of long answers")
     return out
 
 
