@@ -32,6 +32,7 @@
 //! are such repetitions ([`Begun::repeated`]). `Worse` is never made of them; `NoWorse`, gates and sums have them all.
 
 mod breaker;
+pub mod interval;
 mod odds;
 mod points;
 mod share;
