@@ -40,6 +40,7 @@ mod slow;
 mod strata;
 mod tally;
 mod told;
+pub mod votes;
 mod wealth;
 
 use std::time::Duration;
