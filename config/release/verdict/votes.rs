@@ -139,7 +139,9 @@ pub struct CallersVote {
     renewals: [u32; 2],
     /// Looks of `sums` in the whole rollout, and in this step.
     looks: [u32; 2],
-    /// Whether as many moved buckets had a request as could decide.
+    /// How many moved buckets must vote at least, if none of the staying does.
+    needs: u64,
+    /// Whether as many of them had a request.
     enough: bool,
     /// Whether the last look at this step showed that the candidate is no worse.
     no_worse: bool,
@@ -162,6 +164,7 @@ impl CallersVote {
             renewed: None,
             renewals: [0; 2],
             looks: [0; 2],
+            needs: 0,
             enough: false,
             no_worse: false,
             said: None,
@@ -176,6 +179,7 @@ impl CallersVote {
         (self.renewed, self.renewals[1], self.looks[1]) = (None, 0, 0);
         (self.enough, self.no_worse) = (false, false);
         self.long = CallerRound::new(sides, begun, &self.bad);
+        self.needs = self.long.as_ref().map_or(0, |long| callers_needed(self.margin, self.alpha, long.share()));
     }
 
     /// Whether [`CallersVote::look`] has something to do when the step is so old: then the counters are copied as the next stratum
@@ -253,7 +257,7 @@ impl CallersVote {
         if let Some(cause) = &self.said {
             return CallersVerdict::Worse(cause.clone());
         }
-        let needs = self.needs(long);
+        let needs = self.needs;
         let has = if self.enough { needs } else { long.moved_with_requests(begun) };
         self.enough = has >= needs;
         if self.no_worse {
@@ -289,11 +293,6 @@ impl CallersVote {
             _ => points(self.margin),
         };
         moved - staying > least
-    }
-
-    /// How many moved buckets must vote at least, if none of the staying does.
-    fn needs(&self, long: &CallerRound) -> u64 {
-        callers_needed(self.margin, self.alpha, long.share())
     }
 
     /// Of the counters of long rounds, what is nearest to its bound.
