@@ -42,6 +42,7 @@ mod tally;
 mod told;
 pub mod votes;
 mod wealth;
+mod windows;
 
 use std::time::Duration;
 
@@ -57,6 +58,7 @@ use self::tally::Joined;
 pub use self::tally::Tally;
 pub use self::told::{Cause, Evidence, Measure, Needed, SampleRatio, Slowness, Verdict};
 use self::wealth::{Wealth, ln_add};
+pub use self::windows::{WINDOW_REQUESTS, Windows, enough_requests};
 use crate::model::{LatencyGuard, Margin};
 use crate::release::outcome::LATENCY_BUCKETS;
 use crate::value::weight::Weight;
