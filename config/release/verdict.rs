@@ -31,6 +31,7 @@
 //! fails for ever and comes back in every batch would break the second assumption: whoever counts keys tells which failures
 //! are such repetitions ([`Begun::repeated`]). `Worse` is never made of them; `NoWorse`, gates and sums have them all.
 
+mod against;
 mod breaker;
 pub mod interval;
 mod odds;
@@ -48,6 +49,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::against::Against;
 use self::breaker::Breaker;
 use self::odds::Fallen;
 use self::share::Share;
