@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use begin::{Ask, Asked, begin};
 pub use exposure::Exposure;
-pub use gates::Seen;
+pub use gates::{GateWatch, Seen, StepClock};
 pub use migrate::layered;
 pub use report::{MemberReport, Report, SideCounts, SideReport, last_seen};
 pub use text::{OwnFields, ReadRollout, from_text, to_text};

@@ -1,7 +1,11 @@
 //! What a gate says about what was counted.
 
+mod watch;
+
 use std::fmt::Write as _;
 use std::time::Duration;
+
+pub use self::watch::{GateWatch, StepClock};
 
 use super::Answer;
 use crate::model::{Check, Gate, Limit, PrometheusCheck};
@@ -22,7 +26,10 @@ pub struct Seen<'a> {
 }
 
 impl Gate {
-    /// What the gate says. Of a server, of a person and of a window something else is asked.
+    /// What the counts say by themselves. Of a server, of a person and of a window something else is asked.
+    ///
+    /// Only an estimate: whoever asks at every look, and takes the first failure for an answer, sends sound candidates back.
+    /// [`GateWatch::answer`] is for that.
     #[must_use]
     pub fn answer(&self, seen: &Seen<'_>) -> Answer {
         match &self.check {
@@ -59,6 +66,18 @@ impl Check {
             Self::Approval { .. } => "approval",
             Self::Window(_) => "window",
             Self::Prometheus(_) => "prometheus",
+        }
+    }
+}
+
+impl Check {
+    /// The part of the candidate's requests that may be bad, 0 to 1; `None` where that follows stable, or nothing is counted.
+    #[must_use]
+    pub fn limit_part(&self) -> Option<f64> {
+        match *self {
+            Self::ErrorRate { limit: Limit::Max(most), .. } => Some(most as f64 / 1e6),
+            Self::Latency { quantile, limit: Limit::Max(_), .. } => Some(1.0 - f64::from(quantile) / 1e3),
+            _ => None,
         }
     }
 }
