@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Bake, Check, Gate, OnInsufficient, Plan, Step};
 use crate::release::rollout::MAX_EXPOSURE;
-use crate::release::verdict::Watch;
+use crate::release::verdict::{Watch, enough_requests};
 use crate::text::problem::{Problem, Severity};
 use crate::value::duration::show_duration;
 use crate::value::weight::Weight;
@@ -137,6 +137,8 @@ struct Need {
     likely: f64,
     /// With fewer there is no hope.
     least: f64,
+    /// Whether fewer than `least` are asked for by name, and `likely` follows from what they are to show.
+    exact: bool,
     /// Until it must answer.
     comes: Amount,
     /// How long that is, where a clock says it.
@@ -148,6 +150,11 @@ struct Need {
 impl Need {
     fn is_short(&self, rate: f64) -> bool {
         self.comes.at(rate) < self.likely
+    }
+
+    /// How many are told to be needed at this rate.
+    fn wanted(&self, rate: f64) -> f64 {
+        if self.exact && self.comes.at(rate) < self.least { self.least } else { self.likely }
     }
 
     fn path(&self) -> String {
@@ -167,7 +174,7 @@ impl Need {
         let mut message = format!(
             "{} needs {:.0} requests of {}, and about {:.0} come{within} until it must answer",
             self.name(),
-            self.likely,
+            self.wanted(rate),
             self.who,
             self.comes.at(rate).floor()
         );
@@ -178,7 +185,7 @@ impl Need {
         message.push_str(&format!(", at {}", rate_text(rate)));
         let hint = format!(
             "that many take {} at this weight; {} would do",
-            how_long(self.likely / (rate * self.share)),
+            how_long(self.wanted(rate) / (rate * self.share)),
             self.cures
         );
         Shortfall { path: self.path(), message, hint }
@@ -217,6 +224,7 @@ fn of_bake(place: usize, step: &Step, share: f64) -> Option<Need> {
         share,
         likely: wanted as f64,
         least: wanted as f64,
+        exact: true,
         comes: Amount { given: 0.0, seconds: share * MAX_EXPOSURE.as_secs_f64() },
         patience: Some(MAX_EXPOSURE),
         cures: "fewer `requests`, or a larger weight",
@@ -248,8 +256,10 @@ fn of_guard(plan: &Plan, (place, step): (usize, &Step), share: f64) -> Option<Ne
 fn of_gate(gate: &Gate, (place, step): (usize, &Step), share: f64, (no_worse, shown): (f64, Amount)) -> Option<Need> {
     let (likely, least, cures) = match gate.check {
         Check::ErrorRate { min_requests, .. } | Check::Latency { min_requests, .. } => {
+            // A candidate at half of its limit is within it then, nearly always.
+            let likely = gate.check.limit_part().map_or(0, enough_requests).max(min_requests);
             let cures = "a longer bake or `timeout`, a larger weight, fewer `min_requests`, or `on_insufficient: pass`";
-            (min_requests as f64, min_requests as f64, cures)
+            (likely as f64, min_requests as f64, cures)
         }
         // An estimate: half of it may do on a good day.
         Check::NoWorse => {
@@ -273,7 +283,8 @@ fn of_gate(gate: &Gate, (place, step): (usize, &Step), share: f64, (no_worse, sh
     }
     let patience = if let Bake::Time(bake) = step.bake { Some(bake + wait) } else { None };
     let what = format!("the gate `{}`", gate.check.name());
-    Some(Need { step: place, what, who, share: of, likely, least, comes, patience, cures })
+    let exact = gate.check != Check::NoWorse;
+    Some(Need { step: place, what, who, share: of, likely, least, exact, comes, patience, cures })
 }
 
 /// The requests of one side, whose share is `of`, during the bake of a step whose candidate has this share.
@@ -401,7 +412,9 @@ mod tests {
             )
         };
         assert!(told(&text("ratio: 2"), 300, 60)[0].contains("100 requests of stable, and about 30 come"));
-        assert_eq!(told(&text("max: 1%"), 300, 60), [""; 0]);
+        assert_eq!(told(&text("max: 5%"), 300, 60), [""; 0]);
+        let [unsure] = &told(&text("max: 1%"), 300, 60)[..] else { panic!("one problem") };
+        assert!(unsure.starts_with("warning: ") && unsure.contains("needs 1200 requests of the candidate"), "{unsure}");
     }
 
     #[test]
@@ -427,7 +440,7 @@ mod tests {
     #[test]
     fn steps_below_what_the_candidate_has_are_skipped() {
         let text = "{canaryPlans: [{weight: 1, interval: 1m}, {weight: 50, interval: 1m}], gates: [{error_rate: {max: 1%, timeout: 1s}}]}";
-        let seen = Observed { requests: 600, failures: 0.0, over: Duration::from_secs(60) };
+        let seen = Observed { requests: 3_600, failures: 0.0, over: Duration::from_secs(60) };
         let paths = |from| -> Vec<String> {
             preflight(&plan(text), from, &seen).into_iter().map(|problem| problem.path).collect()
         };

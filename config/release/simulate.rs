@@ -294,6 +294,16 @@ mod tests {
         assert_eq!(report.sound.found_seconds.unwrap().median, 120.0);
     }
 
+    /// Asked at every look by its estimate, such a gate sends a third of them back, and nearly all where there are ten steps.
+    #[test]
+    fn a_sound_candidate_at_half_of_the_limit_of_a_gate_is_not_sent_back() {
+        for shape in ["canaryStep: {weight: 10, interval: 10m}", "linearStep: {weight: 10, interval: 1m}"] {
+            let report = report(&format!("{{{shape}, gates: [{{error_rate: {{max: 2%}}}}]}}"), "+9%");
+            assert!(report.sound.rolled_back <= 2, "{shape}: {:?}", report.sound);
+            assert_eq!(report.defective.rolled_back, 50, "{shape}");
+        }
+    }
+
     #[test]
     fn a_bake_by_requests_lasts_as_long_as_they_take() {
         let report = report("steps: [{weight: 10, requests: 2000}]", "+5%");

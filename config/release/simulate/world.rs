@@ -11,7 +11,7 @@ use super::random::Random;
 use crate::model::{Bake, Plan};
 use crate::release::outcome::{Class, Counts};
 use crate::release::rollout::{
-    Effect, Event, Exposure, Goal, Member, Now, Observation, Outcome, Phase, Rollout, RolloutId, Seen,
+    Effect, Event, Exposure, GateWatch, Goal, Member, Now, Observation, Outcome, Phase, Rollout, RolloutId, Seen,
 };
 use crate::release::verdict::{Begun, Stratum, Verdict, Watch};
 use crate::value::name::VersionId;
@@ -72,6 +72,7 @@ pub(super) fn run(plan: &Arc<Plan>, assumed: &Assumed, failures: f64, random: Ra
         rollout: rollout(plan),
         watch: Watch::new(plan.guard.margin, plan.guard.client_errors),
         step: Default::default(),
+        gates: Vec::new(),
         owed: [0.0; 2],
         run: Run {
             outcome: None,
@@ -134,6 +135,8 @@ struct World {
     watch: Watch,
     /// Since the step's weight went live.
     step: [Counts; 2],
+    /// Of the step.
+    gates: Vec<GateWatch>,
     /// Parts of requests that have not come yet.
     owed: [f64; 2],
     run: Run,
@@ -194,18 +197,20 @@ impl World {
         self.watch.observe(&Stratum { stable, candidate, weight, stakes, is_drawn: true, began });
     }
 
-    fn observation(&self) -> Observation {
+    fn observation(&mut self) -> Observation {
         let verdict = self.watch.verdict();
         let known = self.watch.evidence().candidate;
         let [stable, candidate] = &self.step;
         let client_errors = self.rollout.plan.guard.client_errors;
         let seen = Seen { stable, candidate, verdict: &verdict, client_errors };
-        let gates = self.rollout.step().into_iter().flat_map(|step| self.rollout.gates(step));
         let (step, since) = self.rollout.bake().unwrap_or_default();
+        let clock = self.rollout.step_clock(self.run.time, candidate.ended());
+        let gates = self.rollout.gates(step).zip(&mut self.gates);
+        let answers = clock.map(|clock| gates.map(|(gate, watch)| watch.answer(gate, &seen, &clock)).collect());
         Observation {
             step,
             since,
-            answers: gates.map(|gate| gate.answer(&seen)).collect(),
+            answers: answers.unwrap_or_default(),
             worse: matches!(verdict, Verdict::Worse(_)).then(|| verdict.to_string()),
             alert: None,
             exposure: Some(Exposure {
@@ -234,6 +239,7 @@ impl World {
         let is_moved = transition.effects.iter().any(|effect| matches!(effect, Effect::Traffic(_)));
         if is_moved && !is_back {
             self.step = Default::default();
+            self.gates = self.rollout.step().map_or_else(Vec::new, |step| self.rollout.gate_watches(step));
             // A promotion from the whole sets nothing new.
             if self.run.weights.last().is_none_or(|(_, last)| *last != self.rollout.weight) {
                 self.run.weights.push((self.run.time, self.rollout.weight));
