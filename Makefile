@@ -13,7 +13,7 @@ $(APT) update -q && $(APT) install -qy --no-install-recommends $$missing
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint soak fuzz bench bench-peers pgo tools test-tools fuzz-tools lint-tools peers
+.PHONY: help demo test lint soak fuzz bench science bench-peers pgo tools test-tools fuzz-tools lint-tools peers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ fuzz: tools fuzz-tools ## fuzz the codecs, each target for a minute (SECONDS_OF_
 
 bench: tools ## run the criterion benches
 	cargo bench --locked --workspace
+
+science: tools ## measure what the verdict is worth, in all worlds (an hour at most; writes gateway/manual/science.md)
+	mkdir -p gateway/manual
+	cargo bench --locked --workspace --bench science -- --full
 
 bench-peers: tools peers ## measure weir beside nginx, HAProxy, Envoy and Caddy (about half an hour; ARGS="--quick" is a minute)
 	cargo build --locked --release --bin weir
