@@ -35,7 +35,8 @@ pub use mention::{Mention, Said};
 pub use past::{EarlierSplit, Past};
 pub use patch::{AliasPatch, Field};
 pub use process::{
-    AccessLog, AccessTarget, AdminListener, Drain, EnvironmentRules, Limits, Listener, MinRate, Process, Retention,
+    AccessLog, AccessTarget, AdminListener, Drain, EnvironmentRules, LaneChoice, Limits, Listener, MinRate, Process,
+    Retention,
 };
 pub(crate) use release::QUANTILES;
 pub use release::{

@@ -26,6 +26,8 @@ pub struct Process {
     pub keep_versions: Option<usize>,
     /// Data-path threads; 0 means one per core.
     pub workers: usize,
+    /// The lane that serves requests. YAML: `lane: pingora` (default) or `lane: relay`.
+    pub lane: LaneChoice,
     /// Bounds on what clients may send.
     pub limits: Limits,
     /// How the process stops.
@@ -98,6 +100,27 @@ pub struct AccessLog {
     pub to: AccessTarget,
     /// Whether values of query parameters are hidden. Default false.
     pub redact_query: bool,
+}
+
+/// The lane that serves requests. Answers are the same; speed and memory differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LaneChoice {
+    /// The gateway's own lane for HTTP/1.1; what it does not carry goes through pingora.
+    Relay,
+    /// pingora, for everything.
+    #[default]
+    Pingora,
+}
+
+impl LaneChoice {
+    /// The word in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Relay => "relay",
+            Self::Pingora => "pingora",
+        }
+    }
 }
 
 /// Where access-log lines go.
@@ -185,6 +208,7 @@ impl Default for Process {
             journal: Retention { age: Duration::from_secs(90 * 24 * 3600), entries: 100_000, bytes: 1 << 30 },
             keep_versions: None,
             workers: 0,
+            lane: LaneChoice::default(),
             limits: Limits::default(),
             drain: Drain { delay: Duration::from_secs(5), deadline: Duration::from_secs(30) },
             access_log: AccessLog::default(),

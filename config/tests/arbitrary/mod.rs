@@ -165,6 +165,7 @@ fn process(d: &mut Draw) -> Process {
             to: d.of(&[AccessTarget::Stdout, AccessTarget::Off, AccessTarget::File("logs/a: b.jsonl".into())]),
             redact_query: d.coin(),
         };
+        process.lane = d.of(&[LaneChoice::Relay, LaneChoice::Pingora]);
         process.workers = d.below(65) as usize;
         process.limits.head_bytes = 16_384 + d.below(1000) as usize;
         process.limits.body_bytes = 1 << d.below(50);

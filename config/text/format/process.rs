@@ -23,6 +23,7 @@ pub(super) fn process(entries: &mut Entries, process: &Process) {
         Entries::default().put("path", Tree::text(&path.display())).flow()
     });
     entries.put_unless("workers", &process.workers, &default.workers, Tree::raw);
+    entries.put_unless("lane", &process.lane, &default.lane, |lane| lane.as_str().into());
     entries.put_unless("access_log", &process.access_log, &default.access_log, |log| {
         let to = match &log.to {
             AccessTarget::Stdout => Tree::text("stdout"),

@@ -4,14 +4,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::{AccessLog, AccessTarget, AdminListener, Drain, Limits, Listener, MinRate, Process, Retention};
+use crate::model::{
+    AccessLog, AccessTarget, AdminListener, Drain, LaneChoice, Limits, Listener, MinRate, Process, Retention,
+};
 use crate::text::parse::authority;
 use crate::text::parse::domain::certificate;
 use crate::text::parse::place::{Fields, Place, Reading, quoted};
 use crate::text::parse::scalar::{duration, integer, networks, size, switch};
 use crate::text::parse::upstream::file;
 
-/// `listeners`, `admin`, `environment`, `calls`, `store`, `journal`, `versions`, `workers`, `limits` and `drain`, from the fields of the file.
+/// `listeners`, `admin`, `environment`, `calls`, `store`, `journal`, `versions`, `workers`, `lane`, `limits` and `drain`, from the fields of the file.
 pub(super) fn process(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> Process {
     let default = Process::default();
     let listeners = fields.read(r, "listeners", listeners).unwrap_or(default.listeners);
@@ -26,6 +28,7 @@ pub(super) fn process(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> Process {
         journal: fields.read(r, "journal", journal).unwrap_or(default.journal),
         keep_versions: fields.read(r, "versions", keep_versions).flatten(),
         workers: fields.read(r, "workers", |place, r| count(place, r, 0..=1024)).unwrap_or(default.workers),
+        lane: fields.read(r, "lane", lane).unwrap_or(default.lane),
         limits: fields.read(r, "limits", limits).unwrap_or(default.limits),
         drain: fields.read(r, "drain", drain).unwrap_or(default.drain),
         access_log: fields.read(r, "access_log", access_log).unwrap_or(default.access_log),
@@ -34,6 +37,11 @@ pub(super) fn process(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> Process {
 
 fn count(place: &Place<'_>, r: &mut Reading<'_>, range: std::ops::RangeInclusive<u64>) -> Option<usize> {
     integer(place, r, range).and_then(|n| usize::try_from(n).ok())
+}
+
+/// `relay` or `pingora`.
+fn lane(place: &Place<'_>, r: &mut Reading<'_>) -> Option<LaneChoice> {
+    place.choice(r, &[LaneChoice::Relay, LaneChoice::Pingora].map(|lane| (lane.as_str(), lane)))
 }
 
 fn listeners(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Vec<Listener>> {
