@@ -74,9 +74,11 @@ pub type ShutdownWatch = watch::Receiver<bool>;
 ///
 /// A lane takes the connection over for its whole life. When `shutdown` turns true it ends what is idle after a last call
 /// (see [`closing`]) and lets the requests in flight finish.
-pub trait Lane: Send + Sync + 'static {
+///
+/// It stays on one thread with all of its connections, so that what they share needs no locks.
+pub trait Lane: 'static {
     /// Serves every request of one connection; ends when the connection is over.
-    fn serve(&self, stream: Box<EdgeStream>, shutdown: &ShutdownWatch) -> impl Future<Output = ()> + Send;
+    fn serve(&self, stream: Box<EdgeStream>, shutdown: &ShutdownWatch) -> impl Future<Output = ()>;
 }
 
 /// Is told what happens at the edge. Called on the data path: nothing here may block.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,13 +61,14 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
 }
 
 /// Accepts connections and serves each by `lane`, until `shutdown` turns true; those that are established by then are
-/// served too. Runs on the worker that calls it; so do the connections, which outlive this call.
+/// served too. Runs on the worker that calls it, a [`LocalRuntime`](tokio::runtime::LocalRuntime); so do the connections, which
+/// outlive this call.
 ///
 /// # Errors
 /// When the socket cannot be registered with the runtime.
 pub async fn serve_listener<L: Lane>(
     listener: std::net::TcpListener,
-    lane: Arc<L>,
+    lane: Rc<L>,
     entrance: Arc<Entrance>,
     mut shutdown: ShutdownWatch,
 ) -> io::Result<()> {
@@ -107,7 +109,7 @@ pub async fn serve_listener<L: Lane>(
 /// Takes the connections that the system has accepted already: closing the listener would reset them.
 fn take_the_last<L: Lane>(
     listener: TcpListener,
-    lane: &Arc<L>,
+    lane: &Rc<L>,
     entrance: &Arc<Entrance>,
     shutdown: &ShutdownWatch,
 ) -> io::Result<()> {
@@ -134,7 +136,7 @@ fn is_of_the_client(error: &io::Error) -> bool {
 fn welcome<L: Lane>(
     tcp: TcpStream,
     peer: SocketAddr,
-    lane: &Arc<L>,
+    lane: &Rc<L>,
     entrance: &Arc<Entrance>,
     shutdown: &ShutdownWatch,
 ) {
@@ -142,8 +144,10 @@ fn welcome<L: Lane>(
         // The system gives out the lowest descriptor that is free: all below the reserve are taken.
         Ok(_) if tcp.as_raw_fd() >= entrance.edge.reserved_from => turn_away(&tcp, Refusal::Connections, entrance),
         Ok(admission) => {
-            let (lane, entrance, shutdown) = (Arc::clone(lane), Arc::clone(entrance), shutdown.clone());
-            tokio::spawn(async move { serve_connection(tcp, peer, &*lane, &entrance, shutdown, admission).await });
+            let (lane, entrance, shutdown) = (Rc::clone(lane), Arc::clone(entrance), shutdown.clone());
+            tokio::task::spawn_local(async move {
+                serve_connection(tcp, peer, &*lane, &entrance, shutdown, admission).await
+            });
         }
         Err(refusal) => turn_away(&tcp, refusal, entrance),
     }

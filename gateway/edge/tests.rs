@@ -19,7 +19,7 @@ use support::{Client, Gateway, Seen, limits};
 /// What a test waits for at most; ten times what a deadline under test is set to.
 const SLACK: Duration = Duration::from_secs(3);
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_request_and_the_next_on_the_same_connection() {
     let gateway = Gateway::plain(limits()).await;
     let mut client = gateway.client().await;
@@ -34,7 +34,7 @@ async fn a_request_and_the_next_on_the_same_connection() {
     assert_eq!(gateway.seen().clients, [client.address()].into());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn pipelined_requests_are_answered_in_order() {
     let gateway = Gateway::plain(limits()).await;
     let mut client = gateway.client().await;
@@ -50,7 +50,7 @@ async fn pipelined_requests_are_answered_in_order() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_request_sent_while_the_one_before_is_answered_waits_for_its_turn() {
     let gateway = Gateway::plain(limits()).await;
     let mut client = gateway.client().await;
@@ -62,7 +62,7 @@ async fn a_request_sent_while_the_one_before_is_answered_waits_for_its_turn() {
     assert_eq!(client.response().await.1, b"GET /next 0");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn bodies_arrive_intact_however_they_are_cut() {
     let gateway = Gateway::plain(limits()).await;
     let body: Vec<u8> = (0..300_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -87,7 +87,7 @@ async fn bodies_arrive_intact_however_they_are_cut() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn chunked_bodies_arrive_intact() {
     let gateway = Gateway::plain(limits()).await;
     let mut client = gateway.client().await;
@@ -98,7 +98,7 @@ async fn chunked_bodies_arrive_intact() {
     assert_eq!(client.response().await.1, b"GET /after 0");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn expect_100_continue_reaches_the_endpoint_and_comes_back() {
     let gateway = Gateway::plain(limits()).await;
     let mut client = gateway.client().await;
@@ -108,7 +108,7 @@ async fn expect_100_continue_reaches_the_endpoint_and_comes_back() {
     assert_eq!(client.response().await.1, b"POST /continue 5");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn tunnels_pass_bytes_both_ways() {
     let gateway = Gateway::plain(limits()).await;
     let upgrade = "HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n";
@@ -125,7 +125,7 @@ async fn tunnels_pass_bytes_both_ways() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_slow_head_is_cut_at_the_deadline_over_all_of_it() {
     let gateway = Gateway::plain(Limits { head_timeout: Duration::from_millis(200), ..limits() }).await;
     let mut client = gateway.client().await;
@@ -150,7 +150,7 @@ async fn a_slow_head_is_cut_at_the_deadline_over_all_of_it() {
     assert_eq!(gateway.seen().requests, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn an_idle_connection_is_closed_in_silence() {
     for first in [false, true] {
         let gateway = Gateway::plain(Limits { idle_timeout: Duration::from_millis(200), ..limits() }).await;
@@ -167,7 +167,7 @@ async fn an_idle_connection_is_closed_in_silence() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn what_is_over_a_bound_gets_its_answer_from_the_transport() {
     let long = "x".repeat(10_000);
     let huge = "y".repeat(200_000);
@@ -194,7 +194,7 @@ async fn what_is_over_a_bound_gets_its_answer_from_the_transport() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn an_answer_before_the_body_was_sent_can_be_read() {
     let gateway = Gateway::plain(limits()).await;
     let mut client = gateway.client().await;
@@ -209,7 +209,7 @@ async fn an_answer_before_the_body_was_sent_can_be_read() {
     assert_eq!(client.rest().await, b"");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_client_that_does_not_read_is_given_up_on() {
     let gateway = Gateway::plain(Limits { body_timeout: Duration::from_millis(300), ..limits() }).await;
     let mut client = gateway.client().await;
@@ -220,7 +220,7 @@ async fn a_client_that_does_not_read_is_given_up_on() {
     drop(client);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn caps_over_all_and_per_address() {
     let gateway = Gateway::plain(Limits { connections: 3, connections_per_address: 2, ..limits() }).await;
     let local = |last: u8| SocketAddr::from(([127, 0, 0, last], 0));
@@ -247,7 +247,7 @@ async fn caps_over_all_and_per_address() {
     assert_eq!(again.response().await.1, b"GET / 0");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn shutdown_ends_what_is_idle_and_lets_the_rest_finish() {
     let gateway = Gateway::plain(limits()).await;
     let mut idle = gateway.client().await;
@@ -272,7 +272,7 @@ async fn shutdown_ends_what_is_idle_and_lets_the_rest_finish() {
     assert_eq!(gateway.load().requests(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_connection_without_a_request_holds_no_buffer() {
     let (stream, mut client, _keep) = support::lone_stream(limits()).await;
     let mut stream = stream;
@@ -341,7 +341,7 @@ proptest::proptest! {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn another_lane_may_read_the_head_and_hand_the_request_over() {
     let gateway = Gateway::relayed(limits()).await;
     for _ in 0..300 {
@@ -369,7 +369,7 @@ fn a_port_that_somebody_has_is_refused() {
     bind(address, 1).unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn every_socket_of_a_port_accepts() {
     let sockets = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 2).unwrap();
     let address = sockets[0].local_addr().unwrap();
@@ -382,7 +382,7 @@ async fn every_socket_of_a_port_accepts() {
     assert_eq!(gateway.seen().requests, 40);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_load_balancer_says_who_the_client_is() {
     let from_here = |entrance: &mut Entrance| entrance.proxy_protocol_from = vec!["127.0.0.1/32".parse().unwrap()];
     let gateway = Gateway::with(Limits { head_timeout: Duration::from_millis(300), ..limits() }, from_here).await;

@@ -1,6 +1,7 @@
 //! Requests that another lane has resolved already, and what versions are charged with.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -168,12 +169,12 @@ impl Gateway {
         let proxy = Proxy { worker: worker.clone(), peers: Arc::default(), reserved_from: i32::MAX };
         let edge = Arc::new(Edge::new(Limits::default(), Arc::new(())));
         let next = ProxiedLane::new(Arc::new(application(proxy)), Arc::clone(&edge));
-        let lane = Arc::new(lane(&worker, next));
+        let lane = Rc::new(lane(&worker, next));
         let socket = edge::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().pop().unwrap();
         let address = socket.local_addr().unwrap();
         let entrance = Arc::new(Entrance { listener: 0, tls: None, proxy_protocol_from: Vec::new(), edge });
         let (stop, shutdown) = watch::channel(false);
-        tokio::spawn(edge::serve_listener(socket, lane, entrance, shutdown));
+        tokio::task::spawn_local(edge::serve_listener(socket, lane, entrance, shutdown));
         Self { live, address, _stop: stop }
     }
 
@@ -200,7 +201,7 @@ fn classes<const N: usize>(counts: [(Class, u64); N]) -> [u64; Class::ALL.len()]
     Class::ALL.map(|class| counts.iter().filter(|count| count.0 == class).map(|count| count.1).sum())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_request_that_is_handed_over_draws_no_second_slot() {
     const HAND_OVERS: usize = 1_000;
     let (one, two) = (endpoint("one").await, endpoint("two").await);
@@ -226,7 +227,7 @@ async fn a_request_that_is_handed_over_draws_no_second_slot() {
     assert_eq!(drawn, [2 * HAND_OVERS as u64 - two as u64, two as u64], "each is drawn once");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn the_version_that_was_drawn_is_charged_whoever_answers() {
     const REQUESTS: u64 = 100;
     for (answer, class) in [
@@ -252,7 +253,7 @@ async fn the_version_that_was_drawn_is_charged_whoever_answers() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn failures_without_a_shield_are_charged_too() {
     let refused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for (two, class) in [
@@ -268,7 +269,7 @@ async fn failures_without_a_shield_are_charged_too() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_grpc_call_is_charged_by_its_own_status() {
     let one = endpoint("one").await;
     for (head, trailers, class) in [
@@ -288,7 +289,7 @@ async fn a_grpc_call_is_charged_by_its_own_status() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn rules_and_numbers_are_not_charged() {
     let (one, two) = (endpoint("one").await, endpoint("two").await);
     let alias = "{split: {1: 100, 2: 0}, rules: [{when: {path: {exact: /two}}, version: 2}]}";

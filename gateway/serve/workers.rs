@@ -1,15 +1,18 @@
 //! The data path's threads: one single-threaded runtime each, with sockets, connections and pools of its own.
 
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use config::model::Process;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 
 use super::{Failure, Started};
 use crate::edge::proxied::ProxiedLane;
-use crate::edge::{self, Entrance};
+use crate::edge::{self, Entrance, Lane, ShutdownWatch};
 use crate::policy::exchange::Worker;
 use crate::proxy::{self, Peers, Proxy};
 
@@ -92,32 +95,47 @@ pub(super) fn start(started: &Started, doors: Doors, stop: &watch::Sender<bool>)
         }
     }
     for (number, sockets) in by_worker.into_iter().enumerate() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let proxy = Proxy {
             worker: Worker { number, ..worker.clone() },
             peers: Arc::clone(&peers),
             reserved_from: started.edge.reserved_from,
         };
         let (edge, stop) = (Arc::clone(&started.edge), stop.subscribe());
+        let (started, starting) = mpsc::channel();
         thread::Builder::new().name(format!("weir-worker-{number}")).spawn(move || {
+            // Made by its own thread: it never leaves it.
+            let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+            let (told, runtime) = match runtime {
+                Ok(runtime) => (Ok(()), Some(runtime)),
+                Err(error) => (Err(error), None),
+            };
+            // It is waited for below.
+            let _ = started.send(told);
+            let Some(runtime) = runtime else { return };
             runtime.block_on(async move {
-                let lane = Arc::new(ProxiedLane::new(Arc::new(proxy::application(proxy)), edge));
-                let serving = sockets.into_iter().map(|(entrance, socket)| {
-                    let (lane, stop) = (Arc::clone(&lane), stop.clone());
-                    tokio::spawn(async move {
-                        if let Err(error) = edge::serve_listener(socket, lane, entrance, stop).await {
-                            tracing::error!("a listener failed: {error}");
-                        }
-                    })
-                });
-                for listener in serving.collect::<Vec<_>>() {
-                    // A panic has been printed; the other listeners go on.
-                    let _ = listener.await;
-                }
-                // Connections live on as tasks of this runtime, until the process ends.
-                std::future::pending::<()>().await;
+                let proxied = ProxiedLane::new(Arc::new(proxy::application(proxy)), Arc::clone(&edge));
+                serve(Rc::new(proxied), sockets, &stop).await;
             });
         })?;
+        starting.recv().map_err(io::Error::other)??;
     }
     Ok(())
+}
+
+/// Serves these sockets for as long as the process lives.
+async fn serve<L: Lane>(lane: Rc<L>, sockets: Vec<(Arc<Entrance>, std::net::TcpListener)>, stop: &ShutdownWatch) {
+    let serving = sockets.into_iter().map(|(entrance, socket)| {
+        let (lane, stop) = (Rc::clone(&lane), stop.clone());
+        tokio::task::spawn_local(async move {
+            if let Err(error) = edge::serve_listener(socket, lane, entrance, stop).await {
+                tracing::error!("a listener failed: {error}");
+            }
+        })
+    });
+    for listener in serving.collect::<Vec<_>>() {
+        // A panic has been printed; the other listeners go on.
+        let _ = listener.await;
+    }
+    // Connections live on as tasks of this runtime, until the process ends.
+    std::future::pending::<()>().await;
 }

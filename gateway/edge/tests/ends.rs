@@ -2,7 +2,7 @@
 
 use super::*;
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_request_behind_chunks_is_answered_on_the_same_connection() {
     let gateway = Gateway::plain(limits()).await;
     let mut client = gateway.client().await;
@@ -16,7 +16,7 @@ async fn a_request_behind_chunks_is_answered_on_the_same_connection() {
     assert_eq!(gateway.seen().connections_of_requests.len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_request_behind_an_upgrade_that_was_not_granted_is_answered() {
     let gateway = Gateway::plain(limits()).await;
     let mut client = gateway.client().await;
@@ -27,7 +27,7 @@ async fn a_request_behind_an_upgrade_that_was_not_granted_is_answered() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn the_last_answers_say_so_while_new_connections_are_served() {
     let gateway = Gateway::plain(limits()).await;
     let mut idle = gateway.client().await;
@@ -44,7 +44,7 @@ async fn the_last_answers_say_so_while_new_connections_are_served() {
     assert!(fresh.response().await.0.to_ascii_lowercase().contains("connection: close"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn an_idle_connection_has_a_last_call_when_the_gateway_stops() {
     let gateway = Gateway::plain(limits()).await;
     let mut idle = gateway.client().await;
@@ -62,7 +62,7 @@ async fn an_idle_connection_has_a_last_call_when_the_gateway_stops() {
     tokio::time::timeout(SLACK, gateway.load().no_connections()).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn who_waits_to_be_accepted_when_the_gateway_stops_is_served() {
     let gateway = Gateway::plain(limits()).await;
     // On one thread nobody accepts between these lines.

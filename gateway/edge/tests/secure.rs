@@ -75,7 +75,7 @@ impl Secure {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn certificates_are_chosen_by_server_name() {
     let secure = Secure::start(limits()).await;
     for name in ["a.example", "x.b.example", "y.b.example", "A.Example"] {
@@ -92,7 +92,7 @@ async fn certificates_are_chosen_by_server_name() {
     assert_eq!(seen.handshakes, [Ok(()); 4]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_name_without_a_certificate_is_refused_by_the_right_alert() {
     let secure = Secure::start(limits()).await;
     for name in ["c.example", "b.example", "127.0.0.1"] {
@@ -105,7 +105,7 @@ async fn a_name_without_a_certificate_is_refused_by_the_right_alert() {
     assert_eq!(secure.gateway.seen().opened, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn clients_without_a_name_get_the_default_certificate_and_unknown_names_do_not() {
     let secure = Secure::start(limits()).await;
     let default = make(&["127.0.0.1"]);
@@ -126,7 +126,7 @@ async fn clients_without_a_name_get_the_default_certificate_and_unknown_names_do
     assert!(error.to_string().contains("not valid for name"), "the default certificate was shown: {error}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_server_name_may_end_in_a_dot() {
     let secure = Secure::start(limits()).await;
     let mut client = Client::over(secure.connect("A.example.", &["http/1.1"]).await.unwrap());
@@ -136,7 +136,7 @@ async fn a_server_name_may_end_in_a_dot() {
 }
 
 /// The reset that a close with unread bytes would send must not take the answer away.
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_plain_request_on_a_port_for_tls_is_told_so() {
     let secure = Secure::start(limits()).await;
     let large = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 20000\r\n\r\n{}", "a".repeat(20_000));
@@ -152,7 +152,7 @@ async fn a_plain_request_on_a_port_for_tls_is_told_so() {
     tokio::time::timeout(SLACK, secure.gateway.load().no_connections()).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn what_is_not_tls_is_refused_and_silence_is_cut() {
     let secure = Secure::start(Limits { head_timeout: Duration::from_millis(200), ..limits() }).await;
     let mut client = secure.gateway.client().await;
@@ -164,7 +164,7 @@ async fn what_is_not_tls_is_refused_and_silence_is_cut() {
     tokio::time::timeout(SLACK, secure.gateway.load().no_connections()).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn certificates_are_swapped_while_connections_live() {
     let secure = Secure::start(limits()).await;
     let mut before = Client::over(secure.connect("a.example", &[]).await.unwrap());
@@ -182,7 +182,7 @@ async fn certificates_are_swapped_while_connections_live() {
     assert!(trusting.connect("x.b.example", &[]).await.is_err());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn tls_sessions_are_resumed_by_ticket() {
     let secure = Secure::start(limits()).await;
     let config = Arc::new(secure.client_config(&["http/1.1"]));
@@ -222,7 +222,7 @@ async fn ask(sender: &mut Sender, path: &str, body: &'static [u8]) -> (http::Sta
     (status, all)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn http2_is_agreed_on_and_served() {
     let secure = Secure::start(limits()).await;
     let (mut sender, driver) = http2(secure.connect("a.example", &["h2", "http/1.1"]).await.unwrap()).await;
@@ -239,7 +239,7 @@ async fn http2_is_agreed_on_and_served() {
     tokio::time::timeout(SLACK, secure.gateway.load().no_connections()).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn http2_requests_in_flight_outlive_a_shutdown() {
     let secure = Secure::start(limits()).await;
     let (mut sender, driver) = http2(secure.connect("a.example", &["h2"]).await.unwrap()).await;
@@ -254,7 +254,7 @@ async fn http2_requests_in_flight_outlive_a_shutdown() {
     assert_eq!(secure.gateway.load().requests(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn http2_must_begin_in_time_and_by_its_preface() {
     let secure = Secure::start(Limits { head_timeout: Duration::from_millis(200), ..limits() }).await;
     let mut silent = Client::over(secure.connect("a.example", &["h2"]).await.unwrap());
@@ -265,7 +265,7 @@ async fn http2_must_begin_in_time_and_by_its_preface() {
     secure.gateway.until(|seen| seen.refused == [Refusal::Http2Preface; 2]).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn an_idle_http2_connection_is_closed() {
     let secure = Secure::start(Limits { idle_timeout: Duration::from_millis(300), ..limits() }).await;
     let (mut sender, driver) = http2(secure.connect("a.example", &["h2"]).await.unwrap()).await;
@@ -274,7 +274,7 @@ async fn an_idle_http2_connection_is_closed() {
 }
 
 /// A client whose end of the connection is seen: `Ok(0)` is `close_notify`, a cut is an error of rustls.
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn an_idle_session_is_ended_and_not_cut() {
     let limits = Limits { idle_timeout: Duration::from_millis(200), ..limits() };
     let secure = Secure::start(limits).await;
@@ -283,7 +283,7 @@ async fn an_idle_session_is_ended_and_not_cut() {
     assert_eq!(read.unwrap(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn an_idle_http2_connection_gets_goaway_and_an_end() {
     let limits = Limits { idle_timeout: Duration::from_millis(300), ..limits() };
     let secure = Secure::start(limits).await;
@@ -298,7 +298,7 @@ async fn an_idle_http2_connection_gets_goaway_and_an_end() {
     tokio::time::timeout(SLACK, secure.gateway.load().no_connections()).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_stream_keeps_its_connection_from_being_idle() {
     let limits = Limits { idle_timeout: Duration::from_millis(200), ..limits() };
     let secure = Secure::start(limits).await;
@@ -312,7 +312,7 @@ async fn a_stream_keeps_its_connection_from_being_idle() {
     assert_eq!(slow.await, b"GET /slow 0");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn http2_connections_are_told_when_the_gateway_closes_and_finish_what_is_under_way() {
     let secure = Secure::start(limits()).await;
     let stream = secure.connect("a.example", &["h2"]).await.unwrap();

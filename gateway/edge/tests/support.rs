@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -116,7 +117,7 @@ impl Gateway {
         let edge = Arc::new(Edge::new(limits, Arc::new(Arc::clone(&notes))));
         let forward = Forward { endpoint, notes: Arc::clone(&notes) };
         let app = Arc::new(http_proxy(&Arc::new(ServerConf::default()), forward));
-        let lane = Arc::new(lane(ProxiedLane::new(app, Arc::clone(&edge))));
+        let lane = Rc::new(lane(ProxiedLane::new(app, Arc::clone(&edge))));
         let mut entrance =
             Entrance { listener: 0, tls: None, proxy_protocol_from: Vec::new(), edge: Arc::clone(&edge) };
         change(&mut entrance);
@@ -124,8 +125,8 @@ impl Gateway {
         let (down, watch) = watch::channel(false);
         let address = sockets[0].local_addr().unwrap();
         for socket in sockets {
-            let serving = serve_listener(socket, Arc::clone(&lane), Arc::clone(&entrance), watch.clone());
-            tokio::spawn(async move { serving.await.unwrap() });
+            let serving = serve_listener(socket, Rc::clone(&lane), Arc::clone(&entrance), watch.clone());
+            tokio::task::spawn_local(async move { serving.await.unwrap() });
         }
         Self { address, notes, edge, slow, down }
     }
