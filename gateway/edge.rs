@@ -63,7 +63,7 @@ pub use closing::Closing;
 pub use connection::{ClientProtocol, Connection, Tls};
 pub use load::Load;
 pub use pace::TooSlow;
-pub use proxied::deadline::{Cut, Fault, Silences, UPLOAD, Watch};
+pub use proxied::deadline::{Cut, Fault, Phase, Silences, UPLOAD, Watch};
 pub use refuse::RefusedHead;
 pub use stream::EdgeStream;
 

@@ -1,5 +1,5 @@
-//! The framing of a chunked request body, checked byte by byte while the body passes, so that the stream knows where the
-//! body ends without asking its reader. Pure.
+//! The framing of a chunked body, checked byte by byte while the body passes, so that whoever moves it knows where it ends without
+//! asking its reader. Pure.
 //!
 //! Stricter than what reads the bytes next: httparse 1.10 takes a size line without digits for the last chunk, and what the
 //! client sent after it would be the next request. Sources: RFC 9112 sections 7.1 (chunks, extensions, trailers) and 2.2
@@ -66,6 +66,17 @@ enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MalformedChunk;
 
+/// The meaning of some bytes of a chunked body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChunkPart {
+    /// Bytes of the body itself.
+    Content,
+    /// Sizes, extensions and line ends.
+    Framing,
+    /// Bytes of the trailer section, without the empty line that ends it.
+    Trailer,
+}
+
 impl Chunks {
     /// The start of a body whose trailers are held to the bounds of a head.
     #[must_use]
@@ -75,6 +86,49 @@ impl Chunks {
             trailer_bytes_left: limits.head_bytes.min(TRAILER_BYTES),
             trailers_left: limits.headers,
         }
+    }
+
+    /// Takes the first of the bytes that mean the same: how many they are, and their meaning. Less than one byte, at the end of
+    /// the body, is none.
+    ///
+    /// # Errors
+    /// [`MalformedChunk`] when the first of the bytes is wrong.
+    pub fn part(&mut self, bytes: &[u8]) -> Result<(usize, ChunkPart), MalformedChunk> {
+        if let State::Data { .. } = self.state {
+            return self.advance_data(bytes).map(|taken| (taken, ChunkPart::Content));
+        }
+        let mut taken = 0;
+        let mut meaning = None;
+        while let Some(&byte) = bytes.get(taken)
+            && !self.is_done()
+            && !matches!(self.state, State::Data { .. })
+        {
+            let own = match (self.state, byte) {
+                (State::Trailer, b'\r') => ChunkPart::Framing,
+                (State::Trailer | State::TrailerName | State::TrailerValue | State::TrailerLf, _) => ChunkPart::Trailer,
+                _ => ChunkPart::Framing,
+            };
+            if *meaning.get_or_insert(own) != own {
+                break;
+            }
+            let next = self.next(byte);
+            if next == State::Malformed {
+                return if taken == 0 { Err(MalformedChunk) } else { Ok((taken, own)) };
+            }
+            self.state = next;
+            taken += 1;
+        }
+        Ok((taken, meaning.unwrap_or(ChunkPart::Framing)))
+    }
+
+    fn advance_data(&mut self, bytes: &[u8]) -> Result<usize, MalformedChunk> {
+        let State::Data { left } = &mut self.state else { return Err(MalformedChunk) };
+        let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+        *left -= taken as u64;
+        if *left == 0 {
+            self.state = State::DataCr;
+        }
+        Ok(taken)
     }
 
     /// True once the last byte of the body was seen.
@@ -91,13 +145,8 @@ impl Chunks {
     pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, MalformedChunk> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {
-            if let State::Data { left } = &mut self.state {
-                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len() - at);
-                *left -= taken as u64;
-                at += taken;
-                if *left == 0 {
-                    self.state = State::DataCr;
-                }
+            if let State::Data { .. } = self.state {
+                at += self.advance_data(&bytes[at..])?;
                 continue;
             }
             self.state = self.next(bytes[at]);

@@ -106,6 +106,12 @@ impl Connection {
         }
     }
 
+    /// The client's side of the request under way on an HTTP/1 connection.
+    #[must_use]
+    pub fn client_side(&self) -> &Arc<ClientSide> {
+        &self.client_side
+    }
+
     /// True when the response in the making is the last one, and should say so: the gateway is closing, or the client has
     /// ended its side.
     #[must_use]

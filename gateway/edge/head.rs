@@ -274,8 +274,9 @@ fn leading_blanks(value: &[u8]) -> usize {
     value.len() - value.trim_ascii_start().len()
 }
 
-/// A control character other than a tab. Without an early exit, so that it runs many bytes at a time.
-fn has_control(line: &[u8]) -> bool {
+/// True if there is a control character other than a tab. Without an early exit, so that it runs many bytes at a time.
+#[must_use]
+pub fn has_control(line: &[u8]) -> bool {
     line.iter().fold(false, |bad, &byte| bad | (byte < b' ' && byte != b'\t') | (byte == 0x7f))
 }
 
@@ -284,12 +285,15 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 
-fn is_token(name: &[u8]) -> bool {
+/// True for a token, such as the name of a field (RFC 9110, section 5.6.2).
+#[must_use]
+pub fn is_token(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|&byte| is_token_byte(byte))
 }
 
-/// Digits only: no sign, no list, no overflow.
-fn decimal(value: &[u8]) -> Option<u64> {
+/// Reads a length: digits only, no sign, no list, no overflow.
+#[must_use]
+pub fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
     }

@@ -30,6 +30,15 @@ impl Readable {
         }
     }
 
+    /// Takes the head alone, of which nothing was taken before.
+    pub(super) fn take_head(&mut self, len: usize) {
+        match self {
+            Self::All => {}
+            Self::Bytes(left) => *left = left.saturating_sub(len as u64),
+            Self::Chunks { head, .. } => *head = head.saturating_sub(len),
+        }
+    }
+
     /// Takes what belongs to the request from the start of these bytes: how many they are. 0 of some means that the request
     /// is whole.
     ///

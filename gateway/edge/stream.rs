@@ -118,6 +118,40 @@ impl EdgeStream {
         }
     }
 
+    /// Takes the unread head, which its reader has copied. Returns how many bytes of the body were read with it.
+    pub fn take_head(&mut self, head: &Head) -> usize {
+        self.readable.take_head(head.len);
+        self.unread.advance(head.len);
+        if self.unread.is_empty() {
+            self.unread = BytesMut::new();
+        }
+        if self.readable == Readable::NOTHING { 0 } else { self.unread.len() }
+    }
+
+    /// True if the whole request has been read.
+    #[must_use]
+    pub fn is_request_read(&self) -> bool {
+        self.readable == Readable::NOTHING
+    }
+
+    /// Writes some of the pieces of an answer at once. What goes out by [`AsyncWrite`] is gathered instead; one answer takes one of
+    /// the two ways.
+    ///
+    /// # Errors
+    /// When the client left, or was too slow.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.writer.poll_send(transport(&mut self.transport)?, cx, pieces)
+    }
+
+    /// Ends the connection so that its client can read the last answer.
+    pub async fn leave(self: Box<Self>) {
+        let connection = Arc::clone(&self.connection);
+        drop(self);
+        if let Some(remains) = connection.take_remains() {
+            Box::pin(remains.linger()).await;
+        }
+    }
+
     /// The unread head, as [`next_head`](Self::next_head) found it, and what was read behind it.
     #[must_use]
     pub fn unread(&self) -> &[u8] {

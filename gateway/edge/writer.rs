@@ -84,6 +84,21 @@ impl Writer {
         }
     }
 
+    /// Writes some of these pieces at once. Nothing may be gathered.
+    pub(super) fn poll_send<W: AsyncWrite + Unpin>(
+        &mut self,
+        to: &mut W,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        debug_assert!(self.gathered.is_empty(), "an answer is gathered or sent at once");
+        let polled = Pin::new(&mut *to).poll_write_vectored(cx, pieces);
+        match ready!(self.patiently(polled, |wrote| *wrote, cx))? {
+            0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            wrote => Poll::Ready(Ok(wrote)),
+        }
+    }
+
     /// As [`AsyncWrite::poll_flush`].
     pub(super) fn poll_flush<W: AsyncWrite + Unpin>(
         &mut self,

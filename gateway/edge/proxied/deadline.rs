@@ -158,34 +158,50 @@ struct Wait {
     fault: Option<Fault>,
 }
 
+/// The part of an attempt that an endpoint is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
+pub enum Phase {
+    /// The request is sent to it.
     Request,
+    /// The head of its answer is awaited.
     Head,
+    /// Its answer has begun.
     Body,
+}
+
+impl Phase {
+    /// The longest silence in this phase.
+    #[must_use]
+    pub fn limit(self, silences: Silences) -> Duration {
+        match self {
+            Self::Head => silences.response,
+            Self::Request | Self::Body => silences.idle,
+        }
+    }
+
+    /// The side at fault for a silence that was too long; `None` while bytes wait for the client and its own limits hold.
+    #[must_use]
+    pub fn judge(self, client: &ClientSide) -> Option<Fault> {
+        match self {
+            Self::Head => Some(Fault::Endpoint),
+            _ if client.is_writing() => None,
+            // Both are silent: in a stream the client has no limit of its own.
+            Self::Body if client.is_reading() && client.is_streaming() => Some(Fault::Client),
+            Self::Request if client.is_expecting() => Some(Fault::NoContinue),
+            _ if client.is_reading() => None,
+            _ => Some(Fault::Endpoint),
+        }
+    }
 }
 
 impl Wait {
     fn deadline(&self) -> Instant {
-        self.since
-            + match self.phase {
-                Phase::Head => self.silences.response,
-                Phase::Request | Phase::Body => self.silences.idle,
-            }
+        self.since + self.phase.limit(self.silences)
     }
 
     /// The side at fault for the passed deadline; `None` while bytes wait for the client and its own limits hold.
     fn judge(&self) -> Option<Fault> {
-        let client = &*self.client;
-        match self.phase {
-            Phase::Head => Some(Fault::Endpoint),
-            _ if client.is_writing() => None,
-            // Both are silent: in a stream the client has no limit of its own.
-            Phase::Body if client.is_reading() && client.is_streaming() => Some(Fault::Client),
-            Phase::Request if client.is_expecting() => Some(Fault::NoContinue),
-            _ if client.is_reading() => None,
-            _ => Some(Fault::Endpoint),
-        }
+        self.phase.judge(&self.client)
     }
 
     fn end(&mut self, fault: Fault) {
