@@ -5,8 +5,8 @@ use smallvec::SmallVec;
 
 use super::Fields;
 
-/// Fields that belong to one connection without being nominated.
-const OWN: [&str; 4] = ["keep-alive", "proxy-connection", "te", "upgrade"];
+/// Fields that belong to one connection without being nominated, and the credentials for a proxy.
+const OWN: [&str; 5] = ["keep-alive", "proxy-authorization", "proxy-connection", "te", "upgrade"];
 
 /// Names of fields, lower case.
 pub type Names = SmallVec<[Box<str>; 2]>;
@@ -50,6 +50,7 @@ mod tests {
             (&[("connection", b"close, X-Private ,  ")], &["x-private"]),
             (&[("Connection", b"a"), ("CONNECTION", b"B")], &["a", "b"]),
             (&[("Keep-Alive", b"timeout=5"), ("TE", b"gzip"), ("Upgrade", b"h2c")], &["keep-alive", "te", "upgrade"]),
+            (&[("Proxy-Authorization", b"Basic x")], &["proxy-authorization"]),
             (&[("connection", b"Content-Length, Transfer-Encoding")], &[]),
         ] {
             let names = hop_by_hop(fields);
