@@ -3,7 +3,7 @@
 //! Reading order:
 //! - [`cli`], [`serve`], [`demo`]: from the command line to a running gateway
 //! - [`live`]: the one snapshot that requests are resolved by
-//! - [`edge`], [`proxy`], [`policy`], [`upstreams`]: the way of a request, from the socket to an endpoint and back
+//! - [`edge`], [`relay`], [`proxy`], [`policy`], [`upstreams`]: the way of a request, from the socket to an endpoint and back
 //! - [`outcomes`]: what came of requests, version by version
 //! - [`control`], [`store`]: the way of a change, from a wish to the next snapshot
 //! - [`hook`], [`notify`], [`query`], [`calls`]: who is asked and told outside
@@ -30,6 +30,7 @@ pub mod outcomes;
 pub mod policy;
 pub mod proxy;
 pub mod query;
+pub mod relay;
 pub mod serve;
 pub mod store;
 pub mod upstreams;

@@ -312,7 +312,7 @@ impl Started {
         let url = process.admin_url.clone().or(door.url()?);
         let (ready, drain) = (Arc::new(AtomicBool::new(true)), Arc::new(Notify::new()));
         let reloads = watch::Sender::new(LastReload::default());
-        workers::start(&self, doors, &stop)?;
+        workers::start(&self, doors, process.lane, &stop)?;
         admin.spawn(crate::admin::serve(door, self.admin(&ready, &drain, reloads.subscribe())));
         // It serves once.
         let _ = self.calls.admin_url.set(url);

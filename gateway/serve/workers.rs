@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use config::model::Process;
+use config::model::{LaneChoice, Process};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 
@@ -15,6 +15,7 @@ use crate::edge::proxied::ProxiedLane;
 use crate::edge::{self, Entrance, Lane, ShutdownWatch};
 use crate::policy::exchange::Worker;
 use crate::proxy::{self, Peers, Proxy};
+use crate::relay::RelayLane;
 
 /// Open listening sockets: per listener its entrance, its address, and one socket for each worker.
 pub(super) struct Doors {
@@ -77,7 +78,12 @@ impl Doors {
 }
 
 /// Starts the workers. They accept nothing more once `stop` is true, and end with the process.
-pub(super) fn start(started: &Started, doors: Doors, stop: &watch::Sender<bool>) -> Result<(), Failure> {
+pub(super) fn start(
+    started: &Started,
+    doors: Doors,
+    choice: LaneChoice,
+    stop: &watch::Sender<bool>,
+) -> Result<(), Failure> {
     let worker = Worker {
         live: Arc::clone(&started.live),
         metrics: Arc::clone(&started.metrics),
@@ -113,8 +119,12 @@ pub(super) fn start(started: &Started, doors: Doors, stop: &watch::Sender<bool>)
             let _ = started.send(told);
             let Some(runtime) = runtime else { return };
             runtime.block_on(async move {
+                let worker = proxy.worker.clone();
                 let proxied = ProxiedLane::new(Arc::new(proxy::application(proxy)), Arc::clone(&edge));
-                serve(Rc::new(proxied), sockets, &stop).await;
+                match choice {
+                    LaneChoice::Pingora => serve(Rc::new(proxied), sockets, &stop).await,
+                    LaneChoice::Relay => serve(Rc::new(RelayLane::new(worker, edge, proxied)), sockets, &stop).await,
+                }
             });
         })?;
         starting.recv().map_err(io::Error::other)??;

@@ -54,19 +54,6 @@ async fn every_framing_of_an_answer_arrives_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trailers_that_go_no_further_are_not_announced() {
-    let (weir, endpoint) = one().await;
-    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n";
-    endpoint.on("/sum", Answer::Raw(format!("{head}3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n").into()));
-    let mut client = Client::connect(weir.http).await;
-    let head = "transfer-encoding: chunked\r\ntrailer: x-sum\r\n";
-    client.send(format!("POST /sum HTTP/1.1\r\nhost: {HOST}\r\n{head}\r\n3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n")).await;
-    let answer = client.response("POST").await;
-    assert_eq!((answer.text().as_str(), answer.head.field("trailer")), ("abc", None));
-    assert_eq!(endpoint.saw("/sum").await.head.field("trailer"), None);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_answer_is_not_passed_off_as_whole() {
     let (weir, endpoint) = one().await;
     endpoint.on("/cut", Answer::RawThenClose(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc".to_vec()));

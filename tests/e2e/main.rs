@@ -15,6 +15,7 @@ mod degrade;
 mod demo;
 mod drain;
 mod entrance;
+mod express;
 mod failure;
 mod fault;
 mod files;

@@ -60,7 +60,7 @@ impl Weir {
     /// As the last arguments of another command, which is to become the gateway.
     pub(crate) async fn start_by(command: &[&str], folder: TempDir, process: &'static str, live: &str) -> Self {
         let file = folder.path().join("weir.yaml");
-        std::fs::write(&file, format!("{process}{live}")).expect("the test's folder can be written");
+        std::fs::write(&file, with_lane(process, live)).expect("the test's folder can be written");
         Self::launch(command, "serve", folder, &file, process).await
     }
 
@@ -117,7 +117,7 @@ impl Weir {
 
     /// The whole text for a changed live part.
     pub(crate) fn text_of(&self, live: &str) -> String {
-        format!("{}{live}", self.process)
+        with_lane(self.process, live)
     }
 
     /// Replaces the file in one step; the process settings stay.
@@ -264,6 +264,13 @@ impl Weir {
     pub(crate) fn log(&self) -> String {
         text(&self.stderr)
     }
+}
+
+/// A whole file. Its last line chooses the lane of `WEIR_LANE`, where that is set and the settings name none.
+fn with_lane(process: &str, live: &str) -> String {
+    let chosen = std::env::var("WEIR_LANE").ok().filter(|_| !process.contains("lane:"));
+    let lane = chosen.map_or_else(String::new, |lane| format!("lane: {lane}\n"));
+    format!("{process}{live}{lane}")
 }
 
 /// A new folder that goes away with the test.
