@@ -113,11 +113,11 @@ impl<N: Lane> RelayLane<N> {
             drop(in_flight);
             match end {
                 ExchangeEnd::Kept => stream.request_done(),
-                ExchangeEnd::Over => break,
+                ExchangeEnd::Over => return Box::pin(stream.finish()).await,
+                ExchangeEnd::Cut => return Box::pin(stream.leave()).await,
                 ExchangeEnd::HandedOver => return Box::pin(self.next.serve(stream, shutdown)).await,
             }
         }
-        Box::pin(stream.leave()).await;
     }
 }
 

@@ -143,7 +143,13 @@ impl EdgeStream {
         self.writer.poll_send(transport(&mut self.transport)?, cx, pieces)
     }
 
-    /// Ends the connection so that its client can read the last answer.
+    /// Ends the connection behind a whole answer: the client of a TLS session sees an end and not a cut.
+    pub async fn finish(mut self: Box<Self>) {
+        self.say_goodbye().await;
+        self.leave().await;
+    }
+
+    /// Ends the connection so that its client can read what was sent.
     pub async fn leave(self: Box<Self>) {
         let connection = Arc::clone(&self.connection);
         drop(self);

@@ -249,7 +249,7 @@ impl Exchange<'_> {
             }
             edits.write(&mut out, "date").map(|written| written || has_date)
         });
-        let Ok(has_date) = written else { return ExchangeEnd::Over };
+        let Ok(has_date) = written else { return ExchangeEnd::Cut };
         if !has_date {
             self.relay.date.write(&mut out);
         }
@@ -260,7 +260,11 @@ impl Exchange<'_> {
         self.status = Some(reply.status);
         self.download.bytes = 0;
         self.own_bytes = reply.body.len() as u64;
-        if self.write_all(&out).await && self.keeps { ExchangeEnd::Kept } else { ExchangeEnd::Over }
+        match self.write_all(&out).await {
+            true if self.keeps => ExchangeEnd::Kept,
+            true => ExchangeEnd::Over,
+            false => ExchangeEnd::Cut,
+        }
     }
 
     /// True if the client took everything.

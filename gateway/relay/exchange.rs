@@ -37,6 +37,8 @@ pub(super) enum ExchangeEnd {
     Kept,
     /// The connection is over.
     Over,
+    /// The connection is over, and its client has less than a whole answer.
+    Cut,
     /// Another lane serves the request, whose head is unread.
     HandedOver,
 }
@@ -94,7 +96,7 @@ pub(super) async fn serve(
     let Scratch { request, upload, download } = scratch;
     if request.copy(stream.unread(), &head).is_err() {
         debug_assert!(false, "the edge takes no head that this reader does not");
-        return ExchangeEnd::Over;
+        return ExchangeEnd::Cut;
     }
     let (received, admission) = admit(relay, &connection, request);
     let (reached, answer) = match admission {
@@ -341,7 +343,7 @@ impl Exchange<'_> {
         self.end = Some(refusal.map_or(EndReason::ClientLeft, Refusal::end));
         match refusal.map(Answer::of) {
             Some(answer) if self.status.is_none() => self.answer(answer).await,
-            _ => ExchangeEnd::Over,
+            _ => ExchangeEnd::Cut,
         }
     }
 
