@@ -26,7 +26,7 @@ pub struct Process {
     pub keep_versions: Option<usize>,
     /// Data-path threads; 0 means one per core.
     pub workers: usize,
-    /// The lane that serves requests. YAML: `lane: pingora` (default) or `lane: relay`.
+    /// The lane that serves requests. YAML: `lane: relay` (default) or `lane: pingora`.
     pub lane: LaneChoice,
     /// Bounds on what clients may send.
     pub limits: Limits,
@@ -106,9 +106,9 @@ pub struct AccessLog {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LaneChoice {
     /// The gateway's own lane for HTTP/1.1; what it does not carry goes through pingora.
+    #[default]
     Relay,
     /// pingora, for everything.
-    #[default]
     Pingora,
 }
 

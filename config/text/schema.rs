@@ -66,7 +66,7 @@ fn config() -> Value {
                 object(&["path"], json!({ "path": { "type": "string", "minLength": 1, "description": "A file; default weir-state.db." } })),
             ),
             "workers": integer(0, 1024, "Data-path threads; 0 means one per core. A change needs a restart."),
-            "lane": choice(&["relay", "pingora"], "The lane that serves requests; default pingora. A change needs a restart."),
+            "lane": choice(&["relay", "pingora"], "The lane that serves requests; default relay. A change needs a restart."),
             "access_log": access_log(),
             "limits": { "$ref": "#/$defs/limits" },
             "journal": described("How much of the journal is kept. A change needs a restart.", object(&[], json!({
