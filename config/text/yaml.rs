@@ -17,6 +17,7 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use crate::text::problem::{Position, Problem};
 
 mod canonical;
+pub(crate) mod outline;
 
 /// The longest text, in bytes.
 pub(crate) const MAX_BYTES: usize = 256 << 20;
@@ -63,7 +64,19 @@ pub(crate) fn read(text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
     canonical::read(text).or_else(|| parse(text, problems))
 }
 
-/// The same by the two parsers.
+/// Reads a text that stands `above` levels deep in another one, of which it needs nothing; `None` where there is a problem, an
+/// anchor or a block scalar (`|`, `>`).
+fn read_alone(text: &str, above: usize) -> Option<Node> {
+    canonical::read(text).or_else(|| {
+        let mut tree = Tree { above, ..Tree::default() };
+        tree.build(text).ok()?;
+        let root = tree.root.filter(|_| tree.problems.is_empty() && !tree.is_entangled)?;
+        Agree(&root).deserialize(serde_yaml::Deserializer::from_str(text)).ok()?;
+        Some(root)
+    })
+}
+
+/// The tree of a whole text by the two parsers.
 fn parse(text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let before = problems.len();
@@ -113,6 +126,10 @@ struct Tree {
     root: Option<Node>,
     anchors: HashMap<usize, (Node, usize)>,
     copies: usize,
+    /// How many levels deep the text stands in another one.
+    above: usize,
+    /// True if there is an anchor, an alias or a block scalar: another text beside it may change what it means.
+    is_entangled: bool,
 }
 
 /// A mapping or a list whose end was not seen yet.
@@ -143,8 +160,12 @@ impl Tree {
                         return Err(problem.help("remove the `---`, or split the file"));
                     }
                 }
-                Event::Alias(anchor) => self.copy(anchor, position(span))?,
+                Event::Alias(anchor) => {
+                    self.is_entangled = true;
+                    self.copy(anchor, position(span))?;
+                }
                 Event::Scalar(text, style, anchor, tag) => {
+                    self.is_entangled |= matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
                     self.refuse_tag(tag.is_some(), span);
                     let at = scalar_position(span, &text, style);
                     let plain = style == ScalarStyle::Plain;
@@ -177,7 +198,7 @@ impl Tree {
             let problem = Problem::error(self.path(), "a key must be a plain word, not a mapping or a list").at(at);
             return Err(problem.help("`{…}` and `[…]` with variables need quotes: \"${NAME}\""));
         }
-        if self.open.len() >= MAX_DEPTH {
+        if self.above + self.open.len() >= MAX_DEPTH {
             return Err(Problem::error("", format!("nested deeper than {MAX_DEPTH} levels")).at(at));
         }
         self.open.push(Open { at, anchor, inside });
@@ -230,6 +251,7 @@ impl Tree {
 
     fn value(&mut self, node: Node, anchor: usize) -> Result<(), Problem> {
         if anchor != 0 {
+            self.is_entangled = true;
             let size = node.size();
             self.copies += size;
             self.within_budget(node.at)?;
