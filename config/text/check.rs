@@ -6,6 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+
 use crate::model::{Config, Function, Https, Mention, Plan, Said, Target, Version};
 use crate::text::check::locate::Locator;
 use crate::text::problem::{Broken, Problem};
@@ -99,10 +102,59 @@ pub fn check_plan(config: &Config, path: &str, plan: &Plan) -> Vec<Problem> {
 pub(crate) fn check_text(config: &Config, broken: &Broken, root: &Node) -> Vec<Problem> {
     let mut check = Check::new(config, broken);
     check.everything();
-    check.tls();
-    check.links();
-    let mut locator = Locator::new(root);
-    check.found.into_iter().map(|found| locator.locate(found.problem, found.at_key)).collect()
+    check.of_a_file();
+    Findings(check.found).located(root)
+}
+
+/// Everything that [`check_text`] finds, without places. `sound` is a configuration in which [`check`] finds nothing: if little of
+/// functions and domains differs from it, and nothing else does, the rest is not looked at again. Tells also if this one is sound.
+pub(crate) fn check_file(config: &Config, sound: Option<&Config>) -> (Findings, bool) {
+    let broken = Broken::new();
+    let mut check = Check::new(config, &broken);
+    if !sound.is_some_and(|sound| is_sound_after(sound, config)) {
+        check.everything();
+    }
+    let is_sound = check.found.is_empty();
+    check.of_a_file();
+    (Findings(check.found), is_sound)
+}
+
+/// So many functions and domains that differ, and checking everything once is cheaper.
+pub(crate) const MANY: usize = 64;
+
+/// Whether little differs from a configuration that is sound, and is sound as well.
+fn is_sound_after(sound: &Config, config: &Config) -> bool {
+    let Config { functions, numbers, domains, .. } = config.clone();
+    if (Config { functions, numbers, domains, ..sound.clone() }) != *config {
+        return false;
+    }
+    let functions: Vec<&FunctionName> = unlike(&sound.functions, &config.functions).take(MANY + 1).collect();
+    let hosts: Vec<&HostPattern> = unlike(&sound.domains, &config.domains).take(MANY + 1).collect();
+    functions.len() + hosts.len() <= MANY
+        && functions.into_iter().all(|name| check_function(sound, config, name).is_empty())
+        && hosts.into_iter().all(|host| check_domain(config, host).is_empty())
+}
+
+/// The keys at which two maps differ.
+fn unlike<'m, K: Ord, V: PartialEq>(old: &'m OrdMap<K, V>, new: &'m OrdMap<K, V>) -> impl Iterator<Item = &'m K> {
+    old.diff(new).map(|item| match item {
+        DiffItem::Add(key, _) | DiffItem::Update { new: (key, _), .. } | DiffItem::Remove(key, _) => key,
+    })
+}
+
+/// What a check found in a file.
+pub(crate) struct Findings(Vec<Found>);
+
+impl Findings {
+    pub(crate) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter().map(|found| &found.problem)
+    }
+
+    /// The problems at their places in the text.
+    pub(crate) fn located(self, root: &Node) -> Vec<Problem> {
+        let mut locator = Locator::new(root);
+        self.0.into_iter().map(|found| locator.locate(found.problem, found.at_key)).collect()
+    }
 }
 
 /// Warnings about secrets that stand in the configuration, where everybody who reads it reads them.
@@ -161,6 +213,12 @@ impl<'a> Check<'a> {
             self.plan(&join("plans", name.as_str()), plan);
         }
         self.references(None);
+    }
+
+    /// What only the file of a node can have wrong.
+    fn of_a_file(&mut self) {
+        self.tls();
+        self.links();
     }
 
     /// The places where functions are named; only those of one function if `only` is given.

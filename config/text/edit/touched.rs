@@ -11,9 +11,6 @@ use crate::text::yaml::join;
 use crate::value::host::HostPattern;
 use crate::value::name::{AliasName, FunctionName};
 
-/// So many functions and domains touched at once, and checking everything once is cheaper.
-const MANY: usize = 64;
-
 /// What edits are about.
 #[derive(Default)]
 pub(super) struct Touched<'e> {
@@ -59,7 +56,7 @@ impl<'e> Touched<'e> {
     }
 
     fn is_much(&self) -> bool {
-        self.others || self.functions.len() + self.hosts.len() > MANY
+        self.others || self.functions.len() + self.hosts.len() > check::MANY
     }
 
     /// What was wrong with everything that the check looks at.
