@@ -35,6 +35,12 @@ pub(super) fn domains(place: &Place<'_>, r: &mut Reading<'_>) -> Option<OrdMap<H
     Some(domains)
 }
 
+/// One domain with its host.
+pub(super) fn named_domain(entry: &Place<'_>, r: &mut Reading<'_>) -> Option<(HostPattern, Domain)> {
+    let host = entry.parse_key::<HostPattern>(r, "a host");
+    host.zip(domain(entry, r))
+}
+
 /// `shop:prod`, or the full form.
 pub(super) fn domain(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Domain> {
     let mut domain = Domain {

@@ -24,18 +24,24 @@ pub(super) type Functions = (OrdMap<FunctionName, Arc<Function>>, OrdMap<Functio
 pub(super) fn functions(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Functions> {
     let (mut functions, mut numbers) = (OrdMap::new(), OrdMap::new());
     for entry in place.entries(r, "functions by name") {
-        let name = entry.parse_key::<FunctionName>(r, "a function name");
-        match (name, numbered_function(&entry, r)) {
-            (Some(name), Some((function, number))) => {
-                numbers.extend(number.map(|number| (name.clone(), number)));
-                functions.insert(name, Arc::new(function));
-            }
-            _ => {
-                r.broken.insert(entry.path());
-            }
-        }
+        let Some((name, function, number)) = named_function(&entry, r) else { continue };
+        numbers.extend(number.map(|number| (name.clone(), number)));
+        functions.insert(name, Arc::new(function));
     }
     Some((functions, numbers))
+}
+
+/// One function with its name, and the highest number that it ever used.
+pub(super) fn named_function(
+    entry: &Place<'_>,
+    r: &mut Reading<'_>,
+) -> Option<(FunctionName, Function, Option<NonZeroU32>)> {
+    let name = entry.parse_key::<FunctionName>(r, "a function name");
+    let read = name.zip(numbered_function(entry, r));
+    if read.is_none() {
+        r.broken.insert(entry.path());
+    }
+    read.map(|(name, (function, number))| (name, function, number))
 }
 
 /// `next_versions: {shop: 7}`: what functions that are gone would go on with.
