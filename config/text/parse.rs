@@ -11,10 +11,13 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use imbl::OrdMap;
+
 use crate::model::{
     Alias, AliasPatch, Config, Dialect, Domain, Endpoint, Function, Notifier, Plan, Process, Stage, Version,
 };
 use crate::text::check;
+use crate::text::parse::function::Functions;
 use crate::text::parse::place::{Fields, Place, Reading};
 use crate::text::problem::{Problem, Severity};
 use crate::text::yaml::{self, Node, Value};
@@ -31,6 +34,7 @@ mod guard;
 mod header;
 mod hook;
 mod notifier;
+mod parts;
 mod place;
 mod plan;
 mod process;
@@ -41,6 +45,7 @@ mod value;
 
 pub use crate::value::template::unresolved;
 pub use asked::{Named, asked_plan};
+pub use parts::{LastFile, Spread};
 pub(crate) use plan::CONSTRUCTORS;
 pub use value::parse_value;
 
@@ -55,9 +60,15 @@ pub type Parsed<T> = Result<(T, Vec<Problem>), Vec<Problem>>;
 /// # Errors
 /// Every problem of the text, at least one of them an error.
 pub fn parse(text: &str, env: Env<'_>) -> Parsed<Config> {
+    LastFile::default().parse(text, env)
+}
+
+/// Reads a whole file at once.
+fn parse_whole(text: &str, env: Env<'_>) -> Parsed<Config> {
     let mut r = Reading::new(env);
     let Some(node) = file(text, &mut r) else { return Err(r.problems) };
-    let Some(config) = config(&Place::root(&node, ""), &mut r) else { return Err(r.problems) };
+    let sections = |fields: &mut Fields<'_>, r: &mut Reading<'_>| Some(Sections::read(fields, r));
+    let Some(config) = config(&Place::root(&node, ""), &mut r, sections) else { return Err(r.problems) };
     r.problems.extend(check::check_text(&config, &r.broken, &node));
     finish(Some(config), r.problems)
 }
@@ -246,13 +257,45 @@ fn file(text: &str, r: &mut Reading<'_>) -> Option<Node> {
     Some(node)
 }
 
-fn config(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Config> {
+/// The sections that may hold very many entries.
+#[derive(Default)]
+struct Sections {
+    functions: Functions,
+    stages: OrdMap<StageName, Arc<Stage>>,
+    domains: OrdMap<HostPattern, Arc<Domain>>,
+}
+
+impl Sections {
+    fn read(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> Self {
+        let functions = Self::functions(fields, r);
+        let stages = Self::stages(fields, r);
+        Self { functions, stages, domains: Self::domains(fields, r) }
+    }
+
+    fn functions(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> Functions {
+        fields.read(r, "functions", function::functions).unwrap_or_default()
+    }
+
+    fn stages(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> OrdMap<StageName, Arc<Stage>> {
+        fields.read(r, "stages", domain::stages).unwrap_or_default()
+    }
+
+    fn domains(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> OrdMap<HostPattern, Arc<Domain>> {
+        fields.read(r, "domains", domain::domains).unwrap_or_default()
+    }
+}
+
+/// The configuration of a file, its sections read by `sections`.
+fn config<'e>(
+    place: &Place<'_>,
+    r: &mut Reading<'e>,
+    sections: impl FnOnce(&mut Fields<'_>, &mut Reading<'e>) -> Option<Sections>,
+) -> Option<Config> {
     let mut fields = place.fields(r, FILE)?;
-    let mut config = Config { process: Arc::new(process::process(&mut fields, r)), ..Config::default() };
-    r.environment = config.process.environment.clone();
-    (config.functions, config.numbers) = fields.read(r, "functions", function::functions).unwrap_or_default();
-    config.stages = fields.read(r, "stages", domain::stages).unwrap_or_default();
-    config.domains = fields.read(r, "domains", domain::domains).unwrap_or_default();
+    let process = Arc::new(process::process(&mut fields, r));
+    r.environment = process.environment.clone();
+    let Sections { functions: (functions, numbers), stages, domains } = sections(&mut fields, r)?;
+    let mut config = Config { process, functions, numbers, stages, domains, ..Config::default() };
     config.plans = fields.read(r, "plans", plan::plans).unwrap_or_default();
     config.notifiers = fields.read(r, "notifiers", notifier::notifiers).unwrap_or_default();
     settings(&mut config, &mut fields, r);
