@@ -4,9 +4,11 @@
 //! that is written in place has to stand still first, for longer if what is there may be a part of it. A file that is not valid
 //! changes nothing.
 //!
+//! - `spread`: reading many entries of it at once
 //! - `stamp`: what the file system says of the file
 //! - `watch`: what happens in its folder
 
+mod spread;
 mod stamp;
 mod watch;
 
@@ -16,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use config::model::{Config, Process};
 use config::text::format::format;
-use config::text::parse::Parsed;
+use config::text::parse::{LastFile, Parsed};
 use config::text::problem::{self, Problem};
 use config::text::unfinished::may_be_unfinished;
 use tokio::sync::Notify;
@@ -27,6 +29,7 @@ use super::{AllowEmpty, Author, Control, Environment, Refused};
 use crate::clock;
 use crate::files::{self, FileError};
 use crate::store::Revision;
+use spread::spread;
 use stamp::Stamp;
 use watch::Watch;
 
@@ -69,6 +72,8 @@ pub struct FileAtStart {
     path: PathBuf,
     text: String,
     stamp: Option<Stamp>,
+    /// Its entries, so that the next text costs what it changes.
+    last: LastFile,
     /// Its settings of the process.
     pub process: Arc<Process>,
     /// What it states; the printed problems if something else of it than the process settings cannot be used.
@@ -105,6 +110,8 @@ pub struct ConfigFile {
     process: Arc<Process>,
     /// The text that was applied last.
     applied: String,
+    /// The entries of the text that was parsed last.
+    last: LastFile,
     /// The text that was read last, and whether it has to be applied even if it is read again.
     read: (String, bool),
     /// The file that `read` is the text of.
@@ -168,7 +175,8 @@ impl FileAtStart {
             (stamp, read.map_err(|error| format!("weir: {shown} {error}\n"))?.1)
         };
         let print = |problems: &[Problem]| problem::render(problems, &shown, &text);
-        let (process, config) = match config::text::parse::parse(&text, &**environment) {
+        let mut last = LastFile::default();
+        let (process, config) = match last.parse_spread(&text, &**environment, &spread) {
             Ok((config, warnings)) => {
                 if !warnings.is_empty() {
                     tracing::warn!("{}", print(&warnings));
@@ -180,7 +188,7 @@ impl FileAtStart {
                 Err(_) => return Err(print(&problems)),
             },
         };
-        Ok(Self { path: path.to_owned(), text, stamp, process, config })
+        Ok(Self { path: path.to_owned(), text, stamp, last, process, config })
     }
 
     /// The folder that its relative names are taken in.
@@ -240,7 +248,7 @@ impl ConfigFile {
         environment: Environment,
         report: Report,
     ) -> Self {
-        let FileAtStart { path, text, stamp, process, .. } = start;
+        let FileAtStart { path, text, stamp, last: parsed, process, .. } = start;
         let (applied, read, stamp) = match applied {
             Applied::Yes => (text.clone(), (text, false), stamp),
             Applied::Waits { last } => (format(&last), (String::new(), false), None),
@@ -251,7 +259,21 @@ impl ConfigFile {
         };
         let (readers, late) = (Readers::default(), None);
         let (pending, unreadable) = (None, None);
-        Self { path, control, environment, process, applied, read, stamp, pending, unreadable, readers, late, report }
+        Self {
+            path,
+            control,
+            environment,
+            process,
+            applied,
+            last: parsed,
+            read,
+            stamp,
+            pending,
+            unreadable,
+            readers,
+            late,
+            report,
+        }
     }
 
     /// Applies the file whenever it changes, and whenever `asked` says so, until the control plane ends.
@@ -430,12 +452,20 @@ impl ConfigFile {
         }
     }
 
-    /// Parses it on a thread of its own: large files take a second.
-    async fn parse(&self, text: String) -> Parsed<Config> {
-        let environment = Arc::clone(&self.environment);
-        let parsed = tokio::task::spawn_blocking(move || config::text::parse::parse(&text, &*environment)).await;
-        let stopped = || vec![Problem::error("", "it was not parsed: the gateway is stopping")];
-        parsed.unwrap_or_else(|_| Err(stopped()))
+    /// Parses it on threads of its own: a large file takes a second where much of it changed.
+    async fn parse(&mut self, text: String) -> Parsed<Config> {
+        let (environment, mut last) = (Arc::clone(&self.environment), std::mem::take(&mut self.last));
+        let parsed = tokio::task::spawn_blocking(move || {
+            let parsed = last.parse_spread(&text, &*environment, &spread);
+            (last, parsed)
+        });
+        match parsed.await {
+            Ok((last, parsed)) => {
+                self.last = last;
+                parsed
+            }
+            Err(_) => Err(vec![Problem::error("", "it was not parsed: the gateway is stopping")]),
+        }
     }
 
     /// Told once, however often the file is looked at.
