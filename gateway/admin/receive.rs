@@ -51,6 +51,7 @@ pub(super) async fn carried_out(
         who: grant.as_ref().map_or_else(|| NOBODY.to_owned(), who),
         why: why(request.headers())?,
         may_run: grant.as_ref().is_some_and(|grant| grant.role == Role::Admin),
+        is_remote: true,
     };
     let (parts, body) = request.into_parts();
     let (text, long_body) = match &operation.body {

@@ -20,6 +20,8 @@ pub struct Author {
     pub why: Option<String>,
     /// True if they may name what is not live yet: programs that run as this process's user, names of its environment, and hosts.
     pub may_run: bool,
+    /// True if what they send comes by the API: there is no folder that relative names of files could be taken in.
+    pub is_remote: bool,
 }
 
 /// What the author believes of one thing; the change holds only if it is so.
@@ -157,7 +159,7 @@ impl Author {
     /// The gateway itself, as its file or its start says.
     #[must_use]
     pub fn of(who: &str) -> Self {
-        Self { who: who.to_owned(), why: None, may_run: true }
+        Self { who: who.to_owned(), why: None, may_run: true, is_remote: false }
     }
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use config::model::{AdminListener, Certificate, Config, Target, Version};
+use config::model::{AdminListener, Certificate, Config, Plan, Target, Version};
 use config::text::problem::Problem;
 
 pub use folder::Folder;
@@ -79,6 +79,31 @@ impl NamedFiles {
         }
         named
     }
+}
+
+/// The files that `new` names where `old` named none or others, and that the programs of a plan that is begun are, by names that are
+/// not whole: problems, with the names that are whole in `folder`.
+pub(super) fn relative(old: &Config, new: &Config, begun: Option<&Plan>, folder: &Folder) -> Vec<Problem> {
+    let NamedFiles { certificates, authorities } = NamedFiles::of_change(old, new);
+    let pairs = certificates
+        .into_iter()
+        .flat_map(|(at, Certificate { cert, key })| [(format!("{at}.cert"), cert), (format!("{at}.key"), key)]);
+    let known: HashSet<&[String]> = old.plans.values().flat_map(|plan| plan.programs()).collect();
+    let of_plans = new.plans.iter().map(|(name, plan)| (format!("plans.{name}.hooks"), &**plan));
+    let plans = of_plans.chain(begun.map(|plan| ("plan.hooks".to_owned(), plan)));
+    let programs = plans.flat_map(|(at, plan)| {
+        let brought = plan.programs().filter(|program| !known.contains(program));
+        // A bare word is looked for where programs are.
+        let named = brought.filter_map(|program| program.first()).filter(|name| name.contains('/'));
+        named.map(|name| (at.clone(), PathBuf::from(name))).collect::<Vec<_>>()
+    });
+    let named = pairs.chain(authorities.into_iter().map(|(at, path)| (at, path))).chain(programs);
+    let problem = |(at, path): (String, PathBuf)| {
+        let message =
+            format!("`{}` is a relative name, and a text that comes by the API is in no folder", path.display());
+        Problem::error(at, message).help(format!("name the file whole, such as `{}`", folder.file(&path).display()))
+    };
+    named.filter(|(_, path)| path.is_relative()).map(problem).collect()
 }
 
 /// The file of certificate authorities that is read for this version; none for one that is out of use.

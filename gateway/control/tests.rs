@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use config::model::{Config, Process, Retention};
 use config::route::table::{Alias, AliasIndex};
-use config::text::edit::Edit;
+use config::text::edit::{Edit, FunctionEdit};
+use config::text::parse;
 use config::value::name::VersionId;
 use tokio::runtime::Handle;
 
@@ -105,7 +106,7 @@ impl Node {
     }
 
     pub(crate) async fn file(&self, text: &str) -> Outcome {
-        let file = config::text::parse::parse(text, &environment).unwrap().0;
+        let file = parse::parse(text, &environment).unwrap().0;
         self.control.apply_file(Author::of("file"), file, AllowEmpty(false), false).await
     }
 
@@ -127,7 +128,7 @@ pub(crate) fn environment(name: &str) -> Option<String> {
 /// The process settings of a node.
 pub(crate) fn process() -> Process {
     let text = "environment: {operator: [CI_*]}\nadmin: 127.0.0.1:9900\nlisteners: ['0.0.0.0:8080']\n";
-    config::text::parse::parse_process(text, &|_| None).unwrap().0
+    parse::parse_process(text, &|_| None).unwrap().0
 }
 
 /// A file with one function, and a line more.
@@ -227,7 +228,7 @@ async fn a_start_serves_all_but_a_version_whose_authorities_are_gone() {
     let text = file("shop", "1", "").replace("versions: {", &three);
     let start = async || {
         let node = Node::on(store.clone()).await;
-        let file = config::text::parse::parse(&text, &|_| None).unwrap().0;
+        let file = parse::parse(&text, &|_| None).unwrap().0;
         node.control.apply_at_start(file).await.unwrap();
         let unusable = node.live.unusable();
         let names = unusable[AUTHORITY].iter().map(|thing| thing.name.clone()).collect::<Vec<_>>();
@@ -238,4 +239,56 @@ async fn a_start_serves_all_but_a_version_whose_authorities_are_gone() {
     assert_eq!(start().await, (1, vec!["shop:3".to_owned()]));
     write();
     assert_eq!(start().await, (1, vec![]));
+}
+
+#[tokio::test]
+async fn files_are_named_whole_by_the_api_whichever_way_it_comes_in() {
+    let node = Node::with(&file("shop", "1", "")).await;
+    let author = || Author { is_remote: true, ..Author::of("token:ann") };
+    let refused = |outcome: Outcome, names: &[&str]| {
+        let Err(Refused::Problems(problems)) = outcome else { panic!("{outcome:?}") };
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), names.len(), "{told:?}");
+        for (told, name) in told.iter().zip(names) {
+            assert!(told.contains(&format!("`{name}` is a relative name")), "{told}");
+        }
+    };
+    let ca = |name: &str| format!("{{endpoints: ['127.0.0.1:3'], tls: {{ca: {name}}}}}");
+    let version = |name: &str| Arc::new(parse::parse_version("v", &ca(name), &environment).unwrap().0);
+    let of_shop = |edit| vec![Edit::Function("shop".parse().unwrap(), edit)];
+    let plan = |program: &str| {
+        let text = format!("{{canaryWeight: 5, hooks: {{before: [{{command: [{program}]}}]}}}}");
+        Edit::Plan("checked".parse().unwrap(), Some(Arc::new(parse::parse_plan(&text, &environment).unwrap())))
+    };
+    let certificate = "{certificate: {cert: a.crt, key: ./a.key}, routes: [{path: /*, to: 'shop:prod'}]}";
+    let host: config::value::host::HostPattern = "a.example.com".parse().unwrap();
+    let domain = Arc::new(parse::parse_domain(&host, certificate, &environment).unwrap().0);
+    for (edits, names) in [
+        (of_shop(FunctionEdit::Draft(Some(version("ca.pem")))), &["ca.pem"][..]),
+        (of_shop(FunctionEdit::Version(3.try_into().unwrap(), Some(version("tls/ca.pem")))), &["tls/ca.pem"]),
+        (vec![Edit::Domain(host.clone(), Some(domain))], &["a.crt", "./a.key"]),
+        (vec![plan("./smoke")], &["./smoke"]),
+    ] {
+        refused(node.control.edit(Wish { author: author(), edits, guard: None }).await, names);
+    }
+    let whole = file("shop", "1", &format!("domains: {{a.example.com: {certificate}}}\n"));
+    let whole = parse::parse(&whole, &environment).unwrap().0;
+    refused(node.control.apply_file(author(), whole.clone(), AllowEmpty(false), false).await, &["a.crt", "./a.key"]);
+    // The file itself may, and whole names may be used; these are not there.
+    let Err(Refused::Problems(problems)) =
+        node.control.apply_file(Author::of("file"), whole, AllowEmpty(false), false).await
+    else {
+        panic!("there is no such certificate")
+    };
+    assert!(!problems[0].to_string().contains("relative"), "{}", problems[0]);
+    let edits = of_shop(FunctionEdit::Draft(Some(version("/none.pem"))));
+    let Err(Refused::Problems(problems)) = node.control.edit(Wish { author: author(), edits, guard: None }).await
+    else {
+        panic!("there are no such authorities")
+    };
+    assert!(!problems[0].to_string().contains("relative"), "{}", problems[0]);
+    node.control
+        .edit(Wish { author: author(), edits: vec![plan("smoke")], guard: None })
+        .await
+        .expect("a program of the path");
 }

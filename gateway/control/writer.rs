@@ -21,7 +21,7 @@ use tokio::time;
 
 use super::journal::{self, Hash, Start, Told};
 use super::named::changes;
-use super::named_files::FileKeepers;
+use super::named_files::{self, FileKeepers};
 use super::publish::Ahead;
 use super::rollback::Past;
 use super::rollouts::{Freeze, Moves, Rollouts};
@@ -207,6 +207,13 @@ impl Writer {
                 let why =
                     "a rollback is live that the store could not take yet; nothing else changes before it is stored";
                 return Err(Refused::Unavailable(why.to_owned()).into());
+            }
+            if author.is_remote && matches!(what, What::Edits(_) | What::File(..) | What::Begin(_)) {
+                let relative =
+                    named_files::relative(&self.known.stored.config, &draft.config, begun, &self.ground.folder);
+                if !relative.is_empty() {
+                    return Err(Refused::Problems(relative).into());
+                }
             }
             if *dry_run || draft.changes.is_empty() {
                 if !*dry_run {

@@ -250,12 +250,18 @@ async fn a_change_is_refused_for_the_files_that_it_names() {
     fs::copy(two.folder().join("a.crt"), two.folder().join("mixed.crt")).unwrap();
     fs::copy(two.folder().join("b.key"), two.folder().join("mixed.key")).unwrap();
     let mut api = Api::of(&two.weir).await;
-    let zero = domain("none").replace("none.crt", "/dev/zero").replace("none.key", "a.key");
+    let whole = |name: &str| {
+        let named = |kind: &str| two.folder().join(format!("{name}.{kind}")).display().to_string();
+        domain(name).replace(&format!("{name}.crt"), &named("crt")).replace(&format!("{name}.key"), &named("key"))
+    };
+    let zero = domain("none").replace("none.crt", "/dev/zero").replace("none.key", "/none.key");
     for (body, reason) in [
-        (domain("fifo"), "fifo.crt: is a FIFO; expected a regular file"),
+        (domain("a"), "`a.crt` is a relative name, and a text that comes by the API is in no folder"),
+        (domain("a"), "name the file whole, such as `"),
+        (whole("fifo"), "fifo.crt: is a FIFO; expected a regular file"),
         (zero, "/dev/zero: is a device; expected a regular file"),
-        (domain("mixed"), "mixed.key: is not the key of the first certificate in mixed.crt"),
-        (domain("none"), "none.crt: cannot be read: No such file"),
+        (whole("mixed"), "mixed.key: is not the key of the first certificate in mixed.crt"),
+        (whole("none"), "none.crt: cannot be read: No such file"),
     ] {
         let answer = api.call("PUT", "/v1/domains/new.example.com", &body).await;
         assert_eq!(answer.status, 422, "{}", answer.text());
@@ -263,11 +269,16 @@ async fn a_change_is_refused_for_the_files_that_it_names() {
         assert_eq!(two.weir.ask("/live").await.text(), "live\n");
     }
     assert_eq!(two.weir.unusable().await, Vec::<Value>::new(), "nothing of it is live");
-    let answer = api.call("PUT", "/v1/domains/new.example.com", domain("a")).await;
+    let answer = api.call("PUT", "/v1/domains/new.example.com", whole("a")).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     assert_eq!(two.weir.shows("new.example.com", &two.a).await, Shown::Another, "live when the answer is there");
     let text = live(&two.endpoint, &[(A, "mixed"), (B, "b")]);
     fs::write(two.folder().join("other.yaml"), two.weir.text_of(&text)).unwrap();
+    let (code, _, stderr) = two.weir.cli(&["apply", "other.yaml"]).await;
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("`mixed.crt` is a relative name") && stderr.contains("other.yaml:"), "{stderr}");
+    let mixed = two.folder().join("mixed").display().to_string();
+    fs::write(two.folder().join("other.yaml"), two.weir.text_of(&text.replace("mixed", &mixed))).unwrap();
     let (code, _, stderr) = two.weir.cli(&["apply", "other.yaml"]).await;
     assert_eq!(code, Some(3), "{stderr}");
     assert!(stderr.contains("mixed.key: is not the key") && stderr.contains("other.yaml:"), "{stderr}");
