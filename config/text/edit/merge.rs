@@ -131,7 +131,7 @@ impl FunctionEdit {
     /// The alias whose own split this edit sets, even if to what it is.
     fn split(&self) -> Option<&AliasName> {
         match self {
-            Self::Shift(name, _) | Self::RestoreAlias(name, _) => Some(name),
+            Self::Shift(name, _) | Self::RestoreAlias(name, _) | Self::Alias(name, Some(_)) => Some(name),
             Self::PatchAlias(name, patch) if patch.split.is_some() => Some(name),
             _ => None,
         }

@@ -19,7 +19,7 @@ use crate::outcomes::Ended;
 /// Longer than anything here takes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-fn ask(plan: &str) -> Ask {
+pub(super) fn ask(plan: &str) -> Ask {
     Ask {
         members: vec![Asked {
             function: "shop".parse().unwrap(),
@@ -381,4 +381,15 @@ async fn a_word_about_a_step_that_is_over_counts_for_no_other() {
     assert!(why.contains("step 1") && why.contains("is over"), "{why}");
     assert_eq!(node.control.rollouts().borrow().all[&id].approval(1), None);
     tell(1).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_alias_that_is_put_as_it_is_ends_its_rollout() {
+    let node = Node::with(&file("shop", "1", "")).await;
+    let id = node.release("canaryStep: {weight: 20, interval: 10m}").await;
+    let same = node.live.load().table.config().functions["shop"].aliases["prod"].clone();
+    let put = FunctionEdit::Alias("prod".parse().unwrap(), Some(same));
+    let edits = vec![Edit::Function("shop".parse().unwrap(), put)];
+    let done = node.control.edit(Wish { author: Author::of("token:ann"), edits, guard: None }).await.unwrap();
+    assert_eq!((done.ended, node.split()), (vec![id], "1: 100".to_owned()));
 }
