@@ -283,9 +283,25 @@ impl Entry {
         serde_json::from_str(line)
             .map_err(|error| StoreError::new(format!("the journal's line of revision {revision} is damaged: {error}")))
     }
+
+    /// An entry in the place of one that cannot be read, without a time and an author.
+    fn damaged(revision: Revision, error: &StoreError) -> Self {
+        Self {
+            revision,
+            time: String::new(),
+            who: String::new(),
+            why: None,
+            what: vec![error.to_string()],
+            changes: Vec::new(),
+            news: Vec::new(),
+            others: None,
+            previous: None,
+            hash: None,
+        }
+    }
 }
 
-/// A page of entries that the query wants.
+/// A page of entries that the query wants. A line that is damaged is told as such, and hides no other: nobody knows if it is wanted.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -295,11 +311,12 @@ pub(super) async fn read(store: &dyn Store, query: &Query) -> Result<Page, Store
     let since = query.since.map(rfc3339);
     let (mut entries, mut next) = (Vec::<Entry>::new(), None);
     walk(store, page, |revision, line| {
-        let entry = Entry::parse(revision, line)?;
-        if query.newest_first && since.as_ref().is_some_and(|since| entry.time < *since) {
+        let entry = Entry::parse(revision, line).unwrap_or_else(|error| Entry::damaged(revision, &error));
+        let is_damaged = entry.time.is_empty();
+        if query.newest_first && !is_damaged && since.as_ref().is_some_and(|since| entry.time < *since) {
             return Ok(ControlFlow::Break(()));
         }
-        if query.wants(&entry, since.as_deref()) {
+        if is_damaged || query.wants(&entry, since.as_deref()) {
             if entries.len() == query.limit {
                 next = entries.last().map(|entry| entry.revision);
                 return Ok(ControlFlow::Break(()));

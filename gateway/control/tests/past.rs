@@ -176,7 +176,7 @@ async fn a_whole_configuration_comes_back_and_no_version_is_lost() {
 #[tokio::test]
 async fn a_dry_run_says_what_would_be_and_changes_nothing() {
     let node = Node::with(&file("shop", "{1: 95, 2: 5}", "")).await;
-    let next = config::text::parse::parse(&file("shop", "{1: 50, 2: 50}", ""), &|_| None).unwrap().0;
+    let next = parse::parse(&file("shop", "{1: 50, 2: 50}", ""), &|_| None).unwrap().0;
     let done = node.control.apply_file(Author::of("file"), next, AllowEmpty(false), true).await.unwrap();
     let told: Vec<String> =
         config::text::diff::diff(&done.before, &done.after).iter().map(ToString::to_string).collect();
@@ -221,4 +221,22 @@ async fn a_journal_that_forgets_can_still_be_verified() {
     assert!(from > 20 && to == 32, "{from} to {to}");
     let refused = node.roll_back(Some(3)).await.unwrap_err();
     assert!(matches!(refused, Refused::NotInJournal { oldest, .. } if oldest + 1 == from), "{refused}");
+}
+
+#[tokio::test]
+async fn a_damaged_line_hides_no_other_one() {
+    let store = Arc::new(Memory::default());
+    let node = Node::on(Arc::clone(&store) as Arc<dyn Store>).await;
+    node.file(&file("shop", "1", "")).await.unwrap();
+    store.put_if(1, None, Vec::new(), "{damaged".into()).await.unwrap();
+    node.becomes("1: 100").await;
+    node.shift("{1: 60, 2: 40}").await.unwrap();
+    for newest_first in [false, true] {
+        let query = Query { who: Some("token:ci".to_owned()), since: Some(Duration::ZERO), newest_first, ..all() };
+        let mut entries = node.control.journal(query).await.unwrap().entries;
+        entries.sort_by_key(|entry| entry.revision);
+        let revisions: Vec<_> = entries.iter().map(|entry| entry.revision).collect();
+        assert_eq!(revisions, [2, 3], "the line of the file is not asked for");
+        assert!(entries[0].what[0].contains("line of revision 2 is damaged"), "{:?}", entries[0]);
+    }
 }
