@@ -144,6 +144,8 @@ pub const CERTIFICATE: &str = "certificate";
 pub const AUTHORITY: &str = "authority";
 /// Stored rollouts among them.
 pub const ROLLOUT: &str = "rollout";
+/// See [`UNUSABLE_KINDS`].
+pub const GUARDIAN: &str = "guardian";
 
 /// Places of the configuration that name what is not stored among them.
 pub const REFERENCE: &str = "reference";
@@ -153,7 +155,7 @@ pub const TEXT: &str = "text";
 pub const FILE_TEXT: &str = "file_text";
 
 /// Kinds of `weir_unusable`.
-pub const UNUSABLE_KINDS: &[&str] = &[AUTHORITY, CERTIFICATE, FILE_TEXT, REFERENCE, ROLLOUT, TEXT];
+pub const UNUSABLE_KINDS: &[&str] = &[AUTHORITY, CERTIFICATE, FILE_TEXT, GUARDIAN, REFERENCE, ROLLOUT, TEXT];
 
 /// The closed lists that other modules own: what may be a label value.
 #[derive(Debug, Clone, Copy)]

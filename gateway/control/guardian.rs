@@ -9,6 +9,7 @@
 //! a disk, a hook or a reader of the API. Whatever the publisher makes meanwhile goes live without the candidate. The writer decides
 //! all the same; when it has answered, what is stored counts alone ([`Shown`]).
 
+mod mistake;
 mod servers;
 mod sight;
 mod swap;
@@ -33,6 +34,7 @@ use super::rollouts::Rollouts;
 use crate::clock::{self, Steady};
 use crate::live::Snapshot;
 use crate::metrics::Judged;
+use mistake::{caught, go_back};
 use swap::Swap;
 
 pub use sight::{Sight, Sights};
@@ -156,7 +158,7 @@ pub(super) fn start(
     let (orders, received) = mpsc::unbounded_channel();
     let (noticed, notices) = mpsc::unbounded_channel();
     let others = Handle::current();
-    let guarding = Guarding {
+    let mut guarding = Guarding {
         servers: servers::Servers::new(ground.calls.queries.clone(), others.clone()),
         swap: Swap::new(ground.clone())?,
         ground,
@@ -175,7 +177,15 @@ pub(super) fn start(
         looked: clock::now(),
     };
     let runtime = Builder::new_current_thread().enable_time().build()?;
-    thread::Builder::new().name("weir-guardian".into()).spawn(move || runtime.block_on(guarding.run(received)))?;
+    let mut received = received;
+    thread::Builder::new().name("weir-guardian".into()).spawn(move || {
+        while let Err(panic) = caught(|| runtime.block_on(guarding.run(&mut received))) {
+            guarding.recover("the guardian", &panic);
+        }
+        // Whoever has the store last closes it, which waits for the disk and is for threads that may.
+        let others = guarding.others.clone();
+        others.spawn_blocking(move || drop(guarding));
+    })?;
     Ok((Guardian(orders), notices))
 }
 
@@ -207,10 +217,10 @@ struct Guarding {
 }
 
 impl Guarding {
-    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+    async fn run(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) {
         let wake = Arc::clone(&self.ground.wake);
         loop {
-            let wait = self.until_look();
+            let (wait, is_idle) = (self.until_look(), self.is_idle());
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
@@ -224,9 +234,19 @@ impl Guarding {
                         self.look_at_due();
                     }
                 }
-                () = time::sleep(wait), if self.is_watching => self.look_at_due(),
+                // One may have begun that is to be watched.
+                Ok(()) = self.rollouts.changed(), if self.is_watching && is_idle => {}
+                () = time::sleep(wait), if self.is_watching && !is_idle => self.look_at_due(),
             }
         }
+    }
+
+    /// True if nothing is watched, and nothing is left of what was.
+    fn is_idle(&self) -> bool {
+        self.due.is_empty()
+            && self.sights.is_empty()
+            && self.shared.borrow().is_empty()
+            && !self.rollouts.borrow().running().any(|rollout| watches(rollout))
     }
 
     fn carry_out(&mut self, order: Order) {
@@ -351,7 +371,15 @@ impl Guarding {
             let Some(rollout) = rollouts.all.get(id).filter(|rollout| watches(rollout) && !is_waiting) else {
                 continue;
             };
-            if let Some(event) = self.event(rollout, now, frozen) {
+            let event = match rollouts.why_stuck(*id) {
+                Some(why) => Some(go_back(why)),
+                None => caught(|| self.event(rollout, now, frozen)).unwrap_or_else(|panic| {
+                    self.sights.remove(id);
+                    self.recover(&format!("the look at rollout {id}"), &panic);
+                    Some(go_back("it cannot be watched"))
+                }),
+            };
+            if let Some(event) = event {
                 self.notice(*id, event, because.unwrap_or_else(clock::now));
             }
         }
@@ -415,6 +443,8 @@ impl Guarding {
 
     /// Looks at the gates of a rollout.
     fn watch(&mut self, rollout: &Rollout, now: Moment) -> Observation {
+        #[cfg(test)]
+        assert!(rollout.plan_name.as_deref() != Some("panics"), "as a test wants it");
         let snapshot = self.ground.live.load_full();
         let watched = self.sights.entry(rollout.id).or_insert_with(|| sight::Watched::new(rollout));
         let before: Vec<Option<Judged>> = watched.judged();

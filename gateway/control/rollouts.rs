@@ -121,10 +121,11 @@ impl Rollouts {
         }
     }
 
-    /// Notes the running ones that move an alias whose text, or whose layer, cannot be read: they can only go back.
-    pub(super) fn stick_to_unread(&mut self, config: &Config) {
+    /// Notes the running ones that move an alias whose text, or whose layer, cannot be read: they can only go back. Tells if there are new
+    /// ones.
+    pub(super) fn stick_to_unread(&mut self, config: &Config) -> bool {
         if config.unreadable.is_empty() {
-            return;
+            return false;
         }
         let unread = |member: &Member| {
             let texts = ["layer", "alias"].map(|kind| format!("{kind}/{}/{}", member.function, member.alias));
@@ -135,7 +136,9 @@ impl Rollouts {
             Some((rollout.id, format!("the stored text {text} cannot be read")))
         });
         let stuck: Vec<_> = stuck.filter(|(id, _)| self.stuck.iter().all(|(other, _)| other != id)).collect();
+        let is_new = !stuck.is_empty();
         self.stuck.extend(stuck);
+        is_new
     }
 
     /// The reason why a running one can only go back, if so.

@@ -1,11 +1,11 @@
 //! Going back while the store is slow: live first, stored next.
 
 use config::release::outcome::Class;
-use config::release::rollout::{Event, RolloutId, Word};
+use config::release::rollout::{Ask, Event, RolloutId, Word};
 use tokio::time::timeout;
 
 use super::durable::Failing;
-use super::releases::{PATIENCE, ann};
+use super::releases::{PATIENCE, ann, ask};
 use super::*;
 use crate::control::{Expected, Guard, RollBack};
 
@@ -158,4 +158,21 @@ async fn a_process_that_dies_before_the_store_has_it_does_not_serve_the_candidat
     timeout(PATIENCE, noted(false)).await.expect("it is stored now");
     drop(disk);
     assert_eq!(node.over(id).await.0, "aborted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistake_in_the_guardian_sends_one_rollout_back_and_shows_for_as_long_as_the_process_runs() {
+    let node = Node::with(&file("shop", "1", "")).await;
+    let broken = Ask { plan_name: Some("panics".to_owned()), ..ask(CANARY) };
+    let id = RolloutId(node.control.release(Author::of("token:ann"), broken, false).await.unwrap().revision);
+    let (outcome, why) = node.over(id).await;
+    assert_eq!((outcome, &*node.split()), ("aborted", "1: 100"));
+    assert!(why.contains("it cannot be watched"), "{why}");
+    let unusable = node.live.unusable();
+    assert!(unusable["guardian"][0].reason.contains("as a test wants it"), "{unusable:?}");
+    // It watches the next one.
+    let next = node.release(CANARY).await;
+    node.requests(1, Class::Success, 1_000);
+    node.requests(2, Class::ServerError, 50);
+    assert_eq!(node.over(next).await.0, "rolled back");
 }

@@ -114,9 +114,9 @@ impl Writer {
                 self.journal.starts_at(start);
             }
         }
-        if next.changes.iter().any(|change| change.name.starts_with(ROLLOUT)) {
+        let is_stuck = self.known.rollouts.stick_to_unread(&self.known.stored.config);
+        if is_stuck || next.changes.iter().any(|change| change.name.starts_with(ROLLOUT)) {
             self.leave_what_ended(&moved);
-            self.known.rollouts.stick_to_unread(&self.known.stored.config);
             self.show_rollouts().await;
         }
     }
