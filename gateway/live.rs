@@ -13,7 +13,6 @@ use config::model::{self, Shield};
 use config::route::head::{Headers, RequestHead};
 use config::route::resolve::{self, Draw, Reason, Resolution, Routed, Unresolved};
 use config::route::table::{AliasIndex, Chunks, Stage, Table, Upstream, UpstreamIndex, Via};
-use config::text::problem::Problem;
 use config::value::name::{AliasName, FunctionName, VersionId};
 use config::value::path::PathPattern;
 use imbl::OrdMap;
@@ -28,7 +27,7 @@ use crate::upstreams::{EndpointView, UpstreamState};
 #[derive(Debug)]
 pub struct Live {
     current: ArcSwap<Snapshot>,
-    progress: watch::Sender<Progress>,
+    progress: watch::Sender<Revision>,
     unusable: Mutex<BTreeMap<&'static str, Arc<[Unusable]>>>,
     /// The newest revision that is stored and not seen by the publisher yet, and since when there is such a one.
     behind: Mutex<Option<(Revision, Instant)>>,
@@ -53,15 +52,6 @@ pub struct Unusable {
     pub reason: String,
     /// The time since which it cannot be used, counted from 1970.
     pub since: Duration,
-}
-
-/// How far the publisher has come.
-#[derive(Debug, Clone, Default)]
-pub struct Progress {
-    /// The newest revision that it has seen.
-    pub seen: Revision,
-    /// Why that revision is not live; empty when it is.
-    pub problems: Arc<[Problem]>,
 }
 
 /// Everything a request needs, at one revision.
@@ -185,43 +175,35 @@ impl Live {
         self.current.load_full()
     }
 
-    /// Told of each revision once it is live, or cannot be.
-    pub fn progress(&self) -> watch::Receiver<Progress> {
+    /// The newest revision that is live: told of each one.
+    pub fn progress(&self) -> watch::Receiver<Revision> {
         self.progress.subscribe()
     }
 
     /// Makes `next` live and hands back what was. Called by the guardian alone.
     pub(crate) fn publish(&self, next: Arc<Snapshot>) -> Arc<Snapshot> {
-        let seen = next.revision;
+        let reached = next.revision;
         let before = self.current.swap(next);
-        self.reach(Progress { seen, problems: Arc::default() });
+        self.reach(reached);
         before
-    }
-
-    /// Says that a revision cannot go live; what is live stays. Called by the publisher alone.
-    pub(crate) fn refuse(&self, seen: Revision, problems: Vec<Problem>) {
-        self.reach(Progress { seen, problems: problems.into() });
     }
 
     /// Says that this revision is stored: from `now` on the publisher is behind until it has seen it.
     pub(crate) fn stored(&self, revision: Revision, now: Instant) {
         let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
-        if revision > self.progress.borrow().seen {
+        if revision > *self.progress.borrow() {
             let since = behind.map_or(now, |(_, since)| since);
             *behind = Some((revision, since));
         }
     }
 
-    /// Tells how far the publisher has come, unless it came further before: whoever waits for a revision that was refused since is told
-    /// of that. It is no longer behind with it: [`stored`](Self::stored) sees both or neither.
-    fn reach(&self, reached: Progress) {
+    /// Tells how far the publisher has come. It is no longer behind with it: [`stored`](Self::stored) sees both or neither.
+    fn reach(&self, reached: Revision) {
         let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
-        *behind = behind.filter(|(stored, _)| *stored > reached.seen);
+        *behind = behind.filter(|(stored, _)| *stored > reached);
         self.progress.send_if_modified(|progress| {
-            let is_newest = reached.seen >= progress.seen;
-            if is_newest {
-                *progress = reached;
-            }
+            let is_newest = reached >= *progress;
+            *progress = reached.max(*progress);
             is_newest
         });
     }

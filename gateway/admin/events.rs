@@ -19,7 +19,6 @@ use super::error::Failure;
 use super::operation::{Answer, Content, Operation, run};
 use crate::control::journal::Query;
 use crate::control::{Control, Refused, Revision};
-use crate::live::Progress;
 
 pub(super) const EVENTS: &str = "text/event-stream";
 /// Nothing happened for so long: a comment tells both sides that the other is still there.
@@ -76,7 +75,7 @@ fn everything_after(after: Revision) -> Query {
 /// One client that listens.
 struct Stream {
     control: Control,
-    progress: watch::Receiver<Progress>,
+    progress: watch::Receiver<Revision>,
     sender: Sender<Bytes, Infallible>,
     /// The last revision that the client knows.
     last: Revision,

@@ -70,12 +70,6 @@ async fn ready(call: Call) -> Answer {
     if let Some(Paused { reason, .. }) = server.live.paused() {
         told.push_str(&format!("changes are paused: {reason}\n"));
     }
-    let progress = server.live.progress();
-    let progress = progress.borrow();
-    if !progress.problems.is_empty() {
-        let revision = progress.seen;
-        told.push_str(&format!("revision {revision} cannot go live: what was live before it is served\n"));
-    }
     let status = if not_ready.is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     Ok((status, told).into_response())
 }
@@ -86,8 +80,7 @@ fn unready(server: &Server) -> Option<String> {
         return Some(String::new());
     }
     let behind = server.live.behind();
-    let is_refused = !server.live.progress().borrow().problems.is_empty();
-    if server.live.load().revision == 0 && (behind.is_some() || is_refused) {
+    if server.live.load().revision == 0 && behind.is_some() {
         return Some("nothing of what is stored is live".to_owned());
     }
     let (revision, since) = behind?;

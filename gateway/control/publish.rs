@@ -2,8 +2,7 @@
 //!
 //! A text that cannot be read (of another version of Weir) takes down what it names alone. So does a file that a configuration names:
 //! a domain whose certificate cannot be used is live without it, and a version whose certificate authorities cannot be used has no
-//! endpoint until they can. A transaction that cannot be made live all the same leaves the last good snapshot serving, with a log line
-//! and a metric.
+//! endpoint until they can.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,7 +13,6 @@ use std::time::Duration;
 use config::model::{self, Config, Shield};
 use config::route::table::{Answers, Change, Changes, UpstreamIndex};
 use config::text::edit::{self, Edit};
-use config::text::problem::Problem;
 use config::value::name::{AliasName, VersionId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,7 +23,7 @@ use super::stored::Stored;
 use super::{CONFIG, Ground, Refused, unreadable};
 use crate::live::{Destination, Snapshot, Unusable};
 use crate::metrics::Among;
-use crate::store::{Revision, Update};
+use crate::store::Update;
 use crate::upstreams::{UpstreamKey, Upstreams, Wanted, authority_file};
 use crate::{clock, metrics};
 
@@ -41,8 +39,6 @@ struct Publisher {
     /// The last snapshot that the guardian got: the next one stands on it.
     last: Arc<Snapshot>,
     stored: Stored,
-    /// Whether the store has had a transaction that `stored` has not.
-    behind: bool,
     /// Edits that are live and not stored.
     ahead: Vec<Edit>,
     /// The authorities that cannot be used, by the place that names them.
@@ -78,7 +74,6 @@ pub(super) fn start(ground: Ground, keepers: FileKeepers, upstreams: Upstreams, 
         upstreams,
         guardian,
         stored: Stored::default(),
-        behind: false,
         ahead: Vec::new(),
         unusable: BTreeMap::new(),
     };
@@ -95,17 +90,11 @@ impl Publisher {
         let (looked, mut looks) = mpsc::channel(1);
         let mut is_first = true;
         loop {
-            let behind = self.behind;
             tokio::select! {
                 _ = look.tick() => self.look(&looked),
                 Some(changed) = looks.recv() => self.take_look(&changed).await,
                 update = updates.recv() => match update {
                     None => return,
-                    // A transaction was left out, so the next one does not stand on what is known.
-                    Some(Update::Transaction(_)) if behind => match store.load(CONFIG).await {
-                        Ok(image) => self.update(Update::Image(image)).await,
-                        Err(error) => tracing::error!("the store cannot be read, what is live stays: {error}"),
-                    },
                     Some(update) => {
                         self.update(update).await;
                         if std::mem::take(&mut is_first) {
@@ -132,13 +121,9 @@ impl Publisher {
         };
         self.ground.live.stored(revision, clock::now());
         // The texts are gone before anything is made of them: they take as much room.
-        match self.stored(update) {
-            Ok(stored) => {
-                self.publish(stored.clone()).await;
-                (self.stored, self.behind) = (stored, false);
-            }
-            Err(problems) => self.refuse(revision, problems),
-        }
+        let stored = self.stored(update);
+        self.publish(stored.clone()).await;
+        self.stored = stored;
     }
 
     /// Makes these edits live on top of what is stored, instead of those that were.
@@ -236,21 +221,12 @@ impl Publisher {
         self.unusable = now;
     }
 
-    fn refuse(&mut self, revision: Revision, problems: Vec<Problem>) {
-        for problem in &problems {
-            tracing::error!(revision, "a revision cannot go live: {problem}");
-        }
-        self.ground.metrics.reload_refused();
-        self.ground.live.refuse(revision, problems);
-        self.behind = true;
-    }
-
     /// What is stored after the update. A text that cannot be read takes down what it names alone.
-    fn stored(&self, update: Update) -> Result<Stored, Vec<Problem>> {
+    fn stored(&self, update: Update) -> Stored {
         let environment = &self.ground.environment;
         match update {
-            Update::Image(image) => Ok(Stored::of(&image, environment)),
-            Update::Transaction(next) => Ok(self.stored.after(&next, environment)),
+            Update::Image(image) => Stored::of(&image, environment),
+            Update::Transaction(next) => self.stored.after(&next, environment),
         }
     }
 

@@ -30,7 +30,6 @@ use super::tokens::Tokens;
 use super::{AllowEmpty, Author, CONFIG, Done, FILE, Ground, Guard, Refused, TOKEN};
 use super::{effective_revision, migrate, retention, unreadable};
 use crate::clock::{self, Steady};
-use crate::live::Progress;
 use crate::store::{Change, PutError, Revision, Update};
 
 pub(super) use command::{Command, Wanted, What};
@@ -41,7 +40,9 @@ use unsaved::Unsaved;
 
 /// So many revisions lie between two lines in the log that tell the newest hash of the journal.
 const ANNOUNCE_EVERY: Revision = 100;
-/// How often an unsaved rollback is tried again.
+/// The time for a stored revision to go live, which takes seconds for one that changes 100 000 functions.
+const LIVE_WITHIN: Duration = Duration::from_secs(60);
+/// How often an unsaved rollback is tried again, and the store read that could not be.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Writer {
@@ -426,9 +427,13 @@ impl Writer {
     /// Returns once this revision is live.
     async fn live(&self, revision: Revision) -> Result<(), Refused> {
         let mut progress = self.ground.live.progress();
-        let progress: Progress =
-            progress.wait_for(|live| live.seen >= revision).await.map_err(|_| Refused::Stopping)?.clone();
-        if progress.problems.is_empty() { Ok(()) } else { Err(Refused::Problems(progress.problems.to_vec())) }
+        match time::timeout(LIVE_WITHIN, progress.wait_for(|live| *live >= revision)).await {
+            Ok(reached) => reached.map(drop).map_err(|_| Refused::Stopping),
+            Err(_) => Err(Refused::Unknown(format!(
+                "revision {revision} is stored, and not live after {} s; `weir status` says how far the gateway is",
+                LIVE_WITHIN.as_secs()
+            ))),
+        }
     }
 
     /// Forgets what retention no longer keeps of the journal.

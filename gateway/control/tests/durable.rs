@@ -145,7 +145,7 @@ impl Node {
 
 fn parsed(split: &str) -> Split {
     let text = file("shop", split, "");
-    config::text::parse::parse(&text, &|_| None).unwrap().0.functions["shop"].aliases["prod"].split.clone()
+    parse::parse(&text, &|_| None).unwrap().0.functions["shop"].aliases["prod"].split.clone()
 }
 
 const SHOP: &str = "{1: 95, 2: 5}";
@@ -219,7 +219,7 @@ async fn a_rollback_goes_live_while_the_store_is_full_and_is_written_when_it_can
     assert!(matches!(refused, Refused::Unavailable(_)), "nothing else changes before it is stored: {refused}");
     assert_eq!(node.split(), "1: 95, 2: 5");
     let mut progress = node.live.progress();
-    progress.wait_for(|live| live.seen == 3).await.unwrap();
+    progress.wait_for(|live| *live == 3).await.unwrap();
     while node.metrics.unsaved_rollback.get() == 1 {
         tokio::task::yield_now().await;
     }

@@ -281,7 +281,7 @@ async fn a_store_with_bounded_transactions_serves_as_any_other() {
     let done = a.file(&file("shop", "1", &format!("domains:\n{domains}"))).await.unwrap();
     assert_eq!(done.revision, 1, "it is one change, in however many transactions");
     let mut progress = b.live.progress();
-    timeout(PATIENCE, progress.wait_for(|live| live.seen == 1)).await.unwrap().unwrap();
+    timeout(PATIENCE, progress.wait_for(|live| *live == 1)).await.unwrap().unwrap();
     assert_eq!(b.live.load().table.config().domains.len(), DOMAINS);
     let id = b.release("{canaryStep: {weight: 20, interval: 1s}, guard: {min_requests: 0}}").await;
     drop(a);
