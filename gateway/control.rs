@@ -68,10 +68,10 @@ use config::text::edit::rollback_of;
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::clock::{self, Steady};
+use crate::clock::Steady;
 use crate::edge::tls::LiveCertificates;
-use crate::live::{Live, Unusable};
-use crate::metrics::{self, Metrics};
+use crate::live::Live;
+use crate::metrics::Metrics;
 use crate::outcomes::Wake;
 use crate::store::{Store, StoreError};
 use crate::upstreams::Upstreams;
@@ -155,7 +155,7 @@ impl Control {
     /// When the store cannot be read, or holds what this version cannot read.
     pub async fn start(ground: Ground, upstreams: Upstreams) -> Result<Self, Refused> {
         let (store, conducted, aside) = (Arc::clone(&ground.store), ground.clone(), ground.aside.clone());
-        let (live, metrics) = (Arc::clone(&ground.live), Arc::clone(&ground.metrics));
+        let live = Arc::clone(&ground.live);
         let environment = Arc::clone(&ground.environment);
         let keepers = FileKeepers::new(&ground);
         let certificates = Arc::clone(&keepers.certificates);
@@ -184,22 +184,10 @@ impl Control {
         let live = Arc::clone(&live);
         let control = Self { commands, store, environment, tokens, rollouts, shared, guardian, live };
         control.go_back_again(&aside).await;
-        control.tell_unreadable(&metrics);
         if is_leading {
             control.end_stuck_rollouts().await;
         }
         Ok(control)
-    }
-
-    /// Names the rollouts that cannot be read.
-    fn tell_unreadable(&self, metrics: &Metrics) {
-        let unreadable = self.rollouts.borrow().unreadable.clone();
-        metrics.set_unusable(metrics::ROLLOUT, unreadable.len());
-        let unusable = unreadable.into_iter().map(|(name, why)| {
-            tracing::error!("the rollout {name} cannot be read, and is left out: {why}");
-            Unusable { name, reason: format!("{why}; it is left out"), since: clock::unix() }
-        });
-        self.live.set_unusable(metrics::ROLLOUT, unusable.collect());
     }
 
     /// Takes rollouts back to stable that cannot go on, before anybody is served.

@@ -54,6 +54,8 @@ pub(super) struct Writer {
     updates: Option<mpsc::UnboundedReceiver<Update>>,
     /// Whether the store may hold something else than what is known.
     stale: bool,
+    /// True if the store is in the form of this release, and nobody else has written since.
+    is_migrated: bool,
     /// A rollback that is live and not stored.
     unsaved: Option<Unsaved>,
     /// True if the store took nothing the last time.
@@ -99,6 +101,7 @@ impl Writer {
             known: Known::default(),
             updates: None,
             stale: true,
+            is_migrated: false,
             unsaved: None,
             is_paused: false,
             journal,
@@ -139,6 +142,12 @@ impl Writer {
                     self.probe().await;
                     continue;
                 }
+                () = time::sleep(SAVE_EVERY), if self.stale && self.unsaved.is_none() => {
+                    if let Err(refused) = self.catch_up().await {
+                        tracing::warn!("what is stored cannot be read yet: {refused}");
+                    }
+                    continue;
+                }
                 _ = look.tick() => {
                     self.forget().await;
                     continue;
@@ -164,9 +173,15 @@ impl Writer {
                     // An asker that went away does not undo the change.
                     let _ = reply.send(outcome);
                 }
-                Command::Rollouts(reply) => {
-                    // As far as they are known, if the store cannot be read.
-                    let _ = self.catch_up().await;
+                Command::TakeOver(reply) => {
+                    // The gateway that conducted before may have been of an earlier release. The rollouts are those that are known, if the
+                    // store cannot be read.
+                    let caught_up = self.catch_up().await;
+                    let is_done = self.is_migrated || self.unsaved.is_some();
+                    let ready = if is_done { caught_up } else { self.migrate().await };
+                    if let Err(refused) = ready {
+                        tracing::error!("the store cannot be brought into the form of this release: {refused}");
+                    }
                     let _ = reply.send(self.known.rollouts.clone());
                 }
                 Command::Drift(reply) => {
@@ -193,6 +208,13 @@ impl Writer {
             let draft = Draft { term: term.clone(), ..self.draft(author, what).await? };
             let begun = if let What::Begin(ask) = what { Some(&*ask.plan) } else { None };
             self.ground.authority.admit(author, &self.known.stored.config, &draft.config, begun)?;
+            if author.is_remote && matches!(what, What::Edits(_) | What::File(..) | What::Begin(_)) {
+                let relative =
+                    named_files::relative(&self.known.stored.config, &draft.config, begun, &self.ground.folder);
+                if !relative.is_empty() {
+                    return Err(Refused::Problems(relative).into());
+                }
+            }
             looked.admit(what, &self.known.stored.config, &draft.config)?;
             let back = draft.back.clone().map(|edits| (edits, draft.moves.clone()));
             if is_unsaved && !*dry_run {
@@ -208,13 +230,6 @@ impl Writer {
                 let why =
                     "a rollback is live that the store could not take yet; nothing else changes before it is stored";
                 return Err(Refused::Unavailable(why.to_owned()).into());
-            }
-            if author.is_remote && matches!(what, What::Edits(_) | What::File(..) | What::Begin(_)) {
-                let relative =
-                    named_files::relative(&self.known.stored.config, &draft.config, begun, &self.ground.folder);
-                if !relative.is_empty() {
-                    return Err(Refused::Problems(relative).into());
-                }
             }
             if *dry_run || draft.changes.is_empty() {
                 if !*dry_run {

@@ -31,7 +31,8 @@ pub fn import(path: &Path, text: &str) -> Exit {
     };
     match fill(&store, text) {
         Ok(revision) => {
-            println!("imported revision {revision} into {}", store.display());
+            let whole = std::path::absolute(&store).unwrap_or_else(|_| store.clone());
+            println!("imported revision {revision} into {}", whole.display());
             Exit::Ok
         }
         Err(failure) => {

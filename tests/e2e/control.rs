@@ -187,8 +187,10 @@ async fn an_import_brings_everything_to_another_machine() {
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("no whole export"), "{stderr}");
     let dump = left.path().join("dump");
-    let (code, _, stderr) = run(moved.path(), &["import", dump.to_str().unwrap()]).await;
+    let (code, stdout, stderr) = run(moved.path(), &["import", dump.to_str().unwrap()]).await;
     assert_eq!(code, Some(0), "{stderr}");
+    let store = moved.path().join("weir-state.db");
+    assert!(stdout.contains(&format!("into {}", store.display())), "the store is named whole: {stdout}");
     let (code, _, stderr) = run(moved.path(), &["import", dump.to_str().unwrap()]).await;
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("empty"), "{stderr}");

@@ -55,7 +55,7 @@ impl Conductor {
     /// Goes on with every rollout that runs, under this term.
     async fn take_over(&mut self, term: Term) {
         (self.term, self.last_term) = (Some(term.clone()), Some(term));
-        let Some(rollouts) = self.as_stored().await else { return };
+        let Some(rollouts) = self.taken_over().await else { return };
         for rollout in rollouts.running() {
             match rollouts.why_stuck(rollout.id) {
                 Some(why) => self.go_back(rollout.id, why).await,
@@ -84,10 +84,10 @@ impl Conductor {
         self.send(id, Event::Said { word: Word::Abort, speaker, step: None }, None).await;
     }
 
-    /// The rollouts as far as the store has told of them by now.
-    async fn as_stored(&self) -> Option<Rollouts> {
+    /// The rollouts as far as the store has told of them by now, in the form of this release.
+    async fn taken_over(&self) -> Option<Rollouts> {
         let (reply, answer) = oneshot::channel();
-        self.commands.upgrade()?.send(Command::Rollouts(reply)).await.ok()?;
+        self.commands.upgrade()?.send(Command::TakeOver(reply)).await.ok()?;
         answer.await.ok()
     }
 

@@ -246,6 +246,44 @@ async fn an_abort_that_could_not_be_stored_undoes_nothing_that_another_node_ende
 }
 
 #[tokio::test]
+async fn a_rollout_that_cannot_go_on_any_more_goes_back_while_it_is_watched() {
+    let (stores, [a, b]) = two().await;
+    let id = a.release("canaryStep: {weight: 20, interval: 10m}").await;
+    b.until(id, |_| true).await;
+    let revision = stores[1].load("nothing").await.unwrap().revision;
+    let broken = Change { name: "config/layer/shop/prod".to_owned(), text: Some("{of: another release".into()) };
+    stores[1].put_if(revision, None, vec![broken], "{}".into()).await.unwrap();
+    let (outcome, why) = a.over(id).await;
+    assert_eq!((outcome, a.split()), ("aborted", "1: 100".to_owned()));
+    assert!(why.contains("layer/shop/prod cannot be read"), "{why}");
+    b.becomes("1: 100").await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_takes_over_drops_layers_that_nobody_conducts() {
+    let (stores, [a, b]) = two().await;
+    let id = a.release("canaryStep: {weight: 20, interval: 10m}").await;
+    b.until(id, |_| true).await;
+    let image = stores[1].load("").await.unwrap();
+    let layer = image.texts["config/layer/shop/prod"].text.replace(&id.to_string(), "r999");
+    assert!(layer.contains("r999"), "{layer}");
+    drop(a);
+    let orphan = Change { name: "config/layer/shop/main".to_owned(), text: Some(layer.into()) };
+    stores[1].put_if(image.revision, None, vec![orphan], "{}".into()).await.unwrap();
+    let is_there =
+        || b.live.load().table.config().functions["shop"].layers.keys().any(|alias| alias.as_str() == "main");
+    for (wanted, never) in [(true, "it is not live"), (false, "the layer of a rollout that does not run stays")] {
+        let becomes = async {
+            while is_there() != wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(timeout(PATIENCE, becomes).await.is_ok(), "{never}");
+    }
+    assert_eq!(b.split(), "1: 80, 2: 20", "the one that runs goes on");
+}
+
+#[tokio::test]
 async fn what_a_node_writes_after_its_term_is_refused_and_it_follows_from_then_on() {
     let (stores, [a, b]) = two().await;
     let id = a.release("{canaryStep: {weight: 20, interval: 1s}, guard: {min_requests: 0}}").await;

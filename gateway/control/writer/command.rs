@@ -16,8 +16,9 @@ use crate::store::Term;
 pub(in crate::control) enum Command {
     Change(Box<Wanted>, oneshot::Sender<Outcome>),
     Drift(oneshot::Sender<(Config, Config)>),
-    /// The rollouts, with everything that the store has told of them.
-    Rollouts(oneshot::Sender<Rollouts>),
+    /// The rollouts with everything that the store has told of them, for a gateway that conducts from now on, once the store is in the
+    /// form of its release.
+    TakeOver(oneshot::Sender<Rollouts>),
 }
 
 /// A change that was asked for.

@@ -10,10 +10,14 @@ use config::release::rollout::RolloutId;
 use tokio::time::timeout;
 
 use super::Writer;
+use super::unsaved::Unsaved;
+use crate::clock;
 use crate::control::journal::{self, Hash, Start};
 use crate::control::rollouts::{ROLLOUT, Rollouts};
 use crate::control::stored::{Stored, config_after, config_of};
 use crate::control::{CONFIG, FILE, Refused, unreadable};
+use crate::live::Unusable;
+use crate::metrics;
 use crate::store::{Order, Page, Revision, Store, StoreError, Transaction, Update};
 
 /// How long the writer waits for the watch to tell of what is stored, and for the publisher to make it live.
@@ -97,7 +101,7 @@ impl Writer {
     async fn fold(&mut self, next: &Transaction) {
         let environment = &self.ground.environment;
         self.known.stored = self.known.stored.after(next, environment);
-        self.known.head = None;
+        (self.known.head, self.is_migrated) = (None, false);
         if next.changes.iter().any(|change| change.name.starts_with(FILE)) {
             self.known.file = config_after(FILE, &self.known.file, &next.changes, environment);
             unreadable::tell_of_file(&self.ground, &self.known.file);
@@ -136,9 +140,27 @@ impl Writer {
         if let Some(unsaved) = &self.unsaved {
             self.known.rollouts.moved(&unsaved.moves);
         }
-        // What cannot go live is told by the publisher.
+        self.tell_unreadable();
+        // What is not live by then is told by the publisher.
         let _ = timeout(PATIENCE, self.live(self.known.stored.revision)).await;
         self.rollouts.send_replace(self.known.rollouts.clone());
+    }
+
+    /// Names the rollouts that cannot be read.
+    fn tell_unreadable(&self) {
+        let unreadable = &self.known.rollouts.unreadable;
+        let before = self.ground.live.unusable().get(metrics::ROLLOUT).cloned().unwrap_or_default();
+        let now = unreadable.iter().map(|(name, why)| {
+            let known = before.iter().find(|thing| thing.name == *name);
+            if known.is_none() {
+                tracing::error!("the rollout {name} cannot be read, and is left out: {why}");
+            }
+            let since = known.map_or_else(clock::unix, |known| known.since);
+            Unusable { name: name.clone(), reason: format!("{why}; it is left out"), since }
+        });
+        let now: Vec<Unusable> = now.collect();
+        self.ground.metrics.set_unusable(metrics::ROLLOUT, now.len());
+        self.ground.live.set_unusable(metrics::ROLLOUT, now);
     }
 
     /// Reads everything: what is live where that is the same, the texts themselves otherwise.
@@ -166,7 +188,9 @@ impl Writer {
         let mut rollouts = Rollouts::load(&store.load(ROLLOUT).await?, &environment, self.clock.time());
         rollouts.stick_to_unread(&stored.config);
         self.known = Known { stored, file, rollouts, head: None };
-        self.stale = false;
+        (self.stale, self.is_migrated) = (false, false);
+        let ids: Vec<RolloutId> = self.unsaved.iter().flat_map(Unsaved::rollouts).collect();
+        self.leave_what_ended(&ids);
         self.show_rollouts().await;
         Ok(())
     }

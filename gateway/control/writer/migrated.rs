@@ -24,6 +24,7 @@ impl Writer {
             };
             let edits = old.unwrap_or_else(|| migrate::without_orphans(config, rollouts));
             if edits.is_empty() && !note {
+                self.is_migrated = true;
                 return Ok(());
             }
             let (after, edits) = as_far_as_possible(config, edits);
@@ -31,7 +32,10 @@ impl Writer {
             changes.extend(note.then(migrate::note));
             let draft = Draft { config: after, changes, told: Some(told.to_owned()), ..Draft::of(config) };
             return match self.write(&Author::of("start"), draft).await {
-                Ok(()) => Ok(()),
+                Ok(()) => {
+                    self.is_migrated = true;
+                    Ok(())
+                }
                 // Another node was first, with the same or with something else.
                 Err(Failed::Conflict) => continue,
                 // Everything can be served all the same; it is stored as soon as that is possible.

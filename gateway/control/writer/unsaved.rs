@@ -30,6 +30,11 @@ impl Unsaved {
         &self.edits
     }
 
+    /// The rollouts that went back.
+    pub(super) fn rollouts(&self) -> impl Iterator<Item = RolloutId> {
+        self.moves.transitions.iter().map(|moved| moved.rollout.id)
+    }
+
     /// Without what sends this rollout back.
     pub(super) fn leave_out(&mut self, id: RolloutId) {
         self.moves.leave_out(id);
@@ -61,7 +66,7 @@ impl Writer {
         unsaved.author = Some(author.clone());
         unsaved.edits.clone_from(&edits);
         unsaved.moves.extend(&moves);
-        self.ground.aside.set_unsaved(unsaved.moves.transitions.iter().map(|moved| moved.rollout.id).collect());
+        self.ground.aside.set_unsaved(unsaved.rollouts().collect());
         tracing::error!(
             "a rollback goes live that is not stored yet, and is lost if this process ends before: {error}"
         );
