@@ -258,7 +258,6 @@ fn file(text: &str, r: &mut Reading<'_>) -> Option<Node> {
 }
 
 /// The sections that may hold very many entries.
-#[derive(Default)]
 struct Sections {
     functions: Functions,
     stages: OrdMap<StageName, Arc<Stage>>,

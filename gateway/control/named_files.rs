@@ -97,7 +97,7 @@ pub(super) fn relative(old: &Config, new: &Config, begun: Option<&Plan>, folder:
         let named = brought.filter_map(|program| program.first()).filter(|name| name.contains('/'));
         named.map(|name| (at.clone(), PathBuf::from(name))).collect::<Vec<_>>()
     });
-    let named = pairs.chain(authorities.into_iter().map(|(at, path)| (at, path))).chain(programs);
+    let named = pairs.chain(authorities).chain(programs);
     let problem = |(at, path): (String, PathBuf)| {
         let message =
             format!("`{}` is a relative name, and a text that comes by the API is in no folder", path.display());

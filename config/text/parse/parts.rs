@@ -147,23 +147,22 @@ impl LastFile {
                 own.flat_map(|(_, warnings)| warnings.iter().cloned()).collect::<Vec<_>>()
             };
             let is_apart = |section: &str| parts.iter().any(|part| part.section == section);
-            let mut own = Sections::default();
-            own.functions = if is_apart("functions") {
+            let functions = if is_apart("functions") {
                 fields.take("functions");
                 r.problems.extend(warnings_of("functions"));
                 self.functions.clone()
             } else {
                 Sections::functions(fields, r)
             };
-            own.stages = Sections::stages(fields, r);
-            own.domains = if is_apart("domains") {
+            let stages = Sections::stages(fields, r);
+            let domains = if is_apart("domains") {
                 fields.take("domains");
                 r.problems.extend(warnings_of("domains"));
                 self.domains.clone()
             } else {
                 Sections::domains(fields, r)
             };
-            Some(own)
+            Some(Sections { functions, stages, domains })
         };
         let config = config(&Place::root(&root, ""), &mut r, sections)?;
         let (findings, is_sound) = check::check_file(&config, self.sound.as_ref());
