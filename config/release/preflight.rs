@@ -247,6 +247,7 @@ fn of_guard(plan: &Plan, (place, step): (usize, &Step), share: f64) -> Option<Ne
         share,
         likely: guard.min_requests as f64,
         least: 0.0,
+        exact: true,
         comes: brought(step, share, share).plus(patience),
         patience: if let Bake::Time(time) = bake { Some(time + guard.patience) } else { None },
         cures: "a larger weight, fewer `min_requests` or a longer `patience` in `guard`",

@@ -128,9 +128,8 @@ impl Against {
             let micros =
                 latency_bound(from - 1).map_or(u64::MAX, |bound| u64::try_from(bound.as_micros()).unwrap_or(u64::MAX));
             let limit = latency_bucket(std::time::Duration::from_micros(allowed(micros))) + 1;
-            let slow = |counts: &Counts, bucket: usize| Tally {
-                requests: counts.latencies.iter().sum(),
-                failures: counts.latencies.iter().skip(bucket).sum(),
+            let slow = |counts: &Counts, bucket: usize| {
+                Tally::of(counts.latencies.iter().sum(), counts.latencies.iter().skip(bucket).sum())
             };
             self.bet_odds(Both { stable: slow(sides[0], from), candidate: slow(sides[1], limit) }, least, SLOW_ODDS);
         }
@@ -157,6 +156,6 @@ impl Against {
 }
 
 fn failures(stable: &Counts, candidate: &Counts, client_errors: bool) -> Both {
-    let tally = |counts: &Counts| Tally { requests: counts.judged(), failures: counts.failures(client_errors) };
+    let tally = |counts: &Counts| Tally::of(counts.judged(), counts.failures(client_errors));
     Both { stable: tally(stable), candidate: tally(candidate) }
 }

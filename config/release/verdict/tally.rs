@@ -29,6 +29,12 @@ impl AddAssign for Tally {
 }
 
 impl Tally {
+    /// Outcomes of which nothing else is told apart.
+    #[must_use]
+    pub fn of(requests: u64, failures: u64) -> Self {
+        Self { requests, failures, ..Self::default() }
+    }
+
     /// Without so many failures.
     pub(super) fn without(self, failures: u64) -> Self {
         Self {
@@ -66,6 +72,12 @@ impl Both {
     pub(super) fn larger(self, other: Self) -> Self {
         let requests = |both: &Self| both.stable.requests + both.candidate.requests;
         if requests(&other) > requests(&self) { other } else { self }
+    }
+
+    /// Adds a batch, and takes the sum when it has at least that many requests, on whichever side they are: see [`Joined::join`].
+    pub(super) fn join(&mut self, batch: Self, least: u64) -> Option<Self> {
+        *self += batch;
+        (self.stable.requests + self.candidate.requests >= least).then(|| std::mem::take(self))
     }
 }
 

@@ -327,8 +327,8 @@ pub fn callers_needed(margin: Margin, alpha: f64, share: f64) -> u64 {
     let needed = -(alpha * LONG_PARTS[0]).ln();
     let mut votes = 0;
     while wealth.peak() < needed && moved > 0 {
-        let vote = Tally { requests: moved, failures: 1 };
-        let both = Both { stable: Tally { requests: staying, failures: 0 }, candidate: vote };
+        let vote = Tally::of(moved, 1);
+        let both = Both { stable: Tally::of(staying, 0), candidate: vote };
         let Some(fallen) = Fallen::new(both, null) else { return u64::MAX };
         wealth.bet(|psi| fallen.ln_ratio(psi));
         (votes, moved) = (votes + 1, moved - 1);

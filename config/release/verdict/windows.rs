@@ -87,7 +87,7 @@ mod tests {
     fn after(windows: &[(u64, u64)], limit: f64) -> Windows {
         let mut all = Windows::new(limit);
         for (second, (requests, failures)) in (1..).zip(windows) {
-            let more = Tally { requests: *requests, failures: *failures };
+            let more = Tally::of(*requests, *failures);
             all.add(Duration::from_secs(second), Duration::from_secs(1), 0, more);
         }
         all
@@ -110,7 +110,7 @@ mod tests {
     fn what_is_exceeded_is_so_only_while_the_sum_is_above() {
         let mut windows = after(&[(20, 20); 4], 0.1);
         assert!(windows.exceeded(0.01).is_some());
-        windows.add(Duration::from_secs(9), Duration::from_secs(1), 0, Tally { requests: 10_000, failures: 0 });
+        windows.add(Duration::from_secs(9), Duration::from_secs(1), 0, Tally::of(10_000, 0));
         assert_eq!(windows.exceeded(0.01), None);
     }
 

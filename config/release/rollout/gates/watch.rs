@@ -197,12 +197,12 @@ fn gates_with_limits(plan: &Plan) -> usize {
 /// Requests, and those beyond a limit of a number: failures, or answers slower than the limit.
 fn tally(check: &Check, counts: &Counts, client_errors: bool) -> Tally {
     match *check {
-        Check::Latency { limit: Limit::Max(most), .. } => Tally {
-            requests: counts.latencies.iter().sum(),
+        Check::Latency { limit: Limit::Max(most), .. } => Tally::of(
+            counts.latencies.iter().sum(),
             // The bucket of the limit has answers on both sides of it.
-            failures: counts.latencies.iter().skip(latency_bucket(Duration::from_micros(most)) + 1).sum(),
-        },
-        _ => Tally { requests: counts.judged(), failures: counts.failures(client_errors) },
+            counts.latencies.iter().skip(latency_bucket(Duration::from_micros(most)) + 1).sum(),
+        ),
+        _ => Tally::of(counts.judged(), counts.failures(client_errors)),
     }
 }
 

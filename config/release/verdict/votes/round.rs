@@ -122,7 +122,7 @@ impl CallerRound {
         for ((counter, votes), wealth) in votes.iter().enumerate().zip(wealth) {
             for (past, votes) in votes.iter().enumerate().filter(|(_, votes)| **votes != Unvoted::default()) {
                 let open = &mut self.unvoted[counter][past];
-                let tally = |requests, failures| Tally { requests, failures };
+                let tally = Tally::of;
                 let both =
                     Both { stable: tally(open.staying, votes.staying), candidate: tally(open.moved, votes.moved) };
                 if let Some(fallen) = Fallen::new(both, betting.null) {
