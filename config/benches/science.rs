@@ -29,7 +29,7 @@ use config::model::Margin;
 use config::release::verdict::Watch;
 use counted::{each, median, most, share};
 use gates::{Failures, GateWorld, LIMIT, bake};
-use keyless::{ByEnds, KEYLESS, by_ends, defect};
+use keyless::{ByBeginnings, KEYLESS, by_beginnings, defect};
 use random::Activity;
 use tables::{CLAIMED, NULLS, OTHERS, POWERS, power};
 
@@ -113,17 +113,14 @@ impl Suite {
 
     fn keyless_nulls(&mut self) {
         self.line(&format!(
-            "\n## Keyless traffic, candidate and stable the same\n\nRollouts called worse of {}; at most 1 % may be. Worlds that need \
-             outcomes to be counted by their beginning are told and not held yet.\n\n| world | called worse |\n|---|---|",
+            "\n## Keyless traffic, candidate and stable the same\n\nRollouts called worse of {}; at most 1 % may be.\n\n| world | called worse |\n|---|---|",
             self.nulls
         ));
         for world in KEYLESS {
-            let found = each(self.nulls, self.threads, |seed| by_ends(world, seed).is_some());
+            let found = each(self.nulls, self.threads, |seed| by_beginnings(world, seed).is_some());
             let hits = found.into_iter().filter(|is| *is).count() as u64;
-            let claimed = if world.needs_beginnings { 1.0 } else { 0.01 };
-            let told = self.null(world.name, claimed, hits, self.nulls);
-            let note = if world.needs_beginnings { ", counted by end" } else { "" };
-            self.line(&format!("| {}{note} | {told} |", world.name));
+            let told = self.null(world.name, 0.01, hits, self.nulls);
+            self.line(&format!("| {} | {told} |", world.name));
         }
     }
 
@@ -240,10 +237,10 @@ impl Suite {
         for more in defects {
             let world = defect(0.01, more);
             let runs = each(self.powers, self.threads, |seed| {
-                let weir = by_ends(&world, seed).map(|found| found.0);
+                let weir = by_beginnings(&world, seed).map(|found| found.0);
                 let mut minutes = Vec::new();
                 let mut nobody =
-                    ByEnds::new(Watch::new(Margin { alpha: 1, ratio: u32::MAX, points: 1_000_000 }, false));
+                    ByBeginnings::new(Watch::new(Margin { alpha: 1, ratio: u32::MAX, points: 1_000_000 }, false));
                 keyless::run(&world, seed, &mut nobody, |asked| peers::count(&mut minutes, asked));
                 let others = peers::RULES.map(|(_, rule)| rule(&minutes));
                 std::iter::once(weir).chain(others).collect::<Vec<_>>()

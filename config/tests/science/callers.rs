@@ -215,7 +215,7 @@ impl World<'_> {
         if let Swing::Days(period) = self.of.swing {
             // Whoever comes at the other time of the day is drawn again, once.
             let is_late = (time / period).fract() > 0.5;
-            if (caller % 2 == 0) == is_late {
+            if caller.is_multiple_of(2) == is_late {
                 return activity.draw(&mut self.random);
             }
         }

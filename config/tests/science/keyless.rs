@@ -1,18 +1,21 @@
 //! Worlds of keyless requests: each begins, takes its time, and fails or not; a judge is told of it when it wants.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use config::model::Margin;
-use config::release::outcome::{Class, latency_bucket};
-use config::release::verdict::{Batch, Side, Verdict, Watch};
+use config::release::outcome::Class;
+use config::release::verdict::{Begun, Limits, Opening, Strata, Verdict, Watch};
 use config::value::weight::Weight;
 
 use crate::random::Random;
 
 /// Between two looks, in seconds.
 const TICK: f64 = 0.1;
+
+/// Limits of a service that answers in 20 ms.
+const LIMITS: Limits = Limits { unanswered: Duration::from_secs(1), gone: Duration::from_millis(64), is_known: true };
 
 /// One request.
 #[derive(Debug, Clone, Copy)]
@@ -25,11 +28,10 @@ pub(crate) struct Asked {
     pub(crate) failed: bool,
 }
 
-/// Whoever judges the two sides. The verdict of today is told of requests as they end; one that is told as they begin takes its place
-/// here.
+/// Whoever judges the two sides.
 pub(crate) trait KeylessJudge {
     /// A request begins; what will come of it is known to the world alone until its end.
-    fn asked(&mut self, asked: &Asked);
+    fn asked(&mut self, asked: &Asked, weight: Weight);
     /// Looks at the time; whether the candidate is worse.
     fn is_worse(&mut self, time: f64, weight: Weight) -> bool;
     /// The gateway starts again.
@@ -49,8 +51,6 @@ pub(crate) struct Keyless {
     pub(crate) steps: usize,
     pub(crate) weight: usize,
     pub(crate) trouble: Trouble,
-    /// The present verdict counts requests as they end, which is wrong here.
-    pub(crate) needs_beginnings: bool,
 }
 
 /// What else happens.
@@ -77,16 +77,8 @@ pub(crate) enum Trouble {
     Train,
 }
 
-const WORLD: Keyless = Keyless {
-    name: "",
-    rate: 200.0,
-    fails: [0.01, 0.0],
-    step: 30.0,
-    steps: 9,
-    weight: 10,
-    trouble: Trouble::None,
-    needs_beginnings: false,
-};
+const WORLD: Keyless =
+    Keyless { name: "", rate: 200.0, fails: [0.01, 0.0], step: 30.0, steps: 9, weight: 10, trouble: Trouble::None };
 
 /// Worlds in which candidate and stable are the same.
 pub(crate) const KEYLESS: &[Keyless] = &[
@@ -107,16 +99,10 @@ pub(crate) const KEYLESS: &[Keyless] = &[
         name: "stable fails after 30 s, the candidate at once",
         fails: [0.015, 0.0],
         trouble: Trouble::SlowFailures(30.0),
-        needs_beginnings: true,
         ..WORLD
     },
-    Keyless {
-        name: "the first 200 answers of the candidate are cold",
-        trouble: Trouble::Cold(200),
-        needs_beginnings: true,
-        ..WORLD
-    },
-    Keyless { name: "answers follow the load of a side", trouble: Trouble::Load, needs_beginnings: true, ..WORLD },
+    Keyless { name: "the first 200 answers of the candidate are cold", trouble: Trouble::Cold(200), ..WORLD },
+    Keyless { name: "answers follow the load of a side", trouble: Trouble::Load, ..WORLD },
 ];
 
 /// A world in which the candidate fails so much more, held at one weight for ten minutes.
@@ -124,12 +110,12 @@ pub(crate) fn defect(base: f64, more: f64) -> Keyless {
     Keyless { fails: [base, more], step: 600.0, steps: 1, ..WORLD }
 }
 
-/// Runs one rollout under the verdict of today. When it was called worse, and after how many requests of the candidate.
-pub(crate) fn by_ends(world: &Keyless, seed: u64) -> Option<(f64, u64)> {
+/// Runs one rollout under the verdict. When it was called worse, and after how many requests of the candidate.
+pub(crate) fn by_beginnings(world: &Keyless, seed: u64) -> Option<(f64, u64)> {
     let members = if world.trouble == Trouble::Train { 5 } else { 1 };
     let margin = Margin { alpha: Margin::default().alpha / members, ..Margin::default() };
     (0..u64::from(members)).find_map(|member| {
-        let mut judge = ByEnds::new(Watch::new(margin, false));
+        let mut judge = ByBeginnings::new(Watch::new(margin, false));
         run(world, seed * u64::from(members) + member, &mut judge, |_| {})
     })
 }
@@ -147,6 +133,7 @@ pub(crate) fn run(
     for look in 0..looks {
         let time = look as f64 * TICK;
         let share = (world.weight as f64 / 100.0) * (1.0 + (time / world.step).floor());
+        let weight = Weight::new((share * 1e4).round() as u16).expect("the steps end below 100 %");
         owed += world.requests(time, &mut random);
         let count = f64::floor(owed);
         owed -= count;
@@ -157,12 +144,11 @@ pub(crate) fn run(
             let (took, failed) = world.outcome(is_candidate, began, share, candidates, &mut random);
             let asked = Asked { is_candidate, began, took, failed };
             seen(&asked);
-            judge.asked(&asked);
+            judge.asked(&asked, weight);
         }
         if world.trouble == Trouble::Restarts && look % 150 == 149 {
             judge.restarted();
         }
-        let weight = Weight::new((share * 1e4).round() as u16).expect("the steps end below 100 %");
         if judge.is_worse(time + TICK, weight) {
             return Some((time + TICK, candidates));
         }
@@ -214,49 +200,78 @@ impl Keyless {
     }
 }
 
-/// The verdict of today.
-pub(crate) struct ByEnds {
+/// The verdict, told of each request when it begins and when it ends, as the gateway tells it.
+pub(crate) struct ByBeginnings {
     watch: Watch,
+    strata: Strata,
+    cells: HashMap<u32, [Begun; 2]>,
+    number: u32,
+    now: Duration,
     open: BinaryHeap<Ending>,
 }
 
-impl ByEnds {
+impl ByBeginnings {
     pub(crate) fn new(watch: Watch) -> Self {
-        Self { watch, open: BinaryHeap::new() }
+        let (strata, cells, open) = Default::default();
+        Self { watch, strata, cells, number: 0, now: Duration::ZERO, open }
+    }
+
+    /// Begins a stratum with the requests that come.
+    fn begin(&mut self, weight: Weight) {
+        if !self.strata.may_begin(self.now) {
+            return;
+        }
+        self.number += 1;
+        let opening =
+            Opening { number: self.number, weight, limits: LIMITS, slow: None, is_drawn: true, now: self.now };
+        self.strata.begin(opening, &self.watch);
+        self.cells.insert(self.number, Default::default());
     }
 }
 
-/// What ends first comes first.
-struct Ending(Asked);
+/// A request on its way, in the stratum in which it began. What ends first comes first.
+struct Ending {
+    asked: Asked,
+    stratum: u32,
+}
 
-impl KeylessJudge for ByEnds {
-    fn asked(&mut self, asked: &Asked) {
-        self.open.push(Ending(*asked));
+impl KeylessJudge for ByBeginnings {
+    fn asked(&mut self, asked: &Asked, weight: Weight) {
+        if self.number == 0 {
+            self.begin(weight);
+        }
+        self.cells.entry(self.number).or_default()[usize::from(asked.is_candidate)].begun += 1;
+        self.open.push(Ending { asked: *asked, stratum: self.number });
     }
 
     fn is_worse(&mut self, time: f64, weight: Weight) -> bool {
-        let mut sides = [Side::default(), Side::default()];
-        while let Some(Ending(asked)) = self.open.peek().filter(|ending| ending.end() <= time) {
-            let side = &mut sides[usize::from(asked.is_candidate)];
-            side.drawn += 1;
-            side.counts.classes[if asked.failed { Class::ServerError } else { Class::Success } as usize] += 1;
-            side.counts.latencies[latency_bucket(Duration::from_secs_f64(asked.took))] += 1;
+        self.now = Duration::from_secs_f64(time);
+        while let Some(Ending { asked, stratum }) = self.open.peek().filter(|ending| ending.end() <= time) {
+            if asked.took <= LIMITS.unanswered.as_secs_f64()
+                && let Some(cells) = self.cells.get_mut(stratum)
+            {
+                let class = if asked.failed { Class::ServerError } else { Class::Success };
+                cells[usize::from(asked.is_candidate)].classes[class as usize] += 1;
+            }
             self.open.pop();
         }
-        self.watch.observe(&Batch { stable: &sides[0], candidate: &sides[1], weight });
+        self.begin(weight);
+        let cells = &self.cells;
+        self.strata.settle(self.now, &mut self.watch, |number| cells[&number]);
+        self.strata.early(&mut self.watch, |number| cells[&number]);
         matches!(self.watch.verdict(), Verdict::Worse(_))
     }
 
     fn restarted(&mut self) {
-        self.open.clear();
         let stored = serde_json::to_string(&self.watch).expect("numbers are JSON");
-        self.watch = serde_json::from_str(&stored).expect("what was stored is read again");
+        let watch = serde_json::from_str(&stored).expect("what was stored is read again");
+        *self = Self { now: self.now, ..Self::new(watch) };
     }
 }
 
 impl Ending {
     fn end(&self) -> f64 {
-        self.0.began + self.0.took
+        self.asked.began + self.asked.took
     }
 }
 
