@@ -84,6 +84,9 @@ impl Exchange<'_> {
         if !head.is_empty() {
             self.write_answer_head(head, &mut before)?;
         }
+        if piece.content > 0 {
+            self.answering();
+        }
         let mut behind = Vec::new();
         let framing = self.download.framing;
         framing.before(piece.content, &mut before);
@@ -95,6 +98,13 @@ impl Exchange<'_> {
         }
         let sent = self.send(cx, [&before, &bytes[..piece.content], &behind]);
         if is_cut { Err(RESET) } else { sent }
+    }
+
+    /// The endpoint's answer is under way, not just its head; or its head is all that need come for long.
+    fn answering(&mut self) {
+        if let (Some(resolved), Some(attempt)) = (self.reached.resolved_mut(), &self.attempt) {
+            attempt.answering(&self.received, resolved);
+        }
     }
 
     fn send(&mut self, cx: &mut Context<'_>, pieces: [&[u8]; 3]) -> Result<(), Stop> {
@@ -205,8 +215,12 @@ impl Exchange<'_> {
                 self.connection.begin_endless_answer();
             }
         }
+        let may_pause = matches!(answered.long_lived, Some(LongLived::EventStream | LongLived::Tunnel));
         self.status = Some(status);
         self.answered = Some(answered);
+        if may_pause {
+            self.answering();
+        }
         if is_tunnel {
             self.keeps = false;
             self.connection.begin_tunnel();
