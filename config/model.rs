@@ -6,6 +6,7 @@
 //! and a diff costs what changed.
 
 mod alias;
+mod dialects;
 mod function;
 mod layer;
 mod mention;
@@ -27,8 +28,10 @@ use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use ipnet::IpNet;
 
+pub use dialects::{AccessKey, Dialects, KeyRole, KeySecret};
 pub use function::{
-    Alias, Dialect, FixedResponse, Function, KeySource, OnMissingKey, OnUnhealthy, Rule, Selection, Target, Version,
+    Alias, Dialect, FixedResponse, Function, FunctionSettings, InvokeMode, InvokeSettings, KeySource, OnMissingKey,
+    OnUnhealthy, Rule, Selection, Target, Version,
 };
 pub use layer::Layer;
 pub use mention::{Mention, Said};

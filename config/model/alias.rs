@@ -23,6 +23,7 @@ impl Alias {
             shield: Shield::default(),
             stable: None,
             plan: None,
+            description: None,
             split,
         }
     }

@@ -29,8 +29,46 @@ pub struct Function {
     pub pasts: BTreeMap<AliasName, Arc<Past>>,
     /// Clouds whose context headers endpoints and clients get beside Weir's own.
     pub dialects: Vec<Dialect>,
+    /// How an event reaches its versions.
+    pub invoke: InvokeSettings,
     /// Versions, aliases and the draft, whose stored text cannot be read: each is none of the above, and its name is taken.
     pub unread: BTreeSet<Qualifier>,
+}
+
+/// What belongs to a function alone, beside its draft, versions and aliases.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FunctionSettings {
+    /// See [`Function::dialects`].
+    pub dialects: Vec<Dialect>,
+    /// See [`Function::invoke`].
+    pub invoke: InvokeSettings,
+}
+
+/// How an event reaches an endpoint. YAML: `invoke: {path: /invoke, mode: auto}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvokeSettings {
+    /// Where an event is posted. Default `/invoke`.
+    pub path: String,
+    /// What is made of an event.
+    pub mode: InvokeMode,
+}
+
+/// What is made of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InvokeMode {
+    /// The HTTP request that an event of API Gateway (payload format 2.0) holds; any other event is posted.
+    #[default]
+    Auto,
+    /// Each event is posted as it is.
+    Event,
+    /// Each event holds an HTTP request; another one is refused.
+    Proxy,
+}
+
+impl Default for InvokeSettings {
+    fn default() -> Self {
+        Self { path: "/invoke".to_owned(), mode: InvokeMode::default() }
+    }
 }
 
 /// The number of newest versions of a function that are shown whether they are called or not.
@@ -109,6 +147,8 @@ pub struct Alias {
     pub stable: Option<VersionId>,
     /// The plan that a release uses when it names none.
     pub plan: Option<PlanName>,
+    /// For people.
+    pub description: Option<String>,
 }
 
 /// Where a routing key is found.
@@ -173,6 +213,18 @@ pub struct Rule {
 }
 
 impl Function {
+    /// What belongs to it alone.
+    #[must_use]
+    pub fn settings(&self) -> FunctionSettings {
+        FunctionSettings { dialects: self.dialects.clone(), invoke: self.invoke.clone() }
+    }
+
+    /// Replaces what belongs to it alone.
+    pub(crate) fn set_settings(&mut self, to: &FunctionSettings) {
+        self.dialects.clone_from(&to.dialects);
+        self.invoke.clone_from(&to.invoke);
+    }
+
     /// The version behind an id, the draft included.
     #[must_use]
     pub fn version(&self, id: VersionId) -> Option<&Arc<Version>> {

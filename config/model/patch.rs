@@ -27,6 +27,8 @@ pub struct AliasPatch {
     pub stable: Field<VersionId>,
     /// The plan of releases that name none.
     pub plan: Field<PlanName>,
+    /// For people.
+    pub description: Field<String>,
 }
 
 /// The word of a patch about one field.

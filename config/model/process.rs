@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::Certificate;
+use super::{Certificate, Dialects};
 use crate::value::pattern::{CallPattern, VariablePattern};
 
 /// What needs a restart to change.
@@ -38,6 +38,8 @@ pub struct Process {
     pub environment: EnvironmentRules,
     /// The hosts that an operator may name; `None` for all. YAML: `calls: {allow: [HOST]}`.
     pub calls: Option<Vec<CallPattern>>,
+    /// Where the clouds' own clients are answered; `None`: nowhere.
+    pub dialects: Option<Dialects>,
     /// One line per request. YAML: `access_log: stdout` (default), `off`, a path, or
     /// `access_log: {to: PATH, redact_query: true}`.
     pub access_log: AccessLog,
@@ -215,6 +217,7 @@ impl Default for Process {
             admin_url: None,
             environment: EnvironmentRules::default(),
             calls: None,
+            dialects: None,
         }
     }
 }

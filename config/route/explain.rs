@@ -337,6 +337,7 @@ mod tests {
             shield: Shield::Gateway,
             stable: None,
             plan: None,
+            description: None,
         };
         let answer = FixedResponse { status: 503, headers: Vec::new(), body: String::new() };
         let target = Target::Response(answer);

@@ -56,6 +56,7 @@ fn alias(change: impl FnOnce(&mut Alias)) -> Arc<Alias> {
         shield: Shield::Off,
         stable: None,
         plan: None,
+        description: None,
     };
     change(&mut alias);
     Arc::new(alias)

@@ -39,6 +39,7 @@ fn fields(function: &Function) -> BTreeMap<String, String> {
         all.insert("draft.protocol".into(), format!("{transport:?}"));
     }
     all.extend(draft.into_iter().map(|(field, value)| (format!("draft.{field}"), value.to_string())));
+    all.insert("invoke".into(), json.get("invoke").cloned().unwrap_or_default().to_string());
     all.insert("dialects".into(), json.get("dialects").cloned().unwrap_or_default().to_string());
     all
 }

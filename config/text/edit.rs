@@ -32,8 +32,8 @@ use touched::Touched;
 pub(crate) use version::raise;
 
 use crate::model::{
-    Alias, AliasPatch, BaseDomain, Config, DefaultCertificate, Dialect, Domain, EarlierSplit, Endpoint, Function,
-    Layer, Notifier, Overrides, Past, Plan, Route, Stage, Version,
+    Alias, AliasPatch, BaseDomain, Config, DefaultCertificate, Domain, EarlierSplit, Endpoint, Function,
+    FunctionSettings, Layer, Notifier, Overrides, Past, Plan, Route, Stage, Version,
 };
 use crate::text::problem::{Code, Problem, Severity};
 use crate::text::yaml::join;
@@ -116,8 +116,8 @@ pub enum FunctionEdit {
     DropVersion(NonZeroU32),
     /// Moves a version: its digest stays.
     Endpoints(NonZeroU32, Vec<Endpoint>),
-    /// Sets the dialects.
-    Dialects(Vec<Dialect>),
+    /// Sets what belongs to the function alone.
+    Settings(FunctionSettings),
     /// Creates an alias that is not there.
     CreateAlias(AliasName, Arc<Alias>),
     /// Sets or deletes an alias. One that exists keeps its history, unless the new one brings its own. `$DEFAULT` cannot be

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::model::{Alias, Config, Dialect, Domain, Function, Notifier, Plan, Stage, Target, Version};
+use crate::model::{Alias, Config, Domain, Function, FunctionSettings, Notifier, Plan, Stage, Target, Version};
 use crate::text::format::tree::Tree;
 use crate::text::format::version::ShowDigest;
 
@@ -36,11 +36,10 @@ pub fn format_function(function: &Function) -> String {
     tree::function(function, ShowDigest::IfMoved).to_text()
 }
 
-/// What belongs to a function itself; [`parse_dialects`](crate::text::parse::parse_dialects) reads it.
+/// What belongs to a function alone; [`parse_function_settings`](crate::text::parse::parse_function_settings) reads it.
 #[must_use]
-pub fn format_dialects(dialects: &[Dialect]) -> String {
-    let mut entries = Entries::default();
-    format!("{}\n", entries.put_full("dialects", tree::dialects(dialects)).flow().to_line())
+pub fn format_function_settings(settings: &FunctionSettings) -> String {
+    format!("{}\n", tree::function_settings(settings).to_line())
 }
 
 /// A draft; [`parse_draft`](crate::text::parse::parse_draft) reads it.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use imbl::OrdMap;
 
 use crate::model::{
-    Alias, AliasPatch, Config, Dialect, Domain, Endpoint, Function, Notifier, Plan, Process, Stage, Version,
+    Alias, AliasPatch, Config, Domain, Endpoint, Function, FunctionSettings, Notifier, Plan, Process, Stage, Version,
 };
 use crate::text::check;
 use crate::text::parse::function::Functions;
@@ -27,6 +27,7 @@ use crate::value::name::{FunctionName, StageName};
 mod alias;
 mod asked;
 mod authority;
+mod dialects;
 mod domain;
 mod function;
 mod gate;
@@ -97,12 +98,12 @@ pub fn parse_domain(host: &HostPattern, text: &str, env: Env<'_>) -> Parsed<Doma
     one(text, &yaml::join("domains", &host.to_string()), env, domain::domain)
 }
 
-/// Reads what belongs to a function itself: `{dialects: [fc]}`, or `{}`.
+/// Reads what belongs to a function alone: `{dialects: [fc], invoke: {path: /event}}`, or `{}`.
 ///
 /// # Errors
 /// Every problem of the text, with paths from `path`.
-pub fn parse_dialects(path: &str, text: &str, env: Env<'_>) -> Parsed<Vec<Dialect>> {
-    one(text, path, env, function::dialects_alone)
+pub fn parse_function_settings(path: &str, text: &str, env: Env<'_>) -> Parsed<FunctionSettings> {
+    one(text, path, env, function::settings_alone)
 }
 
 /// Reads one alias: a version, a split, or the full form. References are not checked.

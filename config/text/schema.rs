@@ -61,6 +61,16 @@ fn config() -> Value {
                     "type": "array", "items": { "type": "string", "minLength": 1 }
                 } })),
             ),
+            "dialects": described(
+                "Where the clouds' own clients are answered; absent: nowhere. A change needs a restart.",
+                object(&["address", "account", "keys"], json!({
+                    "address": { "$ref": "#/$defs/address" },
+                    "tls": { "$ref": "#/$defs/certificate", "description": "Its TLS certificate; needed off this machine." },
+                    "insecure": boolean("Whether plain text is served off this machine; default false."),
+                    "account": { "type": ["string", "integer"], "pattern": "^[0-9]{12}$", "description": "12 digits, in quotes: the account of ARNs." },
+                    "keys": { "type": "array", "minItems": 1, "maxItems": 1000, "items": access_key() },
+                })),
+            ),
             "store": described(
                 "Where the live state is kept. A change needs a restart.",
                 object(&["path"], json!({ "path": { "type": "string", "minLength": 1, "description": "A file; default weir-state.db." } })),
@@ -266,6 +276,20 @@ fn admin() -> Value {
     );
     let description = "Where the admin API listens; default 127.0.0.1:9900. A change needs a restart.";
     json!({ "description": description, "anyOf": [{ "$ref": "#/$defs/address" }, tcp, socket] })
+}
+
+fn access_key() -> Value {
+    let mut key = object(
+        &["id", "role"],
+        json!({
+            "id": { "type": "string", "pattern": "^[A-Za-z0-9_-]{4,128}$", "description": "The id that clients sign with." },
+            "secret": { "type": "string", "pattern": "^\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}$", "description": "The name of the environment that holds it." },
+            "secret_file": { "$ref": "#/$defs/file", "description": "A file of mode 0600 that holds it; read again when it changes." },
+            "role": choice(&["viewer", "invoker", "operator"], "What the key may do: read, invoke, or both and change."),
+        }),
+    );
+    key["oneOf"] = json!([{ "required": ["secret"] }, { "required": ["secret_file"] }]);
+    key
 }
 
 fn access_log() -> Value {

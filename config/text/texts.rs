@@ -77,7 +77,7 @@ fn differences(old: &Config, new: &Config) -> Texts {
             DiffItem::Update { old: (_, before), new: (name, after) } => (name, Some(before), Some(after)),
             DiffItem::Remove(name, before) => (name, Some(before), None),
         };
-        let itself = |function: &Arc<Function>| format::format_dialects(&function.dialects);
+        let itself = |function: &Arc<Function>| format::format_function_settings(&function.settings());
         one(&mut changes, || format!("function/{name}"), before.map(itself), after.map(itself));
         let (before, after) = (before.map_or(&nothing, |f| f), after.map_or(&nothing, |f| f));
         parts(&mut changes, name.as_str(), before, after);
@@ -266,8 +266,8 @@ fn part_of_function(
     let number = part.parse::<NonZeroU32>().ok().filter(|number| number.to_string() == part);
     Some(match (kind, part) {
         ("function", "") => {
-            let dialects = text.map(|text| parse::parse_dialects(&path(), text, env)).transpose();
-            dialects.map(|dialects| Stored::Function(dialects.map(|(dialects, _)| dialects)))
+            let settings = text.map(|text| parse::parse_function_settings(&path(), text, env)).transpose();
+            settings.map(|settings| Stored::Function(settings.map(|(settings, _)| settings)))
         }
         ("number", "") => text.map(|text| counter(&path(), text)).transpose().map(Stored::Number),
         ("draft", "") => {

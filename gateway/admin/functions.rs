@@ -10,7 +10,7 @@ use config::text::format::json;
 use config::text::parse;
 use config::value::name::FunctionName;
 use serde::Deserialize;
-use serde_json::json as object;
+use serde_json::{Map, Value, json as object};
 
 use super::call::{Call, Shown, after, page, put_status, resource};
 use super::error::Failure;
@@ -30,10 +30,16 @@ pub(super) fn operations() -> Vec<Operation> {
             .answers(Content::Form("functionResource")),
         Operation::get(ONE, "getFunction", "A function with its draft, versions and aliases.", run!(get))
             .answers(Content::Form("functionResource")),
-        Operation::change(Verb::Put, ONE, "putFunction", "Creates a function, or sets its dialects.", run!(put))
-            .may_take("functionForm")
-            .statuses(&[200, 201])
-            .answers(Content::Form("functionResource")),
+        Operation::change(
+            Verb::Put,
+            ONE,
+            "putFunction",
+            "Creates a function, or sets its dialects and how events reach it.",
+            run!(put),
+        )
+        .may_take("functionForm")
+        .statuses(&[200, 201])
+        .answers(Content::Form("functionResource")),
         Operation::change(
             Verb::Delete,
             ONE,
@@ -78,22 +84,22 @@ async fn get(call: Call) -> Answer {
 
 /// A function to create.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct New {
     name: String,
-    #[serde(default)]
-    dialects: Vec<String>,
+    /// Read by the parser of the file, which knows what belongs here.
+    #[serde(flatten)]
+    settings: Map<String, Value>,
 }
 
 async fn create(call: Call) -> Answer {
-    let New { name, dialects } = call.form()?;
+    let New { name, settings } = call.form()?;
     let name: FunctionName = name.parse().map_err(|error| Failure::invalid(format!("`name`: {error}")))?;
     let mut edits = vec![Edit::NewFunction(name.clone())];
-    if !dialects.is_empty() {
-        let text = object!({ "dialects": dialects }).to_string();
-        let read = parse::parse_dialects(&format!("functions.{name}"), &text, &*call.server.environment);
-        let (dialects, _) = read.map_err(Failure::problems)?;
-        edits.push(Edit::Function(name.clone(), FunctionEdit::Dialects(dialects)));
+    if !settings.is_empty() {
+        let text = Value::Object(settings).to_string();
+        let read = parse::parse_function_settings(&format!("functions.{name}"), &text, &*call.server.environment);
+        let (settings, _) = read.map_err(Failure::problems)?;
+        edits.push(Edit::Function(name.clone(), FunctionEdit::Settings(settings)));
     }
     call.edit(&text(&name), edits, |shown| {
         let mut response = show(shown, &name)?;
@@ -108,8 +114,8 @@ async fn put(call: Call) -> Answer {
     let mut edits = vec![Edit::CreateFunction(name.clone())];
     if !call.body.trim().is_empty() {
         let path = format!("functions.{name}");
-        let dialects = call.read(|text, env| parse::parse_dialects(&path, text, env))?;
-        edits.push(Edit::Function(name.clone(), FunctionEdit::Dialects(dialects)));
+        let settings = call.read(|text, env| parse::parse_function_settings(&path, text, env))?;
+        edits.push(Edit::Function(name.clone(), FunctionEdit::Settings(settings)));
     }
     call.edit(&text(&name), edits, |shown| {
         let mut response = show(shown, &name)?;

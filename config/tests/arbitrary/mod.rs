@@ -161,6 +161,7 @@ fn process(d: &mut Draw) -> Process {
         process.calls =
             d.maybe(|_| ["*.example.com", "10.0.0.0/8", "::1"].map(|pattern| pattern.parse().unwrap()).to_vec());
         process.store = "a b/state: 1.db".into();
+        process.dialects = d.maybe(dialects);
         process.access_log = AccessLog {
             to: d.of(&[AccessTarget::Stdout, AccessTarget::Off, AccessTarget::File("logs/a: b.jsonl".into())]),
             redact_query: d.coin(),
@@ -178,6 +179,25 @@ fn process(d: &mut Draw) -> Process {
     process
 }
 
+fn dialects(d: &mut Draw) -> Dialects {
+    let secret = |d: &mut Draw| match d.coin() {
+        true => KeySecret::Variable(Template::parse("${TOKEN}", &env).unwrap()),
+        false => KeySecret::File("keys/a: b".into()),
+    };
+    let roles = [KeyRole::Viewer, KeyRole::Invoker, KeyRole::Operator];
+    let keys = ["WEIRKEYCI0000000001", "AKID-a_b"];
+    let tls = Certificate { cert: "tls/a: b.crt".into(), key: "tls/a.key".into() };
+    Dialects {
+        listener: d.of(&[
+            AdminListener::Tcp { address: "127.0.0.1:9901".parse().unwrap(), tls: None, insecure: false },
+            AdminListener::Tcp { address: "10.0.0.1:9901".parse().unwrap(), tls: Some(tls), insecure: false },
+            AdminListener::Tcp { address: "[::]:9901".parse().unwrap(), tls: None, insecure: true },
+        ]),
+        account: d.of(&["000000000000", "123456789012"]).to_owned(),
+        keys: keys.map(|id| AccessKey { id: id.to_owned(), secret: secret(d), role: d.of(&roles) }).to_vec(),
+    }
+}
+
 pub(crate) fn function(d: &mut Draw) -> Function {
     let count = 3 + d.below(3) as u32;
     let mut versions: BTreeMap<_, _> =
@@ -192,6 +212,10 @@ pub(crate) fn function(d: &mut Draw) -> Function {
         versions: Arc::new(versions),
         aliases: BTreeMap::new(),
         dialects: d.of(&[vec![], vec![Dialect::Fc], vec![Dialect::Aws, Dialect::Fc]]),
+        invoke: InvokeSettings {
+            path: d.of(&["/invoke", "/", "/a/b%20c"]).to_owned(),
+            mode: d.of(&[InvokeMode::Auto, InvokeMode::Event, InvokeMode::Proxy]),
+        },
         ..Function::default()
     };
     for name in ["prod", "no", "$DEFAULT"] {
@@ -321,6 +345,7 @@ fn alias(d: &mut Draw, count: u32) -> Alias {
     alias.on_unhealthy = d.of(&[OnUnhealthy::Fallback, OnUnhealthy::Fail]);
     alias.shield = d.of(&[Shield::Off, Shield::Gateway, Shield::AnyServerError]);
     alias.stable = d.maybe(|d| id(d, count));
+    alias.description = d.maybe(|d| d.text()).filter(|text| !text.trim().is_empty());
     alias.plan = d.maybe(|d| d.of(&["careful", "slow", "Canary10Percent5Minutes", "AllAtOnce"]).parse().unwrap());
     alias
 }

@@ -87,6 +87,7 @@ pub(crate) fn alias(split: Split) -> Alias {
         shield: Shield::Off,
         stable: None,
         plan: None,
+        description: None,
     }
 }
 

@@ -75,6 +75,7 @@ impl Alias {
             shield: patch.shield.over(now.shield, Shield::default()),
             stable: patch.stable.over_option(now.stable),
             plan: patch.plan.over_option(now.plan),
+            description: patch.description.over_option(now.description),
         }
     }
 

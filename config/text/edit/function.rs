@@ -33,7 +33,7 @@ pub(super) fn apply(config: &mut Config, name: &FunctionName, edit: &FunctionEdi
         FunctionEdit::Retire(number, retired) => versions.change(*number, |version| version.retired = *retired)?,
         FunctionEdit::DropVersion(number) => versions.drop_version(*number)?,
         FunctionEdit::Endpoints(number, endpoints) => versions.relocate(*number, endpoints)?,
-        FunctionEdit::Dialects(to) => function.dialects.clone_from(to),
+        FunctionEdit::Settings(to) => function.set_settings(to),
         FunctionEdit::CreateAlias(alias, to) => alias::create(&mut function.aliases, &aliases, alias, to)?,
         FunctionEdit::Alias(alias, Some(to)) => alias::set(&mut function.aliases, alias, to),
         FunctionEdit::Alias(alias, None) => alias::delete(&mut function.aliases, &aliases, alias)?,

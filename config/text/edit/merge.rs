@@ -81,7 +81,7 @@ pub fn edits_of_file(live: &Config, last: &Config, file: &Config, repair: bool) 
             TextName::Function(function) => edits.extend(
                 file.functions
                     .get(function)
-                    .map(|said| Edit::Function(function.clone(), FunctionEdit::Dialects(said.dialects.clone()))),
+                    .map(|said| Edit::Function(function.clone(), FunctionEdit::Settings(said.settings()))),
             ),
             _ => {}
         }
@@ -187,6 +187,9 @@ pub(super) fn function(config: &mut Config, name: &FunctionName, merge: &Merge<F
     let function = Arc::make_mut(config.functions.entry(name.clone()).or_default());
     if merge.from.is_none() || from.dialects != to.dialects {
         function.dialects.clone_from(&to.dialects);
+    }
+    if merge.from.is_none() || from.invoke != to.invoke {
+        function.invoke.clone_from(&to.invoke);
     }
     let default_before = function.own(&AliasName::default_alias());
     function.draft = merged(function.draft.as_ref(), from.draft.as_ref(), to.draft.as_ref());
@@ -322,7 +325,7 @@ impl Fields for Alias {
             (false, true) => to.clone(),
             (false, false) => live.shifted(&to.split),
         };
-        picked!(Alias { key, on_missing_key, selection, salt, rules, on_unhealthy, shield, stable, plan } of live, from, to,
+        picked!(Alias { key, on_missing_key, selection, salt, rules, on_unhealthy, shield, stable, plan, description } of live, from, to,
             split: split, buckets: buckets, joined: joined)
     }
 }

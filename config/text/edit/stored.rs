@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::model::{Alias, Config, Dialect, Function, Layer, Past, Version};
+use crate::model::{Alias, Config, Function, FunctionSettings, Layer, Past, Version};
 use crate::text::edit::version::raise;
 use crate::text::problem::Problem;
 use crate::text::yaml::join;
@@ -14,7 +14,7 @@ use crate::value::name::{AliasName, FunctionName};
 #[derive(Debug, Clone)]
 pub enum Stored {
     /// That the function exists, and what belongs to it alone. Comes before the other parts, and goes after them.
-    Function(Option<Vec<Dialect>>),
+    Function(Option<FunctionSettings>),
     /// The highest number that it ever used.
     Number(Option<NonZeroU32>),
     /// The draft.
@@ -34,10 +34,10 @@ pub enum Stored {
 pub(super) fn apply(config: &mut Config, name: &FunctionName, part: &Stored) -> Result<(), Vec<Problem>> {
     match part {
         Stored::Function(None) => drop(config.functions.remove(name)),
-        Stored::Function(Some(dialects)) => {
+        Stored::Function(Some(settings)) => {
             let function = config.functions.entry(name.clone()).or_default();
-            if function.dialects != *dialects {
-                Arc::make_mut(function).dialects.clone_from(dialects);
+            if function.settings() != *settings {
+                Arc::make_mut(function).set_settings(settings);
             }
         }
         Stored::Number(None) => drop(config.numbers.remove(name)),

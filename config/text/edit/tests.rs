@@ -342,7 +342,7 @@ fn what_is_not_there_is_not_found() {
     }
     for edit in [
         Edit::DeleteFunction(name("nope")),
-        Edit::Function(name("nope"), FunctionEdit::Dialects(Vec::new())),
+        Edit::Function(name("nope"), FunctionEdit::Settings(FunctionSettings::default())),
         Edit::Stage(name("nope"), None),
         Edit::Domain("nope.example".parse().unwrap(), None),
         Edit::Plan(name("nope"), None),

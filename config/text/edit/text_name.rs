@@ -76,7 +76,7 @@ impl TextName {
         }
     }
 
-    /// Makes of `to` what `from` says under this name, be it nothing. A function stays: only its dialects are of its own text.
+    /// Makes of `to` what `from` says under this name, be it nothing. A function stays: only its settings are of its own text.
     pub(crate) fn copy(&self, from: &Config, to: &mut Config) {
         let nothing = Function::default();
         let source = self.function().and_then(|name| from.functions.get(name)).map_or(&nothing, |function| function);
@@ -88,7 +88,7 @@ impl TextName {
                     target = Some(Arc::make_mut(to.functions.entry(name.clone()).or_default()));
                 }
                 if let Some(target) = target {
-                    target.dialects.clone_from(&source.dialects);
+                    target.set_settings(&source.settings());
                 }
             }
             Self::Part(name, part) => {

@@ -121,7 +121,7 @@ fn is_deleted<T>(merge: &Merge<T>) -> bool {
     merge.to.is_none()
 }
 
-/// The parts that a text has no more, and the dialects if they changed.
+/// The parts that a text has no more, and what belongs to the function alone if that changed.
 fn of_text(config: &mut Config, name: &FunctionName, merge: &Merge<Function>) {
     let nothing = Function::default();
     let (from, to) = (merge.from.as_deref().unwrap_or(&nothing), merge.to.as_deref());
@@ -133,7 +133,7 @@ fn of_text(config: &mut Config, name: &FunctionName, merge: &Merge<Function>) {
             delete(config, name, part);
         }
     }
-    if to.is_some_and(|to| merge.from.is_none() || from.dialects != to.dialects) {
+    if to.is_some_and(|to| merge.from.is_none() || from.settings() != to.settings()) {
         forget(config, &format!("function/{name}"));
     }
 }
@@ -188,7 +188,7 @@ fn of_function(config: &mut Config, name: &FunctionName, edit: &FunctionEdit) ->
         FunctionEdit::Alias(alias, None) if *alias != AliasName::default_alias() => {
             Ok(delete(config, name, &Qualifier::Alias(alias.clone())))
         }
-        FunctionEdit::Dialects(_) => {
+        FunctionEdit::Settings(_) => {
             forget(config, &format!("function/{name}"));
             Ok(false)
         }

@@ -1,6 +1,8 @@
 //! Process settings.
 
-use crate::model::{AccessTarget, AdminListener, EnvironmentRules, Listener, MinRate, Process};
+use crate::model::{
+    AccessKey, AccessTarget, AdminListener, Dialects, EnvironmentRules, KeySecret, Listener, MinRate, Process,
+};
 use crate::text::format::Entries;
 use crate::text::format::tree::Tree;
 use crate::text::format::ways::certificate;
@@ -19,6 +21,7 @@ pub(super) fn process(entries: &mut Entries, process: &Process) {
     entries.put_some("calls", process.calls.as_ref(), |allow| {
         Entries::default().put("allow", Tree::list(allow.iter().map(Tree::text))).flow()
     });
+    entries.put_some("dialects", process.dialects.as_ref(), dialects);
     entries.put_unless("store", &process.store, &default.store, |path| {
         Entries::default().put("path", Tree::text(&path.display())).flow()
     });
@@ -70,6 +73,31 @@ fn admin(admin: &AdminListener, url: Option<&str>) -> Tree {
         AdminListener::Socket(path) => entries.put("socket", Tree::text(&path.display())),
     };
     entries.put_some("url", url.as_ref(), Tree::text).flow()
+}
+
+fn dialects(dialects: &Dialects) -> Tree {
+    let key = |key: &AccessKey| {
+        let mut entries = Entries::default();
+        entries.put("id", Tree::text(&key.id));
+        match &key.secret {
+            KeySecret::Variable(secret) => entries.put("secret", secret),
+            KeySecret::File(path) => entries.put("secret_file", Tree::text(&path.display())),
+        };
+        entries.put("role", key.role.as_str()).flow()
+    };
+    let mut entries = Entries::default();
+    if let AdminListener::Tcp { address, tls, insecure } = &dialects.listener {
+        entries.put("address", Tree::text(address)).put_some("tls", tls.as_ref(), certificate).put_unless(
+            "insecure",
+            insecure,
+            &false,
+            Tree::raw,
+        );
+    }
+    entries
+        .put("account", Tree::text(&dialects.account))
+        .put("keys", Tree::lines(dialects.keys.iter().map(key)))
+        .block()
 }
 
 fn environment(rules: &EnvironmentRules) -> Tree {

@@ -3,7 +3,8 @@
 use std::num::NonZeroU32;
 
 use crate::model::{
-    Alias, Config, Dialect, Function, KeySource, Notifier, OnMissingKey, OnUnhealthy, Selection, Shield,
+    Alias, Config, Dialect, Function, FunctionSettings, InvokeSettings, KeySource, Notifier, OnMissingKey, OnUnhealthy,
+    Selection, Shield,
 };
 use crate::text::format::version::ShowDigest;
 use crate::text::format::{Entries, plan, process, rule, version, ways};
@@ -128,11 +129,28 @@ pub(crate) fn function(function: &Function, digest: ShowDigest) -> Tree {
         .put_full("versions", named(function.versions.iter().map(|(number, v)| (number, version::version(v, digest)))))
         .put_full("aliases", named(function.aliases.iter().map(|(name, a)| (name, alias(a)))))
         .put_full("dialects", dialects(&function.dialects))
+        .put_full("invoke", invoke(&function.invoke))
         .block()
 }
 
+/// What belongs to a function alone: `{dialects: [fc], invoke: {path: /event}}`.
+pub(crate) fn function_settings(settings: &FunctionSettings) -> Tree {
+    Entries::default()
+        .put_full("dialects", dialects(&settings.dialects))
+        .put_full("invoke", invoke(&settings.invoke))
+        .flow()
+}
+
+fn invoke(invoke: &InvokeSettings) -> Tree {
+    let default = InvokeSettings::default();
+    Entries::default()
+        .put_unless("path", &invoke.path, &default.path, Tree::text)
+        .put_unless("mode", &invoke.mode, &default.mode, |mode| mode.as_str().into())
+        .flow()
+}
+
 /// `[fc, aws]`
-pub(crate) fn dialects(dialects: &[Dialect]) -> Tree {
+fn dialects(dialects: &[Dialect]) -> Tree {
     Tree::list(dialects.iter().map(|dialect| Tree::from(dialect.as_str())))
 }
 
@@ -149,6 +167,7 @@ pub(crate) fn alias(alias: &Alias) -> Tree {
     entries.put_unless("shield", &alias.shield, &Shield::default(), |shield| shield.as_str().into());
     entries.put_some("stable", alias.stable.as_ref(), version_id);
     entries.put_some("plan", alias.plan.as_ref(), Tree::text);
+    entries.put_some("description", alias.description.as_ref(), Tree::text);
     entries.put_unless("joined", &alias.joined, &alias.split.highest(), version_id);
     if !alias.buckets.is_cold(&alias.split) {
         entries.put("buckets", Tree::Text(show_runs(&alias.buckets)));

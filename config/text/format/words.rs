@@ -1,7 +1,8 @@
 //! The words of the file for choices of the model.
 
 use crate::model::{
-    Decision, Dialect, OnInsufficient, OnMissingKey, OnRestart, OnUnhealthy, Protocol, Selection, Shield,
+    Decision, Dialect, InvokeMode, KeyRole, OnInsufficient, OnMissingKey, OnRestart, OnUnhealthy, Protocol, Selection,
+    Shield,
 };
 
 impl Dialect {
@@ -11,6 +12,38 @@ impl Dialect {
         match self {
             Self::Fc => "fc",
             Self::Aws => "aws",
+        }
+    }
+}
+
+impl InvokeMode {
+    /// Every choice with its word in the file.
+    pub(crate) const WORDS: [(&'static str, Self); 3] =
+        [("auto", Self::Auto), ("event", Self::Event), ("proxy", Self::Proxy)];
+
+    /// The word in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Event => "event",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+impl KeyRole {
+    /// Every role with its word in the file.
+    pub(crate) const WORDS: [(&'static str, Self); 3] =
+        [("viewer", Self::Viewer), ("invoker", Self::Invoker), ("operator", Self::Operator)];
+
+    /// The word in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Invoker => "invoker",
+            Self::Operator => "operator",
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::{Alias, AliasPatch, KeySource, OnMissingKey, OnUnhealthy, Selection, Shield, predefined_name};
 use crate::text::parse::place::{Place, Reading, quoted};
 use crate::text::parse::rule::rules;
-use crate::text::parse::scalar::{duration, header_name, is_token};
+use crate::text::parse::scalar::{duration, header_name, is_token, line};
 use crate::text::problem::Problem;
 use crate::text::yaml::Value;
 use crate::value::bucket::{Buckets, parse_runs};
@@ -43,6 +43,7 @@ pub(super) fn alias(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Alias> {
     let shield = fields.read(r, "shield", shield);
     let stable = fields.read(r, "stable", version_id);
     let plan = fields.read(r, "plan", plan_name);
+    let description = fields.read(r, "description", line);
     let joined = fields.read(r, "joined", version_id);
     let buckets = fields.take("buckets");
     fields.finish(r);
@@ -60,6 +61,7 @@ pub(super) fn alias(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Alias> {
         shield: shield.unwrap_or_default(),
         stable,
         plan,
+        description,
         split,
     })
 }
@@ -78,6 +80,7 @@ pub(super) fn patch(place: &Place<'_>, r: &mut Reading<'_>) -> Option<AliasPatch
         shield: fields.patch(r, "shield", shield),
         stable: fields.patch(r, "stable", version_id),
         plan: fields.patch(r, "plan", plan_name),
+        description: fields.patch(r, "description", line),
     };
     fields.finish(r);
     Some(patch)

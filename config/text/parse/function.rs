@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::model::{Dialect, FixedResponse, Function, Target, Version};
+use crate::model::{Dialect, FixedResponse, Function, FunctionSettings, InvokeMode, InvokeSettings, Target, Version};
 use crate::text::parse::alias::aliases;
-use crate::text::parse::place::{Fields, Place, Reading};
+use crate::text::parse::place::{Fields, Place, Reading, quoted};
 use crate::text::parse::scalar::{header_name, integer, is_header_value, line, switch};
 use crate::text::parse::{header, upstream};
 use crate::text::problem::{Code, Position, Problem};
@@ -16,6 +16,7 @@ use crate::text::yaml::join;
 use crate::value::digest::Digest;
 use crate::value::line::is_label;
 use crate::value::name::{FunctionName, VersionId};
+use crate::value::path;
 
 /// Functions, and the highest number that each ever used.
 pub(super) type Functions = (OrdMap<FunctionName, Arc<Function>>, OrdMap<FunctionName, NonZeroU32>);
@@ -93,22 +94,49 @@ fn function_of<'a>(
     let draft = fields.take("draft").map(|place| or_broken(&place, r, draft));
     let versions = fields.read(r, "versions", versions).unwrap_or_default();
     let aliases = fields.read(r, "aliases", aliases).unwrap_or_default();
-    let dialects = fields.read(r, "dialects", dialects).unwrap_or_default();
+    let FunctionSettings { dialects, invoke } = settings(&mut fields, r);
     let next = if numbered { fields.take("next") } else { None };
     if !fields.has("draft") && !fields.has("versions") && next.is_none() {
         let help = "add `versions: {1: http://10.0.0.11:8080}` or `draft: http://10.0.0.11:8080`";
         r.problems.push(place.problem("a function needs `versions` or a `draft`").help(help));
     }
     fields.finish(r);
-    (Function { draft: draft.flatten(), versions: Arc::new(versions), aliases, dialects, ..Function::default() }, next)
+    let (draft, versions) = (draft.flatten(), Arc::new(versions));
+    (Function { draft, versions, aliases, dialects, invoke, ..Function::default() }, next)
 }
 
-/// What belongs to a function itself: `{dialects: [fc]}`, or `{}`.
-pub(super) fn dialects_alone(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Vec<Dialect>> {
+/// What belongs to a function alone: `{dialects: [fc], invoke: {path: /event}}`, or `{}`.
+pub(super) fn settings_alone(place: &Place<'_>, r: &mut Reading<'_>) -> Option<FunctionSettings> {
     let mut fields = place.fields(r, "a mapping such as `{dialects: [fc]}`")?;
-    let dialects = fields.read(r, "dialects", dialects).unwrap_or_default();
+    let settings = settings(&mut fields, r);
     fields.finish(r);
-    Some(dialects)
+    Some(settings)
+}
+
+fn settings(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> FunctionSettings {
+    FunctionSettings {
+        dialects: fields.read(r, "dialects", dialects).unwrap_or_default(),
+        invoke: fields.read(r, "invoke", invoke).unwrap_or_default(),
+    }
+}
+
+/// `{path: /invoke, mode: auto}`
+fn invoke(place: &Place<'_>, r: &mut Reading<'_>) -> Option<InvokeSettings> {
+    let mut fields = place.fields(r, "a mapping such as `{path: /invoke, mode: auto}`")?;
+    let default = InvokeSettings::default();
+    let path = fields.read(r, "path", |place, r| {
+        let text = place.text(r, "a path such as `/invoke`")?;
+        let is_path = path::is_plain(text) && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#'));
+        if !is_path {
+            let problem = place.problem(format!("{} is not a path that an event can be posted to", quoted(text)));
+            r.problems
+                .push(problem.help("write an absolute path, percent-encoded, without a query, such as `/invoke`"));
+        }
+        is_path.then(|| text.to_owned())
+    });
+    let mode = fields.read(r, "mode", |place, r| place.choice(r, &InvokeMode::WORDS));
+    fields.finish(r);
+    Some(InvokeSettings { path: path.unwrap_or(default.path), mode: mode.unwrap_or_default() })
 }
 
 fn or_broken(

@@ -7,13 +7,14 @@ use std::time::Duration;
 use crate::model::{
     AccessLog, AccessTarget, AdminListener, Drain, LaneChoice, Limits, Listener, MinRate, Process, Retention,
 };
-use crate::text::parse::authority;
 use crate::text::parse::domain::certificate;
 use crate::text::parse::place::{Fields, Place, Reading, quoted};
 use crate::text::parse::scalar::{duration, integer, networks, size, switch};
 use crate::text::parse::upstream::file;
+use crate::text::parse::{authority, dialects};
 
-/// `listeners`, `admin`, `environment`, `calls`, `store`, `journal`, `versions`, `workers`, `lane`, `limits` and `drain`, from the fields of the file.
+/// `listeners`, `admin`, `environment`, `calls`, `dialects`, `store`, `journal`, `versions`, `workers`, `lane`, `limits` and `drain`, from
+/// the fields of the file.
 pub(super) fn process(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> Process {
     let default = Process::default();
     let listeners = fields.read(r, "listeners", listeners).unwrap_or(default.listeners);
@@ -24,6 +25,7 @@ pub(super) fn process(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> Process {
         admin_url,
         environment: fields.read(r, "environment", authority::environment).unwrap_or_default(),
         calls: fields.read(r, "calls", authority::calls),
+        dialects: fields.read(r, "dialects", dialects::dialects),
         store: fields.read(r, "store", store).unwrap_or(default.store),
         journal: fields.read(r, "journal", journal).unwrap_or(default.journal),
         keep_versions: fields.read(r, "versions", keep_versions).flatten(),
@@ -87,7 +89,7 @@ fn listener(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Listener> {
     Some(Listener { address: address?, tls, proxy_protocol_from: proxy_protocol_from.unwrap_or_default() })
 }
 
-fn address(place: &Place<'_>, r: &mut Reading<'_>) -> Option<SocketAddr> {
+pub(super) fn address(place: &Place<'_>, r: &mut Reading<'_>) -> Option<SocketAddr> {
     let text = place.text(r, "an address such as `0.0.0.0:8080`")?;
     let Ok(address) = text.parse() else {
         let problem = place.problem(format!("{} is not an address", quoted(text)));
@@ -107,7 +109,7 @@ fn address(place: &Place<'_>, r: &mut Reading<'_>) -> Option<SocketAddr> {
 fn admin(place: &Place<'_>, r: &mut Reading<'_>) -> Option<(AdminListener, Option<String>)> {
     if place.is_scalar() {
         let listener = AdminListener::at(address(place, r)?);
-        return guarded(place, &listener, r).then_some((listener, None));
+        return guarded(place, &listener, r, ADMIN).then_some((listener, None));
     }
     let mut fields = place.fields(r, "an address such as `127.0.0.1:9900`, or a mapping with `address` or `socket`")?;
     let url = fields.read(r, "url", authority::outer_url);
@@ -130,20 +132,30 @@ fn admin(place: &Place<'_>, r: &mut Reading<'_>) -> Option<(AdminListener, Optio
     let listener = AdminListener::Tcp { address: found?, tls: certificate, insecure };
     // A certificate that cannot be read has its own problem.
     let read = !tls || matches!(&listener, AdminListener::Tcp { tls: Some(_), .. });
-    (read && guarded(&at?, &listener, r)).then_some((listener, url))
+    (read && guarded(&at?, &listener, r, ADMIN)).then_some((listener, url))
 }
 
+/// What listens, and what could be read or changed on the way, with an address of this machine.
+pub(super) type Guarded<'a> = (&'a str, &'a str, &'a str);
+
+const ADMIN: Guarded<'_> = ("the admin API", "its tokens could be read on the way", "127.0.0.1:9900");
+
 /// Whether nobody on the way can read the tokens, or the operator has taken that on.
-fn guarded(place: &Place<'_>, listener: &AdminListener, r: &mut Reading<'_>) -> bool {
+pub(super) fn guarded(
+    place: &Place<'_>,
+    listener: &AdminListener,
+    r: &mut Reading<'_>,
+    (what, danger, example): Guarded<'_>,
+) -> bool {
     let AdminListener::Tcp { address, tls: None, insecure: false } = listener else { return true };
     if address.ip().is_loopback() {
         return true;
     }
-    let message = format!("the admin API would listen on `{address}` without TLS: its tokens could be read on the way");
-    r.problems.push(place.problem(message).help(
-        "write an address of this machine alone such as `127.0.0.1:9900`, \
-         or add `tls: {cert: FILE, key: FILE}`, or `insecure: true` in a closed network",
-    ));
+    let message = format!("{what} would listen on `{address}` without TLS: {danger}");
+    r.problems.push(place.problem(message).help(format!(
+        "write an address of this machine alone such as `{example}`, \
+         or add `tls: {{cert: FILE, key: FILE}}`, or `insecure: true` in a closed network",
+    )));
     false
 }
 

@@ -51,6 +51,13 @@ fn function() -> Value {
                 "description": "Clouds whose context headers endpoints and clients get beside Weir's own.",
                 "type": "array", "uniqueItems": true, "items": { "enum": ["fc", "aws"] }
             },
+            "invoke": described(
+                "How an event that a cloud's client invokes the function with reaches an endpoint.",
+                object(&[], json!({
+                    "path": { "type": "string", "pattern": "^/[^?#\\s]*$", "description": "Where events are posted; default /invoke." },
+                    "mode": choice(&["auto", "event", "proxy"], "What is made of an event: the HTTP request in one of API Gateway (2.0) and a POST of any other (auto, the default), always a POST, always the request."),
+                })),
+            ),
             "next": integer(1, u64::from(u32::MAX) + 1, "Written by weir: the number of the next version, when it is not the one after the highest."),
         }),
     );
@@ -218,6 +225,7 @@ fn alias_fields() -> Value {
             "shield": choice(&["off", "gateway", "any-5xx"], "Which failures of a version other than the stable one another version answers instead, where the request may be repeated; default off."),
             "stable": { "$ref": "#/$defs/versionId", "description": "The version that promotion left as the stable one." },
             "plan": { "type": "string", "minLength": 1, "description": "The plan that a release uses: one of `plans`, or a name of CodeDeploy." },
+            "description": { "$ref": "#/$defs/line", "description": "For people." },
     })
 }
 

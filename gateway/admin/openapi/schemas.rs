@@ -107,9 +107,13 @@ fn resources() -> Schemas {
 fn bodies() -> Schemas {
     let null_or = |schema: Value| json!({ "anyOf": [schema, { "type": "null" }] });
     let dialects = json!({ "type": "array", "items": { "enum": ["fc", "aws"] } });
+    let invoke = object(
+        &[],
+        json!({ "path": string("Where events are posted."), "mode": { "enum": ["auto", "event", "proxy"] } }),
+    );
     vec![
-        ("newFunction", object(&["name"], json!({ "name": string(""), "dialects": dialects }))),
-        ("functionForm", object(&[], json!({ "dialects": dialects }))),
+        ("newFunction", object(&["name"], json!({ "name": string(""), "dialects": dialects, "invoke": invoke }))),
+        ("functionForm", object(&[], json!({ "dialects": dialects, "invoke": invoke }))),
         (
             "publication",
             object(
