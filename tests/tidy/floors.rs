@@ -48,6 +48,18 @@ const FLOORS: &[(&str, Modules)] = &[
             ("texts", &["check", "edit", "format", "parse", "problem", "yaml"]),
         ],
     ),
+    // What clouds say is told in words of the model and of its edits, and by nobody else.
+    (
+        "dialect",
+        &[
+            ("weights", &[]),
+            ("failure", &[]),
+            ("description", &["failure"]),
+            ("main_split", &["weights"]),
+            ("arn", &["failure"]),
+            ("opaque", &[]),
+        ],
+    ),
     (
         "route",
         &[
