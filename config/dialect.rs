@@ -6,7 +6,10 @@
 
 pub mod arn;
 pub mod description;
+pub mod event;
 pub mod failure;
+pub mod lambda;
 pub mod main_split;
 pub mod opaque;
+pub mod scf;
 pub mod weights;

@@ -58,6 +58,9 @@ const FLOORS: &[(&str, Modules)] = &[
             ("main_split", &["weights"]),
             ("arn", &["failure"]),
             ("opaque", &[]),
+            ("event", &["failure"]),
+            ("lambda", &["arn", "failure", "main_split", "opaque", "weights"]),
+            ("scf", &["failure", "main_split", "weights"]),
         ],
     ),
     (
