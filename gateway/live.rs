@@ -13,7 +13,7 @@ use config::model::{self, Shield};
 use config::route::head::{Headers, RequestHead};
 use config::route::resolve::{self, Draw, Reason, Resolution, Routed, Unresolved};
 use config::route::table::{AliasIndex, Chunks, Stage, Table, Upstream, UpstreamIndex, Via};
-use config::value::name::{AliasName, FunctionName, VersionId};
+use config::value::name::{AliasName, FunctionName, Qualifier, VersionId};
 use config::value::path::PathPattern;
 use imbl::OrdMap;
 use tokio::sync::watch;
@@ -245,7 +245,7 @@ impl Snapshot {
         let routed = resolve::route(&self.table, head)?;
         let domain = match routed.via {
             Via::Domain(domain, _) => self.table.domain(domain).map(|domain| Arc::clone(&domain.model)),
-            Via::Trigger(_) | Via::DirectHost => None,
+            Via::Trigger(_) | Via::DirectHost | Via::Invoke => None,
         };
         let route = self.table.route(routed.via);
         let rewritten = match route.and_then(|route| route.rewrite.as_ref()) {
@@ -260,6 +260,15 @@ impl Snapshot {
             rewritten,
             routed,
         })
+    }
+
+    /// The way in of an invocation, which names its function and what is asked of it. Draws nothing.
+    ///
+    /// # Errors
+    /// There is no such function.
+    pub fn call(&self, function: &FunctionName, qualifier: &Qualifier) -> Result<Way, Unresolved> {
+        let routed = resolve::called(&self.table, function, qualifier)?;
+        Ok(Way { revision: self.revision, stage: None, domain: None, route: None, rewritten: None, routed })
     }
 
     /// Chooses the version of a request, once: draws its slot, and holds on to what the rest of the request needs. `way`

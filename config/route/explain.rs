@@ -212,6 +212,7 @@ impl Telling<'_> {
                     self.step("direct host", format_args!("<qualifier>--<function>.{}", base.host));
                 }
             }
+            Via::Invoke => self.step("invocation", "names function and qualifier itself"),
         }
     }
 

@@ -23,7 +23,7 @@ use std::fmt;
 pub use crate::route::head::{Headers, RequestHead};
 use crate::route::slot::Owed;
 use crate::route::table::{AliasIndex, DomainIndex, FunctionIndex, Pointed, StageIndex, Table, UpstreamIndex, Via};
-use crate::value::name::{AliasName, VersionId};
+use crate::value::name::{AliasName, FunctionName, Qualifier, VersionId};
 use crate::value::{host, path};
 
 mod choice;
@@ -173,6 +173,14 @@ pub fn route<H: Headers + ?Sized>(table: &Table, head: &RequestHead<'_, H>) -> R
         return Err(Unresolved::BadPath);
     }
     way::find(table, head, host)
+}
+
+/// The way in of an invocation, which names its function and what is asked of it. Draws nothing.
+///
+/// # Errors
+/// There is no such function.
+pub fn called(table: &Table, function: &FunctionName, qualifier: &Qualifier) -> Result<Routed, Unresolved> {
+    way::called(table, function, qualifier)
 }
 
 /// Chooses the version of a request that [`route`] found a way for, in the same table and by the same head.

@@ -89,6 +89,8 @@ pub enum Via {
     Trigger(u32),
     /// `<qualifier>--<function>.<base_domain>`.
     DirectHost,
+    /// An invocation that names function and qualifier itself, through no host.
+    Invoke,
 }
 
 /// A compiled configuration.
@@ -228,7 +230,7 @@ impl Table {
         match via {
             Via::Domain(domain, number) => self.domain(domain)?.model.routes.get(number as usize),
             Via::Trigger(number) => self.config.triggers.get(number as usize),
-            Via::DirectHost => None,
+            Via::DirectHost | Via::Invoke => None,
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Headers, RequestHead, Routed, Unresolved};
 use crate::route::table::{
     Domain, DomainIndex, DomainStage, Found, FunctionIndex, Pointed, RouteTarget, StageIndex, Table, Via,
 };
-use crate::value::name::VersionId;
+use crate::value::name::{FunctionName, Qualifier, VersionId};
 
 /// The header that names a qualifier.
 const QUALIFIER: &str = "x-weir-qualifier";
@@ -95,6 +95,17 @@ fn direct_host<'h>(table: &Table, host: &'h str) -> Option<(&'h str, &'h str)> {
     let base = table.config().base_domain.as_ref()?;
     let label = host.strip_suffix(base.host.as_str())?.strip_suffix('.')?;
     if label.contains('.') { None } else { label.split_once("--") }
+}
+
+/// The way in of an invocation.
+pub(super) fn called(table: &Table, function: &FunctionName, qualifier: &Qualifier) -> Result<Routed, Unresolved> {
+    let missing = Unresolved::NoFunction(Via::Invoke);
+    let index = table.function_named(function.as_str()).ok_or(missing)?;
+    let pointed = match qualifier {
+        Qualifier::Version(version) => Pointed::Version(*version),
+        Qualifier::Alias(alias) => table.function(index).ok_or(missing)?.point(alias.as_str()),
+    };
+    Ok(Routed { via: Via::Invoke, function: index, stage: None, stage_bytes: 0, pointed })
 }
 
 fn directly<H: Headers + ?Sized>(

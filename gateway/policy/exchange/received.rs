@@ -7,6 +7,7 @@ use config::model::{Domain, Https, Limits, Protocol};
 use config::route::resolve::{Unresolved, allowed};
 use config::route::table::Answers;
 use config::value::host;
+use config::value::name::{FunctionName, Qualifier};
 use config::value::target::{AbsoluteTarget, RequestTarget};
 
 use super::{ClientConnection, ClientTls, HeadView, HttpVersion, RequestFields, Resolved, Worker};
@@ -127,10 +128,46 @@ impl Worker {
         if let Some(answer) = self.refuse_way(snapshot, received, client, head, &way) {
             return refused(answer, Reached::Way(way));
         }
-        let served = match snapshot.choose(&routing, &way) {
-            Ok(served) => served,
-            Err(reason) => return Admission::Answer(unresolved(reason), Reached::Way(way)),
+        match snapshot.choose(&routing, &way) {
+            Ok(served) => self.chosen(snapshot, received, head, way, served),
+            Err(reason) => Admission::Answer(unresolved(reason), Reached::Way(way)),
+        }
+    }
+
+    /// Decides where an invocation goes. `routing` are the fields that rules and routing keys see of it; the endpoint gets those of
+    /// `head`.
+    pub fn admit_call<F: RequestFields + ?Sized>(
+        &self,
+        snapshot: &Snapshot,
+        received: &Received,
+        (function, qualifier): (&FunctionName, &Qualifier),
+        head: &HeadView<'_, F>,
+        routing: &F,
+    ) -> Admission {
+        let routing = HeadView { fields: routing, ..*head }.for_routing(received.origin.client);
+        let unresolved = |reason: Unresolved, reached: Reached| {
+            self.metrics.unresolved.inc(reason.as_str());
+            Admission::Answer(Answer::of(reason.into()), reached)
         };
+        let way = match snapshot.call(function, qualifier) {
+            Ok(way) => way,
+            Err(reason) => return unresolved(reason, Reached::Nothing),
+        };
+        match snapshot.choose(&routing, &way) {
+            Ok(served) => self.chosen(snapshot, received, head, way, served),
+            Err(reason) => unresolved(reason, Reached::Way(way)),
+        }
+    }
+
+    /// The next step of a request whose version was chosen just now.
+    fn chosen<F: RequestFields + ?Sized>(
+        &self,
+        snapshot: &Snapshot,
+        received: &Received,
+        head: &HeadView<'_, F>,
+        way: Way,
+        served: Served,
+    ) -> Admission {
         let resolved = Box::new(Resolved::new(way, served, self.number, received.started));
         if let Some(refusal) = refuse_version(snapshot, head, &resolved.served) {
             return Admission::Answer(Answer::of(refusal), Reached::Version(resolved));
