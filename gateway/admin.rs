@@ -5,6 +5,7 @@
 
 mod aliases;
 mod asked;
+mod attempts;
 mod auth;
 mod backup;
 mod call;
@@ -60,13 +61,16 @@ use crate::control::{Control, Environment};
 use crate::hook::Hooks;
 use crate::live::Live;
 use crate::metrics::Metrics;
-use auth::{Gate, Peer};
+use auth::Gate;
 use call::REVISION;
 use error::Failure;
 use operation::{Operation, Verb};
 use status::Window;
 use work::Work;
 
+pub use attempts::Attempts;
+pub use auth::Peer;
+pub use connections::Connections;
 pub use listen::Listener;
 
 /// What the admin API sees of the gateway.
@@ -91,6 +95,8 @@ pub struct Admin {
     pub reload: watch::Receiver<LastReload>,
     /// This process.
     pub about: About,
+    /// Failed attempts to get in, here and where clouds' clients are answered.
+    pub attempts: Arc<Attempts>,
 }
 
 /// What a node says about itself.
@@ -152,7 +158,7 @@ pub async fn serve(listener: Listener, admin: Admin) {
 
 /// Every path of the admin API. Starts the sampler of rates: needs a runtime.
 fn router(admin: Admin, work: Arc<Work>) -> Router {
-    let gate = Gate::new(admin.control.clone(), Arc::clone(&admin.metrics));
+    let gate = Gate::new(admin.control.clone(), Arc::clone(&admin.metrics), Arc::clone(&admin.attempts));
     let window = Arc::new(Window::new());
     tokio::spawn(Window::follow(Arc::downgrade(&window), Arc::clone(&admin.metrics)));
     let server = Arc::new(Server { admin, gate, window, work, simulating: Arc::new(Semaphore::new(1)) });

@@ -37,7 +37,11 @@ impl Dial {
             AdminListener::Tcp { address, .. } => Some(address),
             AdminListener::Socket(_) => None,
         };
-        let listeners = process.listeners.iter().map(|listener| listener.address).chain(admin);
+        let dialects = process.dialects.as_ref().and_then(|dialects| match dialects.listener {
+            AdminListener::Tcp { address, .. } => Some(address),
+            AdminListener::Socket(_) => None,
+        });
+        let listeners = process.listeners.iter().map(|listener| listener.address).chain(admin).chain(dialects);
         Self(Arc::new(Rules {
             allow: process.calls.clone().unwrap_or_default(),
             listeners: listeners.filter(|address| address.port() != 0).collect(),

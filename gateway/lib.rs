@@ -7,6 +7,7 @@
 //! - [`outcomes`]: what came of requests, version by version
 //! - [`control`], [`store`]: the way of a change, from a wish to the next snapshot
 //! - [`hook`], [`notify`], [`query`], [`calls`]: who is asked and told outside
+//! - [`dialects`]: what the clouds' own clients see
 //! - [`admin`], [`metrics`], [`log`]: what operators see
 //! - [`clock`], [`files`]: what time it is, and what the files hold that operators name
 //!
@@ -19,6 +20,7 @@ pub mod clock;
 pub mod control;
 pub mod demo;
 pub mod dial;
+pub mod dialects;
 pub mod edge;
 pub mod files;
 pub mod hook;

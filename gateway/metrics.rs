@@ -25,7 +25,7 @@ use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 pub use cell::{BOUNDS_MICROS, Cell, Times};
 pub use counts::{Counted, Counts};
-pub use fixed::{Connections, Reasons};
+pub use fixed::{Connections, DialectRequests, Reasons};
 pub use rollouts::{Judged, Standing};
 pub use series::{Among, CodeClass, MAX_CERTIFICATES, MAX_SERIES, Pick, Retry, UpstreamSeries, VersionSeries};
 
@@ -92,6 +92,8 @@ families! {
         "a closed list" "Connections and requests turned away before they were resolved.";
     ADMIN_REFUSED = Counter "weir_admin_refused_total" ["reason"]
         "a closed list" "Requests to the admin API turned away before they were looked at.";
+    DIALECT_REQUESTS = Counter "weir_dialect_requests_total" ["dialect", "operation", "result"]
+        "operations of a closed list x 4" "Requests of clouds' clients: ok, function_error, refused (the client's fault), failed.";
     CONNECTIONS = Gauge "weir_connections_open" ["listener", "protocol"]
         "listeners x 2" "Open client connections.";
     STREAMS = Gauge "weir_streams_open" ["kind"]
@@ -134,10 +136,12 @@ families! {
         "1" "Always 1.";
 }
 
-/// Reasons of `weir_admin_refused_total`: a foreign `Host` or `Origin`, no token or a wrong one, a role too low, and too
-/// many wrong tokens from one address.
-pub const ADMIN_REFUSALS: &[&str] = &["host", "origin", "no_token", "wrong_token", "role", "attempts"];
+/// Reasons of `weir_admin_refused_total`: a foreign `Host` or `Origin`, no token or a wrong one, a key of a dialect that signs wrongly, a
+/// role too low, and too many wrong tokens from one address.
+pub const ADMIN_REFUSALS: &[&str] = &["host", "origin", "no_token", "wrong_token", "wrong_key", "role", "attempts"];
 
+/// Access keys of clouds' clients among the things that cannot be used, as the metric and the status name them.
+pub const ACCESS_KEY: &str = "access_key";
 /// Certificates among the kinds of things that cannot be used, as the metric and the status name them.
 pub const CERTIFICATE: &str = "certificate";
 /// Certificate authorities of versions among them.
@@ -155,7 +159,7 @@ pub const TEXT: &str = "text";
 pub const FILE_TEXT: &str = "file_text";
 
 /// Kinds of `weir_unusable`.
-pub const UNUSABLE_KINDS: &[&str] = &[AUTHORITY, CERTIFICATE, FILE_TEXT, GUARDIAN, REFERENCE, ROLLOUT, TEXT];
+pub const UNUSABLE_KINDS: &[&str] = &[ACCESS_KEY, AUTHORITY, CERTIFICATE, FILE_TEXT, GUARDIAN, REFERENCE, ROLLOUT, TEXT];
 
 /// The closed lists that other modules own: what may be a label value.
 #[derive(Debug, Clone, Copy)]
@@ -186,6 +190,8 @@ pub struct Metrics {
     pub refused: Reasons,
     /// Requests to the admin API turned away, by one of [`ADMIN_REFUSALS`].
     pub admin_refused: Reasons,
+    /// Requests of clouds' clients.
+    pub dialect_requests: DialectRequests,
     /// Requests that resolved to nothing.
     pub unresolved: Reasons,
     /// TLS handshakes: `ok`, or why not.
@@ -232,6 +238,7 @@ impl Metrics {
             grpc_calls,
             refused: fixed.reasons(&REFUSED, labels.refused),
             admin_refused: fixed.reasons(&ADMIN_REFUSED, ADMIN_REFUSALS),
+            dialect_requests: fixed.dialect_requests(),
             unresolved: fixed.reasons(&UNRESOLVED, labels.unresolved),
             handshakes: fixed.reasons(&HANDSHAKES, &[&["ok"], labels.handshakes].concat()),
             revision: fixed.gauge(&REVISION),

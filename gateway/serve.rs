@@ -3,7 +3,8 @@
 //! - `descriptors`: the limit of open files, and its shares
 //! - `signals`: signals of operators, on a thread of their own
 //! - `token`: the first token of the admin API
-//! - `door`: the socket and the certificate of the admin API
+//! - `door`: the sockets and the certificates of the admin API and of dialects
+//! - `dialects`: the listener of the clouds' own clients
 //! - `workers`: the threads of the data path
 //! - `observe`: events of other modules, joined to metrics and the log
 //! - `drain`: the order in which a gateway stops
@@ -14,6 +15,7 @@
 mod closing;
 pub mod demo;
 mod descriptors;
+mod dialects;
 mod door;
 mod drain;
 mod import;
@@ -34,7 +36,7 @@ use config::text::problem::Problem;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 
-use crate::admin::{About, Admin, LastReload};
+use crate::admin::{About, Admin, Attempts, LastReload};
 use crate::cli::Exit;
 use crate::clock;
 use crate::control::aside::Aside;
@@ -142,7 +144,7 @@ fn serve(
     let applied = runtime.block_on(started.apply(&file))?;
     open.token = Some(runtime.block_on(token::ensure(&started.control, &process, keep, diagnostics))?);
     stdout.write(before(&started)?.as_bytes());
-    started.run((runtime, admin), signals, stdout, (file, applied))
+    started.run((runtime, admin, &mut open.dialects), signals, stdout, (file, applied))
 }
 
 /// Why the gateway did not start.
@@ -155,9 +157,9 @@ enum Failure {
     Io(#[from] io::Error),
     #[error(transparent)]
     Descriptors(#[from] TooFewDescriptors),
-    #[error("the admin API cannot be opened on {place}: {error}")]
-    Admin { place: String, error: io::Error },
-    #[error("the certificate of the admin API: {0}")]
+    #[error("{place} cannot be listened on: {error}")]
+    Door { place: String, error: io::Error },
+    #[error("the certificate of the admin API or of dialects: {0}")]
     Certificate(#[from] CertificateProblem),
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -240,7 +242,7 @@ impl Started {
             authority: Arc::clone(&authority),
             retention: process.journal,
             keep_versions: process.keep_versions,
-            workers: workers::count(process),
+            workers: workers::counting(process),
             wake: Arc::new(Wake::new(clock::now())),
             calls: calls.clone(),
             aside: aside(process, keep),
@@ -296,24 +298,31 @@ impl Started {
     /// Opens the sockets, says so, and serves until it is told to stop.
     fn run(
         self,
-        (runtime, admin): (&Runtime, &Runtime),
+        (runtime, admin, dialect_threads): (&Runtime, &Runtime, &mut Option<Runtime>),
         signals: Signals,
         stdout: &Outlet,
         (file, applied): (FileAtStart, Applied),
     ) -> Result<(), Failure> {
         let process = Arc::clone(&file.process);
         let stop = watch::Sender::new(false);
+        let attempts = Arc::new(Attempts::default());
         let doors = workers::open(&self, &process)?;
         let door = {
             let _context = admin.enter();
             door::open(&file.folder().admin(&process.admin))?.with_room_for(self.admin_room)
         };
-        let announcement = format!("{}weir: admin on {}\n", doors.announcement(), door.name()?);
+        let dialects = dialects::open(&self, &file, &process, &attempts)?;
+        let announced = dialects.as_ref().map(|(_, _, line)| line.as_str()).unwrap_or_default();
+        let announcement = format!("{}weir: admin on {}\n{announced}", doors.announcement(), door.name()?);
         let url = process.admin_url.clone().or(door.url()?);
         let (ready, drain) = (Arc::new(AtomicBool::new(true)), Arc::new(Notify::new()));
         let reloads = watch::Sender::new(LastReload::default());
         workers::start(&self, doors, process.lane, &stop)?;
-        admin.spawn(crate::admin::serve(door, self.admin(&ready, &drain, reloads.subscribe())));
+        admin.spawn(crate::admin::serve(door, self.admin(&ready, &drain, reloads.subscribe(), attempts)));
+        if let Some((threads, serving, _)) = dialects {
+            threads.spawn(serving);
+            *dialect_threads = Some(threads);
+        }
         // It serves once.
         let _ = self.calls.admin_url.set(url);
         let metrics = Arc::clone(&self.metrics);
@@ -333,7 +342,13 @@ impl Started {
     }
 
     /// What the admin API sees of all this.
-    fn admin(&self, ready: &Arc<AtomicBool>, drain: &Arc<Notify>, reload: watch::Receiver<LastReload>) -> Admin {
+    fn admin(
+        &self,
+        ready: &Arc<AtomicBool>,
+        drain: &Arc<Notify>,
+        reload: watch::Receiver<LastReload>,
+        attempts: Arc<Attempts>,
+    ) -> Admin {
         Admin {
             live: Arc::clone(&self.live),
             metrics: Arc::clone(&self.metrics),
@@ -345,6 +360,7 @@ impl Started {
             drain: Arc::clone(drain),
             reload,
             about: self.about.clone(),
+            attempts,
         }
     }
 }

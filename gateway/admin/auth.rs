@@ -4,25 +4,17 @@
 //! be able to read: a browser sends the page's `Origin`, and a page that resolves its own name to 127.0.0.1 (DNS rebinding)
 //! sends that name as `Host`.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::attempts::Attempts;
 use super::error::Failure;
-use crate::clock;
 use crate::control::Control;
 use crate::control::tokens::{Grant, Role};
 use crate::metrics::Metrics;
-
-/// So many refused tokens of one address within [`WINDOW`], and the rest is told to wait.
-const ATTEMPTS: u32 = 20;
-const WINDOW: Duration = Duration::from_secs(60);
-/// Addresses that are remembered; beyond it all others count as one.
-const ADDRESSES: usize = 4096;
 
 /// What an operation asks of whoever calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +29,11 @@ pub(super) enum Access {
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peer {
+pub struct Peer {
     /// The client's address; `None` on a Unix socket.
-    pub(super) address: Option<IpAddr>,
+    pub address: Option<IpAddr>,
     /// Whether the listener can only be reached from this machine.
-    pub(super) local: bool,
+    pub local: bool,
 }
 
 /// `10.0.0.7`, or `unix socket`.
@@ -66,18 +58,12 @@ pub(super) struct Client {
 pub(super) struct Gate {
     control: Control,
     metrics: Arc<Metrics>,
-    attempts: Mutex<HashMap<Option<IpAddr>, Attempts>>,
-}
-
-/// Refused tokens of one address.
-struct Attempts {
-    since: Instant,
-    count: u32,
+    attempts: Arc<Attempts>,
 }
 
 impl Gate {
-    pub(super) fn new(control: Control, metrics: Arc<Metrics>) -> Self {
-        Self { control, metrics, attempts: Mutex::default() }
+    pub(super) fn new(control: Control, metrics: Arc<Metrics>, attempts: Arc<Attempts>) -> Self {
+        Self { control, metrics, attempts }
     }
 
     /// Whether a request may come under these names. Asked of every path.
@@ -132,23 +118,9 @@ impl Gate {
     }
 
     fn wrong_token(&self, peer: Peer) -> Failure {
-        let now = clock::now();
-        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut key = peer.address;
-        if attempts.len() >= ADDRESSES && !attempts.contains_key(&key) {
-            attempts.retain(|_, seen| now.saturating_duration_since(seen.since) < WINDOW);
-            key = key.filter(|_| attempts.len() < ADDRESSES);
-        }
-        let seen = attempts.entry(key).or_insert(Attempts { since: now, count: 0 });
-        if now.saturating_duration_since(seen.since) >= WINDOW {
-            *seen = Attempts { since: now, count: 0 };
-        }
-        seen.count = seen.count.saturating_add(1);
-        if seen.count <= ATTEMPTS {
-            drop(attempts);
+        let Some(wait) = self.attempts.failed(peer.address) else {
             return self.refuse(peer, "wrong_token", Failure::new("Unauthorized", "this token is not known"));
-        }
-        let wait = WINDOW.saturating_sub(now.saturating_duration_since(seen.since)).as_secs() + 1;
+        };
         // Counted, but not told again: the log must not grow as fast as somebody guesses.
         self.metrics.admin_refused.inc("attempts");
         let message = format!("too many wrong tokens from this address; try again in {wait} s");

@@ -24,7 +24,7 @@ const STALL: Duration = Duration::from_secs(30);
 const TAKING: Duration = Duration::from_secs(1);
 
 /// The table of open connections.
-pub(super) struct Connections {
+pub struct Connections {
     began: Instant,
     most: usize,
     open: Mutex<Open>,
@@ -68,7 +68,8 @@ pub(super) struct Place {
 
 impl Connections {
     /// A table for so many.
-    pub(super) fn new(most: usize) -> Arc<Self> {
+    #[must_use]
+    pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { began: clock::now(), most, open: Mutex::default() })
     }
 

@@ -41,7 +41,7 @@ pub struct Listener {
     tls: Option<TlsAcceptor>,
     local: bool,
     /// How many connections it may have.
-    pub(super) room: usize,
+    pub room: usize,
 }
 
 enum Bound {
@@ -105,7 +105,7 @@ impl Listener {
     }
 
     /// Answers by `router` until the runtime ends.
-    pub(super) async fn serve(self, router: Router, connections: Arc<Connections>) {
+    pub async fn serve(self, router: Router, connections: Arc<Connections>) {
         loop {
             let accepted = match &self.socket {
                 Bound::Tcp(listener) => listener.accept().await.map(|(stream, from)| {

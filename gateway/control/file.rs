@@ -435,7 +435,7 @@ impl ConfigFile {
         }
         if config.process != self.process {
             tracing::warn!(
-                "{shown}: listeners, admin, store, journal, workers, limits and drain change by a restart only"
+                "{shown}: listeners, admin, dialects, store, journal, workers, limits and drain change by a restart only"
             );
         }
         match self.control.apply_file(Author::of("file"), config, AllowEmpty(false), false).await {

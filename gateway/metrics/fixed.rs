@@ -6,7 +6,7 @@ use prometheus::{
 };
 
 use super::cell::{BOUNDS_MICROS, seconds};
-use super::{CONNECTIONS, Family, STREAMS};
+use super::{CONNECTIONS, DIALECT_REQUESTS, Family, STREAMS};
 
 /// Makes and registers them.
 pub(super) struct Fixed<'r>(pub(super) &'r Registry);
@@ -30,6 +30,17 @@ impl Reasons {
     pub fn inc(&self, code: &str) {
         let found = self.0.iter().find(|(name, _)| *name == code).or(self.0.last());
         found.expect("`other` is in every list").1.inc();
+    }
+}
+
+/// A counter for each dialect, operation and result that came up.
+#[derive(Debug, Clone)]
+pub struct DialectRequests(IntCounterVec);
+
+impl DialectRequests {
+    /// Counts a request. All three are of closed lists, so that no client makes series.
+    pub fn inc(&self, dialect: &'static str, operation: &'static str, result: &'static str) {
+        self.0.with_label_values(&[dialect, operation, result]).inc();
     }
 }
 
@@ -92,6 +103,13 @@ impl Fixed<'_> {
     pub(super) fn streams(&self) -> [IntGauge; 3] {
         let mut gauges = self.gauges(&STREAMS, &[&["ws"], &["sse"], &["grpc"]]);
         std::array::from_fn(|_| gauges.next().expect("one gauge for each kind"))
+    }
+
+    pub(super) fn dialect_requests(&self) -> DialectRequests {
+        let opts = Opts::new(DIALECT_REQUESTS.name, DIALECT_REQUESTS.help);
+        let counters = IntCounterVec::new(opts, DIALECT_REQUESTS.labels).expect(LEGAL);
+        self.register(Box::new(counters.clone()));
+        DialectRequests(counters)
     }
 
     pub(super) fn reasons(&self, family: &Family, codes: &[&'static str]) -> Reasons {

@@ -18,6 +18,8 @@ pub(super) struct Open {
     pub(super) runtime: Option<Runtime>,
     /// The threads of the admin API.
     pub(super) admin: Option<Runtime>,
+    /// The thread of dialects.
+    pub(super) dialects: Option<Runtime>,
     pub(super) stdout: Option<Outlet>,
     pub(super) access: Option<AccessThread>,
     pub(super) token: Option<TokenFile>,
@@ -52,9 +54,9 @@ impl Open {
         if let Some(token) = self.token {
             token.forget();
         }
-        // Its tasks hold ways in to the control plane, which ends with the last of them.
-        if let Some(admin) = self.admin {
-            admin.shutdown_timeout(WITHIN / 4);
+        // Their tasks hold ways in to the control plane, which ends with the last of them.
+        for threads in [self.admin, self.dialects].into_iter().flatten() {
+            threads.shutdown_timeout(WITHIN / 4);
         }
         // Waits for tasks and, through them, for the store; blocking calls that hang are left behind.
         if let Some(runtime) = self.runtime {

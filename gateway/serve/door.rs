@@ -1,4 +1,4 @@
-//! The door of the admin API: its socket, and its certificate where it has one.
+//! The doors of the admin API and of dialects: a socket, and a certificate where it has one.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(super) fn open(at: &AdminListener) -> Result<Listener, Failure> {
         AdminListener::Socket(path) => (path.display().to_string(), None),
     };
     let tls = certificate.map(settings).transpose()?;
-    Listener::open(at, tls).map_err(|error| Failure::Admin { place, error })
+    Listener::open(at, tls).map_err(|error| Failure::Door { place, error })
 }
 
 /// The certificate, followed from here on as those of domains are.

@@ -37,6 +37,11 @@ pub(super) fn count(process: &Process) -> usize {
     }
 }
 
+/// Threads that count outcomes: the workers, and behind them the one of dialects.
+pub(super) fn counting(process: &Process) -> usize {
+    count(process) + usize::from(process.dialects.is_some())
+}
+
 /// Opens every listener for every worker.
 pub(super) fn open(started: &Started, process: &Process) -> Result<Doors, Failure> {
     let workers = count(process);

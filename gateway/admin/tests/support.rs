@@ -72,6 +72,7 @@ impl Api {
             drain: Arc::clone(&drain),
             reload: watch::Sender::new(LastReload::default()).subscribe(),
             about: About { id: "n1".into(), started: clock::unix(), store: None },
+            attempts: Arc::default(),
         };
         let mut tokens = Vec::new();
         for role in Role::ALL {
