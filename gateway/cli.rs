@@ -12,6 +12,7 @@ mod explain;
 mod failure;
 mod file;
 mod history;
+mod key;
 mod local;
 mod man;
 mod release;
@@ -164,6 +165,8 @@ enum Command {
     Events(Asking<history::Events>),
     /// Make, list and revoke tokens of the admin API
     Token(Asking<token::Token>),
+    /// Make access keys for the clouds' own clients
+    Key(key::KeyCommand),
     /// Stop the running gateway gracefully, as SIGTERM does
     Drain(Asking<token::Drain>),
     /// Print the manual page, or write one for each command
@@ -290,6 +293,7 @@ pub fn run() -> ExitCode {
         Command::Verify(verify) => verify.run(),
         Command::Events(events) => events.run(),
         Command::Token(token) => token.run(),
+        Command::Key(key) => key.run(),
         Command::Drain(drain) => drain.run(),
         Command::Man(man) => man.run(Arguments::command()),
         Command::Completion { shell } => {

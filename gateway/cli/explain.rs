@@ -7,6 +7,7 @@ mod line;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
+use config::dialect::event::routing_key;
 use config::route::explain::explain;
 use config::route::head::RequestHead;
 use config::route::resolve::Draw;
@@ -53,6 +54,9 @@ pub(super) struct Explain {
     /// A header of the request; may be given several times
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
+    /// The routing key of an invocation: a JSON object of texts, which rules see as `invoke.headers.NAME`
+    #[arg(long, value_name = "JSON", value_parser = fields_of_routing_key)]
+    routing_key: Option<RoutingKey>,
     /// The client's address
     #[arg(long, default_value_t = Ipv4Addr::LOCALHOST.into())]
     client: IpAddr,
@@ -69,10 +73,10 @@ pub(super) struct Explain {
     #[arg(long, value_name = "REVISION")]
     revision: Option<u64>,
     /// A line of the access log: where that request went, by the revision that the line names; `-` reads it from standard input
-    #[arg(long, value_name = "LINE", conflicts_with_all = ["request", "host", "slot", "bucket", "revision", "headers"])]
+    #[arg(long, value_name = "LINE", conflicts_with_all = ["request", "host", "slot", "bucket", "revision", "headers", "routing_key"])]
     log_line: Option<String>,
     /// The request with this id (`x-request-id`), by its line in the access log that --log names
-    #[arg(long, value_name = "ID", requires = "log", conflicts_with_all = ["host", "slot", "bucket", "revision", "headers"])]
+    #[arg(long, value_name = "ID", requires = "log", conflicts_with_all = ["host", "slot", "bucket", "revision", "headers", "routing_key"])]
     request: Option<String>,
     /// The access log
     #[arg(long, value_name = "FILE", requires = "request")]
@@ -80,6 +84,15 @@ pub(super) struct Explain {
     /// Print the steps as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// The fields of a routing key.
+#[derive(Debug, Clone, Default)]
+struct RoutingKey(Vec<(String, String)>);
+
+fn fields_of_routing_key(text: &str) -> Result<RoutingKey, String> {
+    let fields = routing_key(text).map_err(|failure| failure.message)?;
+    Ok(RoutingKey(fields.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect()))
 }
 
 fn header(text: &str) -> Result<(String, String), String> {
@@ -142,12 +155,18 @@ impl Explain {
         }
     }
 
+    /// The headers that rules and routing keys see: the fields of the routing key first.
+    fn fields(&self) -> Vec<(String, String)> {
+        let key = self.routing_key.iter().flat_map(|RoutingKey(fields)| fields);
+        key.chain(&self.headers).cloned().collect()
+    }
+
     fn question(&self) -> Value {
         let mut question = json!({
             "host": self.host,
             "path": self.path,
             "method": self.method,
-            "headers": self.headers,
+            "headers": self.fields(),
             "client": self.client,
         });
         if let Some(revision) = self.revision {
@@ -178,7 +197,7 @@ impl Explain {
             host: self.host.as_deref().unwrap_or_default(),
             path,
             query,
-            headers: &*self.headers,
+            headers: &*self.fields(),
             client: self.client,
         };
         let explanation = explain(&Table::compile(&config), &head, &mut AtSlot(self.slot.unwrap_or(0)));
