@@ -13,7 +13,7 @@ $(APT) update -q && $(APT) install -qy --no-install-recommends $$missing
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint soak fuzz bench science bench-peers pgo tools test-tools fuzz-tools lint-tools peers
+.PHONY: help demo test lint soak fuzz bench science bench-peers pgo tools test-tools clients fuzz-tools lint-tools peers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,8 +73,8 @@ tools:
 	$(install-missing)
 
 # What some tests run: failing system calls, mounts and limits of their own, a Python of their own, a Prometheus to ask,
-# and other eyes on signatures.
-test-tools:
+# other eyes on signatures, and the clouds' own clients.
+test-tools: clients
 	@missing=; \
 	for pair in strace:strace unshare:util-linux prlimit:util-linux python3:python3 prometheus:prometheus \
 		openssl:openssl; do \
@@ -86,6 +86,29 @@ test-tools:
 fuzz-tools:
 	@rustup toolchain list | grep -q nightly || rustup toolchain install nightly --profile minimal
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+
+# The clients of clouds that tests/e2e/clients.rs runs, as their vendors give them out.
+PYTHON_CLIENTS := awscli==1.46.3 boto3==1.44.8 tencentcloud-sdk-python-scf==3.1.100
+NODE_CLIENTS := @aws-sdk/client-lambda@3.1164.0 aws-sdk@2.1693.0
+CLIENTS := target/clients
+
+clients:
+	@missing=; \
+	for pair in python3:python3 node:nodejs npm:npm; do \
+		command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
+	done; \
+	python3 -c 'import ensurepip' >/dev/null 2>&1 || missing="$$missing python3-venv"; \
+	$(install-missing)
+	@mkdir -p $(CLIENTS)
+	@if [ "$$(cat $(CLIENTS)/python.installed 2>/dev/null)" != "$(PYTHON_CLIENTS)" ]; then \
+		python3 -m venv --clear $(CLIENTS)/python \
+			&& $(CLIENTS)/python/bin/pip install --quiet --disable-pip-version-check $(PYTHON_CLIENTS) \
+			&& echo "$(PYTHON_CLIENTS)" >$(CLIENTS)/python.installed; \
+	fi
+	@if [ "$$(cat $(CLIENTS)/node.installed 2>/dev/null)" != "$(NODE_CLIENTS)" ]; then \
+		npm install --prefix $(CLIENTS)/node --no-audit --no-fund --silent $(NODE_CLIENTS) \
+			&& echo "$(NODE_CLIENTS)" >$(CLIENTS)/node.installed; \
+	fi
 
 lint-tools:
 	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt

@@ -7,6 +7,7 @@ mod admin;
 mod asked;
 mod balance;
 mod certificates;
+mod clients;
 mod commands;
 mod conformance;
 mod control;

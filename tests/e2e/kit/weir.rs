@@ -242,6 +242,11 @@ impl Weir {
         within("the gateway ends", self.child.wait()).await.expect("a child can be waited for")
     }
 
+    /// The address in the announcement that begins so.
+    pub(crate) async fn announced(&self, before: &str) -> SocketAddr {
+        eventually(before, async || announced(&self.stdout, before, "")).await
+    }
+
     /// Waits for a diagnostic line that holds this text, and returns it.
     pub(crate) async fn logged(&self, part: &str) -> String {
         let find = async || find(&self.stderr, part);
