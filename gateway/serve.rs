@@ -129,6 +129,7 @@ fn serve(
     let process = Arc::clone(&file.process);
     let environment = allowed(environment, &process);
     let share = Share::new(open_files, workers::count(&process), process.listeners.len())?;
+    let share = if process.dialects.is_some() { share.with_dialects() } else { share };
     let stdout = open.stdout.insert(Outlet::start("standard output", io::stdout())?);
     let control_threads =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("weir-control").enable_all().build();
@@ -204,6 +205,8 @@ struct Started {
     about: About,
     /// Connections that the admin API has descriptors for.
     admin_room: usize,
+    /// Connections that dialects have descriptors for.
+    dialects_room: usize,
 }
 
 impl Started {
@@ -280,6 +283,7 @@ impl Started {
                 edge: Arc::new(edge),
                 about,
                 admin_room: share.admin_room(),
+                dialects_room: share.dialects_room(),
             },
             thread,
         ))

@@ -12,6 +12,8 @@ const BASE: u64 = 32;
 const WORKER: u64 = 4;
 /// The least and the most descriptors of the reserve, which is an eighth of all within these bounds.
 const RESERVE: (u64, u64) = (32, 512);
+/// The most connections of dialects.
+const DIALECTS: u64 = 512;
 /// Descriptors of one client: its connection, and one to an endpoint.
 const EACH: u64 = 2;
 
@@ -24,6 +26,8 @@ pub(super) struct Share {
     own: u64,
     /// Those that only the admin API and the control plane may use.
     reserve: u64,
+    /// Connections of dialects, which are among what the gateway has open.
+    dialects: u64,
 }
 
 /// The process may not open enough files to serve clients.
@@ -69,9 +73,21 @@ impl Share {
     /// [`TooFewDescriptors`] if there is room for no connection.
     pub(super) fn new(limit: u64, workers: usize, listeners: usize) -> Result<Self, TooFewDescriptors> {
         let own = BASE + workers as u64 * (WORKER + listeners as u64);
-        let share = Self { limit, own, reserve: (limit / 8).clamp(RESERVE.0, RESERVE.1) };
+        let share = Self { limit, own, reserve: (limit / 8).clamp(RESERVE.0, RESERVE.1), dialects: 0 };
         let needed = own + share.reserve + EACH;
         if limit < needed { Err(TooFewDescriptors { limit, needed }) } else { Ok(share) }
+    }
+
+    /// The same with room for connections of dialects: one in 32 descriptors is for them, and no more than a quarter of the clients' room.
+    /// Each may take another one to an endpoint.
+    pub(super) fn with_dialects(self) -> Self {
+        let dialects = (self.limit / 32).min(DIALECTS).min(self.connections() as u64 / 4);
+        Self { own: self.own + EACH * dialects, dialects, ..self }
+    }
+
+    /// The number of connections of dialects.
+    pub(super) fn dialects_room(&self) -> usize {
+        usize::try_from(self.dialects).unwrap_or(usize::MAX)
     }
 
     /// The number of client connections that there is room for.
@@ -93,7 +109,7 @@ impl Share {
     /// The warning for an allowance of `wanted` connections; `None` if they fit.
     fn shortage(&self, wanted: usize) -> Option<String> {
         let room = self.connections();
-        let Self { limit, own, reserve } = self;
+        let Self { limit, own, reserve, .. } = self;
         let kept = own + reserve;
         let right = (wanted as u64).saturating_mul(EACH).saturating_add(own + RESERVE.1);
         (wanted > room).then(|| {
@@ -128,6 +144,9 @@ mod tests {
                         let (room, kept) = (share.connections() as u64, share.own + share.reserve);
                         assert!(room > 0 && (0..EACH).contains(&(limit - kept - EACH * room)), "{share:?}");
                         assert!(share.reserved_from() > 0);
+                        let shared = share.with_dialects();
+                        let given = (room - shared.connections() as u64, shared.dialects_room() as u64);
+                        assert!(given.0 == given.1 && 3 * given.1 <= shared.connections() as u64, "{shared:?}");
                     }
                     Err(error) => assert!(error.needed > limit, "{error}"),
                 }

@@ -12,9 +12,6 @@ use crate::control::file::FileAtStart;
 use crate::dialects::{self, DialectGround};
 use crate::policy::exchange::Worker;
 
-/// The most connections of clients.
-const CONNECTIONS: usize = 512;
-
 /// Its runtime, what runs there, and what is announced.
 type Opened = (Runtime, Pin<Box<dyn Future<Output = ()> + Send>>, String);
 
@@ -37,7 +34,7 @@ pub(super) fn open(
     let folder = file.folder();
     let listener = {
         let _context = threads.enter();
-        door::open(&folder.admin(&settings.listener))?.with_room_for(CONNECTIONS.min(started.admin_room))
+        door::open(&folder.admin(&settings.listener))?.with_room_for(started.dialects_room)
     };
     let announcement = format!("weir: dialects on {}\n", listener.name()?);
     let url = listener.url()?;
