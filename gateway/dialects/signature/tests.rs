@@ -1,6 +1,7 @@
 //! Vectors that others published, or that the clients' own code made; and what must not pass.
 
 use axum::http::{HeaderName, HeaderValue};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -248,4 +249,28 @@ fn the_old_form_covers_path_and_own_headers() {
     let other =
         signed(INVOKE, None, "FC AKID01:GfB00LKgzsgT45T5y4VPsmrojGkWkWkWJ0pR1Ng3ynI=").with("x-fc-log-type", "None");
     assert_eq!(other.check(), Err(FailureKind::WrongSignature));
+}
+
+proptest! {
+    #[test]
+    fn no_authorization_does_more_than_fail(
+        scheme in "AWS4-HMAC-SHA256|ACS3-HMAC-SHA256|FC|TC3-HMAC-SHA256|[ -~]{0,8}",
+        rest in "((Credential|SignedHeaders|Signature)=[ -~]{0,40}, ?){0,3}[ -~]{0,40}|AKIDEXAMPLE:[ -~]{0,44}",
+        query in "[!-~]{0,40}",
+        time in "[0-9TZ:-]{0,20}",
+    ) {
+        let mut headers: HeaderMap = vanilla()
+            .headers
+            .into_iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        let authorization = format!("{scheme} {rest}");
+        headers.insert("authorization", HeaderValue::from_str(&authorization).unwrap());
+        headers.insert("x-tc-timestamp", HeaderValue::from_str(&time).unwrap());
+        headers.insert("x-acs-date", HeaderValue::from_str(&time).unwrap());
+        let request = SignedRequest { method: "GET", path: "/%", query: Some(&query), headers: &headers };
+        let ring = KeyRing::of(AWS.0, AWS.1);
+        let presented = present(&request, &ring, Duration::from_secs(AWS_TIME));
+        prop_assert!(presented.and_then(|presented| presented.verify(&request, b"")).is_err());
+    }
 }
