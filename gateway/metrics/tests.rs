@@ -54,6 +54,7 @@ fn a_scrape_after_scripted_events() {
     metrics.set_certificates(vec![("shop.example.com".into(), 1_800_000_000)]);
     metrics.lines_dropped.inc_by(3);
     metrics.notices_lost.inc();
+    metrics.dialect_requests.inc("lambda", "Invoke", "ok");
     metrics.set_unusable(CERTIFICATE, 2);
     metrics.set_rollouts(vec![Standing { function: shop.clone(), alias: prod.clone(), step: 2, weight: 500 }]);
     metrics.judged(&shop, &prod, Judged::NoWorse);
@@ -69,6 +70,7 @@ fn every_family_is_scraped_and_nothing_else() {
     let _ = metrics.version(&"f".parse().unwrap(), Some(&"a".parse().unwrap()), number(1));
     let _ = metrics.upstream(&"f".parse().unwrap(), number(1));
     let (function, alias) = ("f".parse().unwrap(), "a".parse().unwrap());
+    metrics.dialect_requests.inc("scf", "Invoke", "failed");
     metrics.judged(&function, &alias, Judged::Worse);
     metrics.set_rollouts(vec![Standing { function, alias, step: 1, weight: 0 }]);
     metrics.set_certificates(vec![("d".into(), 1)]);
@@ -109,6 +111,7 @@ fn names_and_labels_are_a_contract() {
             "weir_unresolved_total{reason}",
             "weir_refused_total{reason}",
             "weir_admin_refused_total{reason}",
+            "weir_dialect_requests_total{dialect,operation,result}",
             "weir_connections_open{listener,protocol}",
             "weir_streams_open{kind}",
             "weir_config_revision{}",
