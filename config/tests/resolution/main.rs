@@ -60,7 +60,7 @@ fn names(table: &Table, resolution: &Resolution) -> Named {
     let (domain, route) = match resolution.routed.via {
         Via::Domain(domain, route) => (Some(table.domain(domain).expect("it is there").host.to_string()), Some(route)),
         Via::Trigger(route) => (None, Some(route)),
-        Via::DirectHost => (None, None),
+        Via::DirectHost | Via::Invoke => (None, None),
     };
     Named {
         domain,
