@@ -296,6 +296,7 @@ fn serve_admin(runtime: &Runtime, live: &Arc<Live>, control: &Control, metrics: 
         drain: Arc::default(),
         reload: watch::channel(LastReload::default()).1,
         about,
+        attempts: Arc::default(),
     };
     runtime.spawn(gateway::admin::serve(listener, admin));
     address

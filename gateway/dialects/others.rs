@@ -30,7 +30,7 @@ pub(super) fn of(parts: &Parts) -> Other {
     let path = parts.uri.path();
     let has = |name: &str| parts.headers.contains_key(name);
     let below = |prefix: &&str| path.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if ["/2016-08-15", "/2021-04-06", "/2023-03-30"].iter().any(|prefix| below(&prefix)) {
+    if ["/2016-08-15", "/2021-04-06", "/2023-03-30"].iter().any(below) {
         return Other::Fc;
     }
     if has("x-tc-action") {
