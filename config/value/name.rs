@@ -110,6 +110,9 @@ pub enum VersionId {
 }
 
 impl VersionId {
+    /// The draft, as it is written.
+    pub const DRAFT: &'static str = "$LATEST";
+
     /// The version with this number; `None` for 0.
     #[must_use]
     pub fn number(n: u32) -> Option<Self> {
@@ -120,7 +123,7 @@ impl VersionId {
 impl FromStr for VersionId {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        if text == "$LATEST" {
+        if text == Self::DRAFT {
             return Ok(Self::Latest);
         }
         let plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
@@ -133,7 +136,7 @@ impl fmt::Display for VersionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(n) => write!(f, "{n}"),
-            Self::Latest => f.write_str("$LATEST"),
+            Self::Latest => f.write_str(Self::DRAFT),
         }
     }
 }

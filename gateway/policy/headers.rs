@@ -13,6 +13,9 @@ use super::{Edits, Fields};
 /// The name by which this gateway signs `Via` and `Proxy-Status`.
 pub const PSEUDONYM: &str = "weir";
 
+/// The draft, as Function Compute writes it.
+const FC_DRAFT: &[u8] = b"LATEST";
+
 /// Tells the client in which version's place another one answered.
 const SHIELDED_FROM: &str = "x-weir-shielded-from";
 
@@ -63,11 +66,10 @@ pub fn response_edits<'a>(response: &ResponseContext<'a>) -> Edits<'a> {
     }
     if let Some(version) = response.version {
         for dialect in response.dialects {
-            let name = match dialect {
-                Dialect::Fc => "x-fc-invocation-function-version",
-                Dialect::Aws => "x-amz-executed-version",
-            };
-            version_edit(&mut edits, name, version);
+            match dialect {
+                Dialect::Fc => fc_version_edit(&mut edits, "x-fc-invocation-function-version", version),
+                Dialect::Aws => version_edit(&mut edits, "x-amz-executed-version", version),
+            }
         }
     }
     edits.set(Own("x-request-id"), response.request_id);
@@ -147,8 +149,9 @@ fn context<'a>(edits: &mut Edits<'a>, request: &RequestContext<'a>) {
         edits.set_prefixed("x-weir-stage-", name, value.as_bytes());
     }
     if request.dialects.contains(&Dialect::Fc) {
-        edits.set(Own("x-fc-qualifier"), request.qualifier.as_bytes());
-        version_edit(edits, "x-fc-version-id", request.version);
+        let is_draft = request.qualifier == VersionId::DRAFT;
+        edits.set(Own("x-fc-qualifier"), if is_draft { FC_DRAFT } else { request.qualifier.as_bytes() });
+        fc_version_edit(edits, "x-fc-version-id", request.version);
     }
 }
 
@@ -162,6 +165,14 @@ fn version_edit(edits: &mut Edits<'_>, name: &'static str, version: VersionId) {
     edits.set_written(name, |text| {
         text.display(version);
     });
+}
+
+/// The same as Function Compute writes versions.
+fn fc_version_edit(edits: &mut Edits<'_>, name: &'static str, version: VersionId) {
+    match version {
+        VersionId::Latest => edits.set(Own(name), FC_DRAFT),
+        number => version_edit(edits, name, number),
+    }
 }
 
 /// What a client's header field is to us.

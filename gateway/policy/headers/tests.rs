@@ -111,7 +111,7 @@ fn everything_that_may_be_said_is_said() {
             "x-weir-version: $LATEST",
             "x-weir-stage-region: eu",
             "x-fc-qualifier: prod",
-            "x-fc-version-id: $LATEST",
+            "x-fc-version-id: LATEST",
             "x-forwarded-for: 2001:db8::7",
             "x-real-ip: 203.0.113.5",
             "x-forwarded-host: [2001:db8::2]:9443",
@@ -262,6 +262,10 @@ fn a_response_says_what_its_domain_and_dialects_ask_for() {
             "set-cookie: weir_key=00ff; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure",
         ]
     );
+    let draft = lines(&ResponseContext { version: Some(VersionId::Latest), ..context }, &[]);
+    for line in ["x-fc-invocation-function-version: LATEST", "x-amz-executed-version: $LATEST"] {
+        assert!(draft.iter().any(|other| other == line), "{line} is missing: {draft:?}");
+    }
     let cookie = Some(IssuedCookie { secure: false, ..context.cookie.unwrap() });
     let quiet = ResponseContext { version_header: false, dialects: &[], cookie, received_by: None, ..context };
     assert_eq!(
