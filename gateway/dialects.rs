@@ -36,7 +36,7 @@ use keys::KeyRing;
 use plane::Plane;
 
 /// Invocations at a time.
-const INVOCATIONS: usize = 256;
+const INVOCATIONS: u32 = 256;
 /// Other requests at a time.
 const REQUESTS: usize = 64;
 
@@ -58,6 +58,26 @@ pub struct DialectGround {
     pub keys: Keys,
     /// The name of the store, so that revisions of another one have other ids.
     pub store: String,
+    /// The places of invocations.
+    pub invocations: Invocations,
+}
+
+/// The places of invocations: the stop of the gateway waits until all of them are free.
+#[derive(Clone)]
+pub struct Invocations(Arc<Semaphore>);
+
+impl Default for Invocations {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(INVOCATIONS as usize)))
+    }
+}
+
+impl Invocations {
+    /// Returns once none is under way. Meanwhile none begins.
+    pub async fn none(&self) {
+        // Nobody closes it.
+        let _ = self.0.acquire_many(INVOCATIONS).await;
+    }
 }
 
 /// The access keys, their secrets read as far as they can be.
@@ -84,7 +104,8 @@ struct Desk {
 /// Answers on `listener` until the runtime ends.
 pub async fn serve(listener: Listener, ground: DialectGround) {
     let connections = Connections::new(listener.room);
-    let DialectGround { control, environment, worker, attempts, is_tls, account, keys: Keys(ring), store } = ground;
+    let Invocations(invocations) = ground.invocations.clone();
+    let DialectGround { control, environment, worker, attempts, is_tls, account, keys: Keys(ring), store, .. } = ground;
     tokio::spawn(Arc::clone(&ring).follow(Arc::clone(&worker.live), Arc::clone(&worker.metrics)));
     let plane = Plane::new(control, Arc::clone(&worker.live), environment, account, store);
     let desk = Arc::new(Desk {
@@ -93,7 +114,7 @@ pub async fn serve(listener: Listener, ground: DialectGround) {
         ring,
         attempts,
         is_tls,
-        invocations: Arc::new(Semaphore::new(INVOCATIONS)),
+        invocations,
         requests: Arc::new(Semaphore::new(REQUESTS)),
         trust: invoke::Trusted::default(),
     });

@@ -316,16 +316,18 @@ impl Started {
             door::open(&file.folder().admin(&process.admin))?.with_room_for(self.admin_room)
         };
         let dialects = dialects::open(&self, &file, &process, &attempts)?;
-        let announced = dialects.as_ref().map(|(_, _, line)| line.as_str()).unwrap_or_default();
+        let announced = dialects.as_ref().map(|opened| opened.announcement.as_str()).unwrap_or_default();
         let announcement = format!("{}weir: admin on {}\n{announced}", doors.announcement(), door.name()?);
         let url = process.admin_url.clone().or(door.url()?);
         let (ready, drain) = (Arc::new(AtomicBool::new(true)), Arc::new(Notify::new()));
         let reloads = watch::Sender::new(LastReload::default());
         workers::start(&self, doors, process.lane, &stop)?;
         admin.spawn(crate::admin::serve(door, self.admin(&ready, &drain, reloads.subscribe(), attempts)));
-        if let Some((threads, serving, _)) = dialects {
-            threads.spawn(serving);
-            *dialect_threads = Some(threads);
+        let mut invocations = None;
+        if let Some(opened) = dialects {
+            opened.threads.spawn(opened.serving);
+            invocations = Some(opened.invocations);
+            *dialect_threads = Some(opened.threads);
         }
         // It serves once.
         let _ = self.calls.admin_url.set(url);
@@ -340,7 +342,12 @@ impl Started {
             let mut stopping = Stopping::new(signals.stops);
             stopping.until_stop(&drain).await;
             ready.store(false, Ordering::Release);
-            stopping.drain(&process.drain, &self.edge, &stop).await;
+            let others = async {
+                if let Some(invocations) = invocations {
+                    invocations.none().await;
+                }
+            };
+            stopping.drain(&process.drain, &self.edge, &stop, others).await;
         });
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use config::dialect::failure::{DialectFailure, FailureKind};
 use config::model::KeyRole;
 use http_body_util::BodyExt;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::keys::Key;
@@ -168,7 +169,7 @@ async fn carried_out(
     let places = if right == Right::Invoke { &desk.invocations } else { &desk.requests };
     let busy =
         || DialectFailure::new(FailureKind::TooMany, "as many requests are under way as are carried out at a time");
-    let place = Arc::clone(places).try_acquire_owned().map_err(|_| busy())?;
+    let place = Arc::new(Arc::clone(places).try_acquire_owned().map_err(|_| busy())?);
     if let Asked::Other(other) = asked
         && other.is_for_nobody()
     {
@@ -202,8 +203,9 @@ async fn carried_out(
     let request = Signed { parts, body, key, region, id, peer };
     // To its end, even if the client leaves: what was sent to an endpoint is counted, and what was asked of the control plane is
     // answered.
+    let kept = Arc::clone(&place);
     let work = async move {
-        let _kept = place;
+        let _kept = kept;
         let work = async {
             match asked {
                 Asked::Lambda(operation) => lambda::carried_out(&desk, operation, &request).await,
@@ -221,7 +223,21 @@ async fn carried_out(
         timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(late()))
     };
     let stopping = |_| Err(DialectFailure::new(FailureKind::Unavailable, "the gateway is stopping"));
-    tokio::spawn(work).await.unwrap_or_else(stopping)
+    let Carried { response, is_function_error } = tokio::spawn(work).await.unwrap_or_else(stopping)?;
+    Ok(Carried { response: held(response, place), is_function_error })
+}
+
+/// The answer, whose place is given back when its client has taken it: a gateway that stops waits for that.
+fn held(mut response: Response, place: Arc<OwnedSemaphorePermit>) -> Response {
+    if let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0) {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _held = &place;
+            frame
+        }))
+    })
 }
 
 /// Notes a wrong key or signature. An address with too many of them is told to wait; whoever signs rightly is never.

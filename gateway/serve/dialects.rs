@@ -9,11 +9,19 @@ use tokio::runtime::Runtime;
 use super::{Failure, Started, door, store_path, workers};
 use crate::admin::Attempts;
 use crate::control::file::FileAtStart;
-use crate::dialects::{self, DialectGround};
+use crate::dialects::{self, DialectGround, Invocations};
 use crate::policy::exchange::Worker;
 
-/// Its runtime, what runs there, and what is announced.
-type Opened = (Runtime, Pin<Box<dyn Future<Output = ()> + Send>>, String);
+/// An open listener.
+pub(super) struct Opened {
+    /// What answers on it runs here.
+    pub(super) threads: Runtime,
+    pub(super) serving: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The line about it.
+    pub(super) announcement: String,
+    /// What the stop waits for.
+    pub(super) invocations: Invocations,
+}
 
 /// Opens the listener, if the settings have one.
 ///
@@ -52,6 +60,7 @@ pub(super) fn open(
         ports: [port].into(),
         number: workers::count(process),
     };
+    let invocations = Invocations::default();
     let ground = DialectGround {
         control: started.control.clone(),
         environment: Arc::clone(&started.environment),
@@ -61,6 +70,7 @@ pub(super) fn open(
         account: settings.account.clone(),
         keys: dialects::keys(settings, |path| folder.file(path)),
         store,
+        invocations: invocations.clone(),
     };
-    Ok(Some((threads, Box::pin(dialects::serve(listener, ground)), announcement)))
+    Ok(Some(Opened { threads, serving: Box::pin(dialects::serve(listener, ground)), announcement, invocations }))
 }

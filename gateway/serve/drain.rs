@@ -37,7 +37,14 @@ impl Stopping {
     }
 
     /// Waits out the delay, stops the listeners, and waits for what is in flight; a second signal ends the wait.
-    pub(super) async fn drain(&mut self, drain: &Drain, edge: &Edge, stop: &watch::Sender<bool>) {
+    /// `others` returns when nothing else is in flight.
+    pub(super) async fn drain(
+        &mut self,
+        drain: &Drain,
+        edge: &Edge,
+        stop: &watch::Sender<bool>,
+        others: impl Future<Output = ()>,
+    ) {
         let load = &edge.load;
         let draining = async {
             sleep(drain.delay / 2).await;
@@ -48,6 +55,7 @@ impl Stopping {
                 // A request may be on its way on any connection; the last one to end has the last call, and time to be read.
                 let _ = timeout(2 * LAST_CALL, load.no_connections()).await;
                 load.no_requests().await;
+                others.await;
             };
             if timeout(drain.deadline, ended).await.is_err() && load.requests() > 0 {
                 tracing::warn!("{} requests were still in flight after {:?}", load.requests(), drain.deadline);

@@ -230,6 +230,21 @@ async fn a_secret_is_turned_over_without_a_restart() {
     assert!(!is_well && told.contains("InvalidSignatureException"), "{told}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_invoked_is_answered_before_the_gateway_ends() {
+    let cloud = Cloud::start().await;
+    let answer = Answer::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_vec());
+    cloud.endpoints[0].on("/invoke", Answer::Later(Duration::from_secs(3), Box::new(answer)));
+    let stop = async {
+        cloud.endpoints[0].saw("/invoke").await;
+        cloud.weir.signal("TERM");
+    };
+    let invoke = ["lambda_invoke.py", "shop", "1"];
+    let python = python();
+    let ((is_well, told), ()) = tokio::join!(cloud.run(&python, &invoke, &[]), stop);
+    assert!(is_well && told.contains("1: 200 None"), "{told}\n{}", cloud.weir.log());
+}
+
 #[tokio::test]
 async fn keys_are_made_for_their_owner_alone() {
     let folder = folder();
