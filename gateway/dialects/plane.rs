@@ -117,7 +117,7 @@ impl Plane {
     async fn catch_up(&self, revision: Revision) {
         let mut progress = self.live.progress();
         // The next try says what is wrong, if that never comes.
-        let _ = timeout(CATCH_UP, progress.wait_for(|progress| progress.seen >= revision)).await;
+        let _ = timeout(CATCH_UP, progress.wait_for(|seen| *seen >= revision)).await;
     }
 
     /// The id of the revision of one thing.
@@ -240,7 +240,7 @@ pub(super) fn version_text(function: &FunctionName, version: VersionId) -> Strin
 }
 
 fn author(key: &Key) -> Author {
-    Author { who: key.author(), why: None, may_run: false }
+    Author { who: key.author(), why: None, may_run: false, is_remote: true }
 }
 
 /// What the control plane refused, in the words of dialects.
