@@ -30,9 +30,36 @@ pub fn offered<F: Fields + ?Sized>(fields: &F, taken: &Upgrades, spoken: Protoco
     (!offered.is_empty()).then_some(offered)
 }
 
+/// True if the fields of a 101 change to nothing but protocols of this [offer](offered): a 101 has to name what it changes to, and may
+/// choose only from what it was offered (RFC 9110, 7.8).
+pub fn is_of<F: Fields + ?Sized>(fields: &F, offer: &str) -> bool {
+    let mut chosen = values(fields, "upgrade").flat_map(|value| value.split(|&byte| byte == b',')).peekable();
+    let is_offered = |chosen: &[u8]| offer.split(',').any(|one| one.trim().as_bytes().eq_ignore_ascii_case(chosen));
+    chosen.peek().is_some() && chosen.all(|chosen| is_offered(chosen.trim_ascii()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_changes_to_what_was_offered_alone() {
+        for (offer, chosen, expected) in [
+            ("websocket", &["websocket"][..], true),
+            ("WebSocket", &[" websocket "], true),
+            ("tunnel, websocket", &["websocket"], true),
+            ("tunnel, websocket", &["websocket", "tunnel"], true),
+            ("websocket", &["h2c"], false),
+            ("websocket", &["websocket, h2c"], false),
+            ("websocket", &["websocket", "h2c"], false),
+            ("websocket", &["websocket/13"], false),
+            ("websocket", &[""], false),
+            ("websocket", &[], false),
+        ] {
+            let fields: Vec<(&str, &[u8])> = chosen.iter().map(|value| ("Upgrade", value.as_bytes())).collect();
+            assert_eq!(is_of(&fields[..], offer), expected, "{offer}: {chosen:?}");
+        }
+    }
 
     fn asked(taken: &Upgrades, fields: &[(&str, &str)]) -> Option<String> {
         let fields = fields.iter().map(|(name, value)| (*name, value.as_bytes()));
