@@ -114,6 +114,7 @@ impl<N: Lane> RelayLane<N> {
             match end {
                 ExchangeEnd::Kept => stream.request_done(),
                 ExchangeEnd::Over => return Box::pin(stream.finish()).await,
+                ExchangeEnd::Reset => return stream.reset(),
                 ExchangeEnd::Cut => return Box::pin(stream.leave()).await,
                 ExchangeEnd::HandedOver => return Box::pin(self.next.serve(stream, shutdown)).await,
             }

@@ -158,6 +158,14 @@ impl EdgeStream {
         }
     }
 
+    /// Resets the connection: the client of an answer that ends with its connection sees that it has not all of it.
+    pub fn reset(mut self: Box<Self>) {
+        if let Some(transport) = self.transport.take() {
+            // A socket that is gone already has been reset by the client.
+            let _ = socket2::SockRef::from(transport.tcp()).set_linger(Some(Duration::ZERO));
+        }
+    }
+
     /// The unread head, as [`next_head`](Self::next_head) found it, and what was read behind it.
     #[must_use]
     pub fn unread(&self) -> &[u8] {

@@ -22,6 +22,7 @@ use crate::policy::exchange::{Answered, AttemptFailure, HttpVersion, Next};
 use crate::policy::framing::announced_trailers;
 use crate::policy::hop::{Names, hop_by_hop};
 use crate::policy::refusal::Refusal;
+use crate::policy::upgrade;
 
 const PROTOCOL: Stop = Stop::Failed(AttemptFailure::Protocol, "an answer that cannot be passed on");
 const RESET: Stop = Stop::Failed(AttemptFailure::Reset, "the endpoint ended the connection");
@@ -58,15 +59,19 @@ impl Exchange<'_> {
         while self.download.stage == AnswerStage::Head {
             match self.download.head.read(bytes) {
                 Err(MalformedLine) => return Err(PROTOCOL),
-                Ok(None) if side != EndpointSide::Open => return Err(RESET),
                 Ok(None) => {
                     self.download.keep_partial(bytes);
-                    return self.send(cx, [&before, &[], &[]]);
+                    // Interim answers go on, whatever follows them.
+                    self.send(cx, [&before, &[], &[]])?;
+                    return if side == EndpointSide::Open { Ok(()) } else { Err(RESET) };
                 }
                 Ok(Some(length)) => {
                     let (this, rest) = bytes.split_at_mut(length);
                     bytes = rest;
                     if self.download.head.is_interim() {
+                        if !self.download.takes_interim() {
+                            return Err(PROTOCOL);
+                        }
                         self.write_interim(this, &mut before)?;
                     } else {
                         self.begin_answer(this)?;
@@ -137,7 +142,8 @@ impl Exchange<'_> {
         let answer = &download.head;
         let fields = HeadFields { bytes: head, table: &answer.table };
         let status = answer.status;
-        if breaks_protocol(status, &fields, self.offer.is_some()) {
+        let is_asked = self.offer.as_deref().is_some_and(|offer| upgrade::is_of(&fields, offer));
+        if breaks_protocol(status, &fields, is_asked) {
             return Err(PROTOCOL);
         }
         let length = fields.length().map_err(|MalformedLine| PROTOCOL)?;
@@ -167,6 +173,7 @@ impl Exchange<'_> {
         if is_unbounded && !framed {
             // The end of the connection is the end of the body.
             self.keeps = false;
+            download.ends_with_connection = true;
         }
         download.stage = AnswerStage::Body;
         self.silence.enter(Phase::Body);
@@ -226,9 +233,8 @@ impl Exchange<'_> {
             self.connection.begin_tunnel();
             self.upload.open_tunnel();
         } else {
-            // A client that holds its body back may not send it any more, or may: nobody can tell what comes next.
-            let is_held = self.upload.bytes() == 0 && !self.upload.is_read() && self.request.holds_body_back();
-            self.keeps &= !is_held && !self.connection.is_closing();
+            // Before the end of the request nobody can tell if the client sends the rest of it.
+            self.keeps &= self.upload.is_read() && !self.connection.is_closing();
             self.write_connection(out);
         }
         out.extend_from_slice(b"\r\n");
@@ -250,7 +256,8 @@ impl Exchange<'_> {
         let view = self.request.view();
         let accept = self.request.head_fields().values("accept").next();
         let reply = answer.reply(view.method, accept);
-        let mut out = Vec::with_capacity(512);
+        // A part of an interim answer may be with the client.
+        let mut out = self.download.take_unsent();
         let reason = http::StatusCode::from_u16(reply.status).ok().and_then(|status| status.canonical_reason());
         write_status(&mut out, reply.status, reason.unwrap_or_default().as_bytes());
         let client = client_of(self.connection);

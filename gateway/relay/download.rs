@@ -1,6 +1,7 @@
 //! The answer on its way to the client: how far it has come, and what the client has not taken yet.
 
 use std::io::IoSlice;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -15,6 +16,8 @@ use crate::policy::exchange::AttemptFailure;
 
 /// Memory that stays with the worker between requests; more is given back.
 const KEPT_BYTES: usize = 8 << 10;
+/// Interim answers before an answer.
+const MOST_INTERIMS: u32 = 100;
 
 /// The part of an answer that comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,32 +56,48 @@ pub(super) struct Download {
     is_unflushed: bool,
     pub(super) reader: BodyReader,
     pub(super) framing: BodyFraming,
+    /// The client knows the end of the body by the end of its connection.
+    pub(super) ends_with_connection: bool,
     /// The names of trailers that go on.
     pub(super) announced: String,
     /// The endpoint may be asked again on its connection, as far as its messages show.
     pub(super) is_reusable: bool,
+    interims: u32,
     /// Bytes of content.
     pub(super) bytes: u64,
 }
 
 impl Download {
-    /// Begins with the answer of another attempt.
+    /// Begins with the answer of another attempt. What the client has not taken of interim answers stays: it has a part of them.
     pub(super) fn begin(&mut self) {
         self.stage = AnswerStage::Head;
         self.partial.clear();
-        self.out.clear();
-        self.written = 0;
-        self.is_unflushed = false;
         self.reader = BodyReader::Empty;
         self.framing = BodyFraming::Plain;
+        self.ends_with_connection = false;
         self.announced.clear();
         self.is_reusable = false;
         self.bytes = 0;
+        self.interims = 0;
+    }
+
+    /// Takes what the client has not taken yet, to be sent with what follows.
+    pub(super) fn take_unsent(&mut self) -> Vec<u8> {
+        self.out.drain(..mem::take(&mut self.written));
+        mem::take(&mut self.out)
+    }
+
+    /// True if the endpoint sends no more interim answers than one may.
+    pub(super) fn takes_interim(&mut self) -> bool {
+        self.interims += 1;
+        self.interims <= MOST_INTERIMS
     }
 
     /// Frees what was large.
     pub(super) fn trim(&mut self) {
         self.reader = BodyReader::Empty;
+        self.written = 0;
+        self.is_unflushed = false;
         for buffer in [&mut self.partial, &mut self.out] {
             buffer.clear();
             if buffer.capacity() > KEPT_BYTES {

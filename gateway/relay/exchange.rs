@@ -39,6 +39,8 @@ pub(super) enum ExchangeEnd {
     Over,
     /// The connection is over, and its client has less than a whole answer.
     Cut,
+    /// The same, where only a reset tells the client so.
+    Reset,
     /// Another lane serves the request, whose head is unread.
     HandedOver,
 }
@@ -343,6 +345,7 @@ impl Exchange<'_> {
         self.end = Some(refusal.map_or(EndReason::ClientLeft, Refusal::end));
         match refusal.map(Answer::of) {
             Some(answer) if self.status.is_none() => self.answer(answer).await,
+            _ if self.status.is_some() && self.download.ends_with_connection => ExchangeEnd::Reset,
             _ => ExchangeEnd::Cut,
         }
     }

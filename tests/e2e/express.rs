@@ -1,13 +1,17 @@
 //! The express lane: what it does otherwise than pingora, and what it hands over to it.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::kit::client::Client;
 use crate::kit::endpoint::{Answer, Endpoint};
 use crate::kit::endpoint_h2::H2Endpoint;
 use crate::kit::weir::{Weir, folder};
+use crate::kit::within;
 use crate::{HOST, shop};
 
 const PINGORA: &str = "\
@@ -111,6 +115,21 @@ async fn answers_that_can_be_read_in_two_ways_are_a_502_and_their_connection_end
         assert_eq!(endpoint.connections(), number + 2, "{what}");
     }
     assert_eq!(endpoint.strays(), Vec::<Vec<u8>>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_ends_with_its_connection_is_reset_where_it_is_cut() {
+    let (weir, endpoint) = one_by(RELAY).await;
+    let chunks = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    endpoint.on("/cut", Answer::RawThenClose(chunks.into()));
+    endpoint.on("/whole", Answer::RawThenClose(format!("{chunks}0\r\n\r\n").into()));
+    for (path, is_cut) in [("/cut", true), ("/whole", false)] {
+        let mut client = TcpStream::connect(weir.http).await.unwrap();
+        client.write_all(format!("GET {path} HTTP/1.0\r\nhost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
+        let end = within("the connection ends", client.read_to_end(&mut Vec::new())).await;
+        let is_reset = end.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionReset);
+        assert_eq!(is_reset, is_cut, "{path}: {end:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
