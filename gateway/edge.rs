@@ -8,6 +8,7 @@
 //! accept ── PROXY protocol ── caps ── TLS ── EdgeStream ── Lane
 //! ```
 //! - [`accept`]: sockets, the loop, what a connection passes before a lane sees it
+//! - `idle`, `spare`: the bounds of a wait for a request, and the memory that its head takes
 //! - [`stream`]: [`EdgeStream`], with one buffer each way that exists only while there is something in it
 //! - `transport`: the socket below, with or without TLS, and how it is left
 //! - `readable`, [`chunks`]: the end of a request
@@ -33,12 +34,14 @@ pub mod closing;
 pub mod connection;
 mod half_closed;
 pub mod head;
+mod idle;
 pub mod load;
 pub mod pace;
 pub mod proxied;
 pub mod proxy_protocol;
 mod readable;
 pub mod refuse;
+mod spare;
 pub mod stream;
 pub mod tls;
 mod transport;
@@ -61,10 +64,12 @@ pub use accept::{bind, serve_listener};
 pub use client_side::ClientSide;
 pub use closing::Closing;
 pub use connection::{ClientProtocol, Connection, Tls};
+pub use idle::IdleWait;
 pub use load::Load;
 pub use pace::TooSlow;
 pub use proxied::deadline::{Cut, Fault, Phase, Silences, UPLOAD, Watch};
 pub use refuse::RefusedHead;
+pub use spare::SpareBuffer;
 pub use stream::EdgeStream;
 
 /// Turns true when the gateway stops.

@@ -33,7 +33,7 @@ use std::time::Duration;
 use config::model::Protocol;
 use config::route::table::Answers;
 
-use crate::edge::{ClientProtocol, Connection, Edge, EdgeStream, Lane, ShutdownWatch};
+use crate::edge::{ClientProtocol, Connection, Edge, EdgeStream, IdleWait, Lane, ShutdownWatch, SpareBuffer};
 use crate::live::Destination;
 use crate::policy::exchange::{ClientConnection, ClientTls, Resolved, Worker};
 use date::DateLine;
@@ -66,6 +66,8 @@ struct RelayWorker {
     pool: Pool,
     /// Bytes that are being moved. Borrowed within one poll.
     buffer: RefCell<Box<[u8]>>,
+    /// Memory for the head that is read next.
+    spare: SpareBuffer,
     /// The head that is being written. Borrowed within one poll.
     heads: RefCell<Vec<u8>>,
     #[expect(clippy::vec_box, reason = "a task that serves a connection holds room for a pointer, not for a request")]
@@ -91,6 +93,7 @@ impl<N: Lane> RelayLane<N> {
             edge,
             pool: Pool::default(),
             buffer: RefCell::new(vec![0; BUFFER].into_boxed_slice()),
+            spare: SpareBuffer::default(),
             heads: RefCell::new(Vec::with_capacity(4096)),
             spares: RefCell::default(),
             date: DateLine::default(),
@@ -101,10 +104,10 @@ impl<N: Lane> RelayLane<N> {
 
     async fn serve_http1(&self, mut stream: Box<EdgeStream>, shutdown: &ShutdownWatch) {
         let relay = &*self.relay;
-        let mut down = shutdown.clone();
+        let mut idle = IdleWait::new(shutdown);
         let mut timer = SilenceTimer::default();
         loop {
-            let Ok(head) = stream.next_head(&mut down).await else { return };
+            let Ok(head) = stream.next_head_in(&relay.spare, &mut idle).await else { return };
             let in_flight = relay.edge.load.request();
             let mut scratch = relay.take_scratch();
             // Boxed: the task of an idle connection shall not hold room for a request.

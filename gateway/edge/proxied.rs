@@ -16,7 +16,7 @@ use std::sync::Arc;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 
-use super::{ClientProtocol, Edge, EdgeStream, Lane, ShutdownWatch};
+use super::{ClientProtocol, Edge, EdgeStream, IdleWait, Lane, ShutdownWatch, SpareBuffer};
 use deadline::Keeper;
 use engine::EngineStream;
 use http2::{Http2, Http2Stream};
@@ -42,11 +42,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> ProxiedLane<A> {
         let connection = Arc::clone(stream.connection());
         let mut stream = Box::new(EngineStream::new(stream));
         let mut keeper = Keeper::new(&connection.deadlines);
-        let mut down = shutdown.clone();
+        let (spare, mut idle) = (SpareBuffer::default(), IdleWait::new(shutdown));
         let mut settings: Option<HttpPersistentSettings> = None;
         loop {
             // A lane before this one may have read the head already.
-            if !stream.inner.has_head() && stream.inner.next_head(&mut down).await.is_err() {
+            if !stream.inner.has_head() && stream.inner.next_head_in(&spare, &mut idle).await.is_err() {
                 return;
             }
             let in_flight = self.edge.load.request();

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,12 +18,13 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::closing::last_call;
 use super::half_closed::HalfClosed;
 use super::head::{self, Body, Head, Scan};
+use super::idle::IdleWait;
 use super::pace::Patience;
 use super::readable::Readable;
 use super::refuse::{RefusalResponse, RefusedHead};
+use super::spare::SpareBuffer;
 use super::transport::{Remains, Transport};
 use super::writer::Writer;
 use super::{ClientProtocol, Connection, Edge, Refusal, ShutdownWatch};
@@ -99,8 +100,17 @@ impl EdgeStream {
     /// # Errors
     /// When no request came, or one that was refused: the answer is sent and the connection is to be dropped.
     pub async fn next_head(&mut self, shutdown: &mut ShutdownWatch) -> Result<Head, End> {
+        self.next_head_in(&SpareBuffer::default(), &mut IdleWait::new(shutdown)).await
+    }
+
+    /// Does what [`next_head`](Self::next_head) does, in memory that the worker lends until [`take_head`](Self::take_head), within
+    /// the bounds that all waits of the connection share.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn next_head_in(&mut self, spare: &SpareBuffer, idle: &mut IdleWait) -> Result<Head, End> {
         debug_assert_eq!(self.readable, Readable::NOTHING, "the request before was read to its end");
-        match self.await_head(shutdown).await {
+        match self.await_head(spare, idle).await {
             Ok(mut head) => {
                 self.take_absolute_form(&mut head);
                 self.readable = Readable::request(&head, &self.edge.limits);
@@ -119,11 +129,11 @@ impl EdgeStream {
     }
 
     /// Takes the unread head, which its reader has copied. Returns how many bytes of the body were read with it.
-    pub fn take_head(&mut self, head: &Head) -> usize {
+    pub fn take_head(&mut self, head: &Head, spare: &SpareBuffer) -> usize {
         self.readable.take_head(head.len);
         self.unread.advance(head.len);
         if self.unread.is_empty() {
-            self.unread = BytesMut::new();
+            spare.put(mem::take(&mut self.unread));
         }
         if self.readable == Readable::NOTHING { 0 } else { self.unread.len() }
     }
@@ -208,9 +218,9 @@ impl EdgeStream {
         End::Refused(refusal)
     }
 
-    async fn await_head(&mut self, shutdown: &mut ShutdownWatch) -> Result<Head, End> {
+    async fn await_head(&mut self, spare: &SpareBuffer, idle: &mut IdleWait) -> Result<Head, End> {
         if self.unread.is_empty() {
-            self.await_first_bytes(shutdown).await?;
+            self.await_first_bytes(spare, idle).await?;
         }
         let edge = Arc::clone(&self.edge);
         let mut scan = Scan::default();
@@ -240,14 +250,14 @@ impl EdgeStream {
         *head = rewritten;
     }
 
-    async fn await_first_bytes(&mut self, shutdown: &mut ShutdownWatch) -> Result<(), End> {
-        let idle = self.edge.limits.idle_timeout;
-        let read = tokio::select! {
-            biased;
-            read = timeout(idle, self.read_more()) => read.ok(),
-            () = last_call(shutdown) => None,
-        };
-        match read {
+    async fn await_first_bytes(&mut self, spare: &SpareBuffer, idle: &mut IdleWait) -> Result<(), End> {
+        let limit = self.edge.limits.idle_timeout;
+        idle.begin();
+        let first = poll_fn(|cx| match self.poll_first_bytes(spare, cx) {
+            Poll::Ready(read) => Poll::Ready(Some(read)),
+            Poll::Pending => idle.poll(limit, cx).map(|()| None),
+        });
+        match first.await {
             Some(Ok(1..)) => Ok(()),
             Some(Err(_)) => Err(End::Quiet),
             Some(Ok(0)) | None => {
@@ -269,6 +279,15 @@ impl EdgeStream {
     /// Reads what is there behind the unread bytes; 0 is the end.
     async fn read_more(&mut self) -> io::Result<usize> {
         poll_fn(|cx| self.poll_read_more(cx)).await
+    }
+
+    fn poll_first_bytes(&mut self, spare: &SpareBuffer, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.unread = spare.take();
+        let read = self.poll_read_more(cx);
+        if self.unread.is_empty() {
+            spare.put(mem::take(&mut self.unread));
+        }
+        read
     }
 
     fn poll_read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -109,7 +109,7 @@ pub(super) async fn serve(
         Admission::Forward(resolved) | Admission::Fixed(resolved) => (Reached::Version(resolved), None),
         Admission::Answer(answer, reached) => (reached, Some(answer)),
     };
-    let ahead = stream.take_head(&head);
+    let ahead = stream.take_head(&head, &relay.spare);
     upload.begin(relay, head.body, request);
     download.begin();
     let keeps = request.keeps();
