@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use tokio::net::TcpStream;
@@ -52,8 +53,12 @@ impl fmt::Display for DialError {
 }
 
 /// A connection for one attempt, and whether it was used before.
-pub(super) async fn connect(relay: &RelayWorker, member: &Member) -> Result<(TcpStream, bool), DialError> {
-    if let Some(socket) = relay.pool.take(PoolKey::of(member)) {
+pub(super) async fn connect(
+    relay: &RelayWorker,
+    member: &Member,
+    now: Instant,
+) -> Result<(TcpStream, bool), DialError> {
+    if let Some(socket) = relay.pool.take(PoolKey::of(member), now) {
         return Ok((socket, true));
     }
     // Boxed: most requests find a connection.

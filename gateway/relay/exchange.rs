@@ -155,11 +155,12 @@ fn admit(relay: &RelayWorker, connection: &Connection, request: &RequestHead) ->
 impl Exchange<'_> {
     /// Brings the answer of an endpoint, by as many attempts as policy wants, or of the version itself.
     async fn forward(&mut self, ahead: usize) -> ExchangeEnd {
-        if let Some(resolved) = self.reached.resolved() {
-            let destination = Arc::clone(&resolved.served.destination);
-            if let Answers::Response(response) = &destination.upstream.answers {
-                return self.answer(Answer::fixed(response)).await;
-            }
+        let destination = self.reached.resolved().map(|resolved| &resolved.served.destination);
+        let fixed = destination.filter(|destination| matches!(destination.upstream.answers, Answers::Response(_)));
+        if let Some(destination) = fixed.map(Arc::clone)
+            && let Answers::Response(response) = &destination.upstream.answers
+        {
+            return self.answer(Answer::fixed(response)).await;
         }
         let mut ahead = ahead;
         loop {
@@ -180,7 +181,7 @@ impl Exchange<'_> {
         let begun = resolved.begin(&self.received, &view, has_body, &mut rand::rng());
         let attempt = self.attempt.insert(begun.map_err(Stop::Refused)?);
         let pick = attempt.pick().ok_or(Stop::Refused(Refusal::Internal))?;
-        let (mut endpoint, is_reused) = match connect(self.relay, pick.member()).await {
+        let (mut endpoint, is_reused) = match connect(self.relay, pick.member(), attempt.began()).await {
             Ok(connection) => connection,
             Err(error) => return Err(self.failed(error.failure(), &error)),
         };

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use config::route::head::Headers;
+use memchr::memmem;
 
 use crate::edge::head::{Head, decimal, has_control, is_token};
 use crate::policy::Fields;
@@ -71,7 +72,8 @@ impl FieldTable {
             let value = at + line.len() - line[colon + 1..].trim_ascii_start().len();
             let value = (value, value + line[colon + 1..].trim_ascii().len());
             let name = self.names.len();
-            self.names.extend(line[..colon].iter().map(|byte| char::from(byte.to_ascii_lowercase())));
+            self.names.push_str(str::from_utf8(&line[..colon]).map_err(|_| MalformedLine)?);
+            self.names[name..].make_ascii_lowercase();
             let name = (name, self.names.len());
             self.places.push(FieldPlace { name: short(name), line: short((at, lf + 1)), value: short(value) });
             at = lf + 1;
@@ -145,9 +147,13 @@ impl Headers for HeadFields<'_> {
 pub(super) struct RequestHead {
     bytes: Vec<u8>,
     table: FieldTable,
-    method: Range<usize>,
-    target: Range<usize>,
-    host: Option<Range<usize>>,
+    /// The method, the target and the host as text, one behind the other.
+    line: String,
+    method_end: usize,
+    /// The place of the `?` of the target.
+    query: Option<usize>,
+    target_end: usize,
+    is_http10: bool,
 }
 
 impl RequestHead {
@@ -155,11 +161,23 @@ impl RequestHead {
     pub(super) fn copy(&mut self, unread: &[u8], head: &Head) -> Result<(), MalformedLine> {
         self.bytes.clear();
         self.bytes.extend_from_slice(&unread[..head.len]);
-        self.method = head.method.clone();
-        self.target = head.target.clone();
-        self.host = head.host.clone();
+        self.line.clear();
+        self.method_end = self.put_text(&head.method);
+        self.target_end = self.put_text(&head.target);
+        if let Some(host) = &head.host {
+            self.put_text(host);
+        }
+        let query = memchr::memchr(b'?', &self.line.as_bytes()[self.method_end..self.target_end]);
+        self.query = query.map(|at| self.method_end + at);
+        self.is_http10 = self.bytes[head.target.end..].starts_with(b" HTTP/1.0");
         let fields = head.target.end + b" HTTP/1.1\r\n".len();
         self.table.read(&self.bytes, fields, usize::MAX).map(|_| ())
+    }
+
+    /// Puts a part of the head to the texts, if it is text; the place behind it.
+    fn put_text(&mut self, range: &Range<usize>) -> usize {
+        self.line.push_str(str::from_utf8(&self.bytes[range.clone()]).unwrap_or_default());
+        self.line.len()
     }
 
     /// The bytes, and the places of the fields in them.
@@ -169,15 +187,14 @@ impl RequestHead {
 
     /// The head as policy reads it.
     pub(super) fn view(&self) -> HeadView<'_, Self> {
-        let text = |range: &Range<usize>| str::from_utf8(&self.bytes[range.clone()]).unwrap_or_default();
-        let target = text(&self.target);
-        let (path, query) = match target.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
+        let target = &self.line[self.method_end..self.target_end];
+        let (path, query) = match self.query {
+            Some(at) => (&self.line[self.method_end..at], Some(&self.line[at + 1..self.target_end])),
             None => (target, None),
         };
         HeadView {
-            method: text(&self.method),
-            host: self.host.as_ref().map_or("", text),
+            method: &self.line[..self.method_end],
+            host: &self.line[self.target_end..],
             path,
             query,
             target,
@@ -188,7 +205,7 @@ impl RequestHead {
 
     /// The version of HTTP that the client speaks.
     pub(super) fn version(&self) -> HttpVersion {
-        if self.bytes[self.target.end..].starts_with(b" HTTP/1.0") { HttpVersion::Http10 } else { HttpVersion::Http11 }
+        if self.is_http10 { HttpVersion::Http10 } else { HttpVersion::Http11 }
     }
 
     /// True if the client lets the connection serve another request (RFC 9112, section 9.3).
@@ -236,11 +253,19 @@ pub(super) struct AnswerHead {
     /// The reason phrase, which may be empty.
     pub(super) reason: Range<usize>,
     pub(super) table: FieldTable,
+    /// Looks for the end of a head.
+    end: memmem::Finder<'static>,
 }
 
 impl Default for AnswerHead {
     fn default() -> Self {
-        Self { status: 0, version: HttpVersion::Http11, reason: 0..0, table: FieldTable::default() }
+        Self {
+            status: 0,
+            version: HttpVersion::Http11,
+            reason: 0..0,
+            table: FieldTable::default(),
+            end: memmem::Finder::new(b"\r\n\r\n"),
+        }
     }
 }
 
@@ -250,7 +275,7 @@ impl AnswerHead {
     /// # Errors
     /// [`MalformedLine`] as soon as the bytes can be no head.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, MalformedLine> {
-        let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
+        let Some(end) = self.end.find(bytes) else {
             return if bytes.len() > MOST_BYTES { Err(MalformedLine) } else { may_become_head(bytes).map(|()| None) };
         };
         if end > MOST_BYTES {

@@ -4,7 +4,7 @@
 //! version with the same trust. The one that was used last is given out first, so that those that are not needed grow old.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::upstreams::Member;
 const MOST: usize = 4096;
 
 /// The connections that may stand in for each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PoolKey {
     group: u64,
     endpoint: u64,
@@ -34,7 +34,7 @@ impl PoolKey {
 /// The idle connections of a worker.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    idle: RefCell<HashMap<PoolKey, Vec<IdleConnection>>>,
+    idle: RefCell<BTreeMap<PoolKey, Vec<IdleConnection>>>,
     count: Cell<usize>,
 }
 
@@ -46,12 +46,12 @@ struct IdleConnection {
 
 impl Pool {
     /// Takes the connection that was used last and is still good.
-    pub(super) fn take(&self, key: PoolKey) -> Option<TcpStream> {
+    pub(super) fn take(&self, key: PoolKey, now: Instant) -> Option<TcpStream> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&key)?;
         while let Some(IdleConnection { socket, until }) = connections.pop() {
             self.count.set(self.count.get() - 1);
-            if clock::now() < until && is_silent(&socket) {
+            if now < until && is_silent(&socket) {
                 return Some(socket);
             }
         }
@@ -131,11 +131,11 @@ mod tests {
         pool.put(KEY, one, LONG);
         pool.put(KEY, two, LONG);
         for key in [PoolKey { group: 2, ..KEY }, PoolKey { endpoint: 2, ..KEY }] {
-            assert!(pool.take(key).is_none(), "{key:?}");
+            assert!(pool.take(key, clock::now()).is_none(), "{key:?}");
         }
-        assert_eq!(pool.take(KEY).unwrap().local_addr().unwrap(), last);
+        assert_eq!(pool.take(KEY, clock::now()).unwrap().local_addr().unwrap(), last);
         assert_eq!(pool.len(), 1);
-        assert!(pool.take(KEY).is_some() && pool.take(KEY).is_none());
+        assert!(pool.take(KEY, clock::now()).is_some() && pool.take(KEY, clock::now()).is_none());
     }
 
     #[tokio::test]
@@ -155,7 +155,7 @@ mod tests {
             }
             pool.put(KEY, near, keep);
             if turn % 2 == 0 {
-                assert!(pool.take(KEY).is_none(), "turn {turn}");
+                assert!(pool.take(KEY, clock::now()).is_none(), "turn {turn}");
             } else {
                 pool.sweep();
             }

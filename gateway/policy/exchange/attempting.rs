@@ -152,6 +152,12 @@ impl Attempting {
         self.pick.as_ref()
     }
 
+    /// The time at which the attempt began.
+    #[must_use]
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
     /// The attempt has a connection, new or `reused`.
     pub fn connected(&mut self, reused: bool) {
         self.reused = reused;
