@@ -172,7 +172,7 @@ pub struct Handed {
     /// The part that comes from its head.
     pub received: Received,
     /// The version that was drawn for it.
-    pub resolved: Box<Resolved>,
+    pub resolved: Resolved,
 }
 
 /// Header fields that can be listed and looked up.

@@ -31,6 +31,7 @@ pub struct Received {
 
 /// The step that a request had reached when it was answered.
 #[derive(Debug, Default)]
+#[expect(clippy::large_enum_variant, reason = "large, and one a request: moving it costs less than memory of its own")]
 pub enum Reached {
     /// None: its head was refused.
     #[default]
@@ -38,16 +39,17 @@ pub enum Reached {
     /// A route took it, and it was answered before a version was drawn.
     Way(Way),
     /// A version.
-    Version(Box<Resolved>),
+    Version(Resolved),
 }
 
 /// The next step of a request whose head was read.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "large, and one a request: moving it costs less than memory of its own")]
 pub enum Admission {
     /// An endpoint answers.
-    Forward(Box<Resolved>),
+    Forward(Resolved),
     /// The gateway answers what the version says.
-    Fixed(Box<Resolved>),
+    Fixed(Resolved),
     /// The gateway answers for itself.
     Answer(Answer<'static>, Reached),
 }
@@ -168,7 +170,7 @@ impl Worker {
         way: Way,
         served: Served,
     ) -> Admission {
-        let resolved = Box::new(Resolved::new(way, served, self.number, received.started));
+        let resolved = Resolved::new(way, served, self.number, received.started);
         if let Some(refusal) = refuse_version(snapshot, head, &resolved.served) {
             return Admission::Answer(Answer::of(refusal), Reached::Version(resolved));
         }
