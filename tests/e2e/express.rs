@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use crate::framing::{HINTS, played, taken};
 use crate::kit::client::Client;
 use crate::kit::endpoint::{Answer, Endpoint};
 use crate::kit::endpoint_h2::H2Endpoint;
@@ -61,7 +62,7 @@ async fn messages_that_come_byte_by_byte_arrive_unchanged() {
     let chunked =
         "HTTP/1.1 200 OK\r\nX-A: b\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nb;x=y\r\n0123456789a\r\n0\r\n\r\n";
     let sized = "HTTP/1.1 200 OK\r\nX-A: b\r\ncontent-length: 14\r\n\r\nabc0123456789a";
-    let hinted = format!("{}{sized}", crate::framing::HINTS);
+    let hinted = format!("{HINTS}{sized}");
     let mut client = Client::connect(weir.http).await;
     for (number, text) in [chunked, sized, &hinted].into_iter().enumerate() {
         let path = format!("/slow/{number}");
@@ -119,16 +120,23 @@ async fn answers_that_can_be_read_in_two_ways_are_a_502_and_their_connection_end
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_ends_with_its_connection_is_reset_where_it_is_cut() {
-    let (weir, endpoint) = one_by(RELAY).await;
-    let chunks = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
-    endpoint.on("/cut", Answer::RawThenClose(chunks.into()));
-    endpoint.on("/whole", Answer::RawThenClose(format!("{chunks}0\r\n\r\n").into()));
-    for (path, is_cut) in [("/cut", true), ("/whole", false)] {
+    for is_cut in [true, false] {
+        let (weir, listener) = played().await;
         let mut client = TcpStream::connect(weir.http).await.unwrap();
-        client.write_all(format!("GET {path} HTTP/1.0\r\nhost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
-        let end = within("the connection ends", client.read_to_end(&mut Vec::new())).await;
+        client.write_all(format!("GET / HTTP/1.0\r\nhost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
+        let mut endpoint = taken(&listener).await;
+        endpoint.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n").await.unwrap();
+        let mut got = Vec::new();
+        while !got.ends_with(b"\r\n\r\nabc") {
+            assert!(within("bytes", client.read_buf(&mut got)).await.unwrap() > 0, "{}", got.escape_ascii());
+        }
+        if !is_cut {
+            endpoint.write_all(b"0\r\n\r\n").await.unwrap();
+        }
+        drop(endpoint);
+        let end = within("the connection ends", client.read_to_end(&mut got)).await;
         let is_reset = end.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionReset);
-        assert_eq!(is_reset, is_cut, "{path}: {end:?}");
+        assert_eq!(is_reset, is_cut, "{end:?}");
     }
 }
 

@@ -336,7 +336,7 @@ async fn clients_that_end_their_side_after_a_request_get_their_answer() {
 }
 
 /// An endpoint that a test plays itself: its listener, and a gateway before it.
-async fn played() -> (Weir, TcpListener) {
+pub(crate) async fn played() -> (Weir, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
     let live = format!(
         "functions:\n  shop:\n    versions: {{1: 'http://{}'}}\n    aliases: {{prod: 1}}\ndomains:\n  {HOST}: shop:prod\n",
@@ -346,7 +346,7 @@ async fn played() -> (Weir, TcpListener) {
 }
 
 /// The next request of the gateway, read to the end of its head.
-async fn taken(listener: &TcpListener) -> TcpStream {
+pub(crate) async fn taken(listener: &TcpListener) -> TcpStream {
     let (mut endpoint, _) = within("the gateway connects", listener.accept()).await.expect("loopback accepts");
     let mut got = Vec::new();
     within("a head", async {
