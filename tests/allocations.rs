@@ -121,7 +121,10 @@ fn endpoint(length: usize) -> SocketAddr {
 fn start(endpoints: [SocketAddr; 2]) -> SocketAddr {
     // Taken again at once.
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-    let path = tempfile::tempdir().expect("a folder").keep().join("weir.yaml");
+    let folder = tempfile::tempdir().expect("a folder").keep();
+    // The token of the admin API goes there.
+    std::env::set_current_dir(&folder).expect("the folder is there");
+    let path = folder.join("weir.yaml");
     let mut text = format!(
         "listeners: [{{address: '{free}'}}]\nadmin: {{address: '127.0.0.1:0'}}\nworkers: 1\naccess_log: off\nfunctions:\n"
     );
