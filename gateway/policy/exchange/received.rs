@@ -44,7 +44,6 @@ pub enum Reached {
 
 /// The next step of a request whose head was read.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "large, and one a request: moving it costs less than memory of its own")]
 pub enum Admission {
     /// An endpoint answers.
     Forward(Resolved),
