@@ -52,6 +52,7 @@ use serde::{Deserialize, Serialize};
 pub use self::against::Against;
 use self::breaker::Breaker;
 use self::odds::Fallen;
+use self::points::RateLimit;
 use self::share::Share;
 use self::slow::Slow;
 pub use self::strata::{Begun, Closed, Limits, MAX_OPEN, Opening, Strata, Stratum};
@@ -92,12 +93,12 @@ struct Tests {
 impl Tests {
     /// Bets that the candidate is worse.
     fn bet(&mut self, joined: &Joined, margin: Margin) {
-        let (fresh, points) = (&joined.fresh, points(margin));
+        let (fresh, points) = (&joined.fresh, RateLimit::points(points(margin)));
         if let Some(fallen) = Fallen::new(*fresh, ratio(margin)) {
             self.odds.bet(|psi| fallen.ln_ratio(psi));
         }
         let guess = joined.guess.unwrap_or(0.01);
-        self.points.bet(|lift| points::ln_factor(fresh, guess, points, lifted(guess + points, lift)));
+        self.points.bet(|lift| points::ln_factor(fresh, guess, points, lifted(points.at(guess), lift)));
     }
 }
 
@@ -354,7 +355,8 @@ impl Watch {
         if let Some(fallen) = Fallen::new(*all, ratio(margin)) {
             self.no_worse.odds.bet(|psi| fallen.ln_ratio(psi));
         }
-        let (guess, points) = (joined.guess.unwrap_or_else(|| self.guess()), points(margin));
+        let guess = joined.guess.unwrap_or_else(|| self.guess());
+        let points = RateLimit::points(points(margin));
         self.no_worse.points.bet(|times| points::ln_factor(all, guess, points, times * guess));
         self.base += all.stable;
         self.base.forget(10_000);
@@ -374,7 +376,7 @@ impl Watch {
     /// missing over what the better test expects to gain from each. `None` when it would gain nothing.
     fn more(&self) -> Option<u64> {
         let share = f64::from(self.weight) / f64::from(Weight::WHOLE);
-        let (rate, points) = (self.guess(), points(self.margin));
+        let (rate, points) = (self.guess(), RateLimit::points(points(self.margin)));
         // For each request of the candidate, so many of stable.
         let stable = (1.0 - share) / share;
         let by_points = points::ln_mean_factor([stable, stable * rate, 1.0, rate], rate, points, rate);

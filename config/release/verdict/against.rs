@@ -1,10 +1,13 @@
 //! Whether the candidate is beyond a limit that follows stable: for gates that compare, with numbers of their own.
 //!
-//! The tests are those of the verdict ([`Fallen`], [`points`]), with the gate's number in the place of the margin, stratum by stratum.
+//! The tests are those of the verdict, with the gate's number in the place of the margin, stratum by stratum. Failures are compared by
+//! [`points`], for a ratio too: a plan's `ratio` is one of rates, and the odds test ([`Fallen`]) would send back candidates within it where
+//! failures are not rare. Answers that are slow are compared by their odds.
 
 use serde::{Deserialize, Serialize};
 
 use super::odds::Fallen;
+use super::points::RateLimit;
 use super::tally::{Both, Tally};
 use super::told::Measure;
 use super::wealth::Wealth;
@@ -25,8 +28,9 @@ const GUESSED: u64 = 10_000;
 /// What the limit is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Compares {
-    /// So many thousandths of stable's odds.
-    Odds(u32),
+    /// So many thousandths of stable's part.
+    #[serde(alias = "Odds")]
+    Rates(u32),
     /// So many millionths more than stable's part.
     Points(u32),
     /// A quantile, so many thousandths of stable's.
@@ -53,7 +57,7 @@ impl Against {
     pub fn failures(limit: Limit) -> Option<Self> {
         match limit {
             Limit::Max(_) => None,
-            Limit::Ratio(thousandths) => Some(Self::new(Compares::Odds(thousandths.max(1)))),
+            Limit::Ratio(thousandths) => Some(Self::new(Compares::Rates(thousandths.max(1)))),
             Limit::Points(more) => Some(Self::new(Compares::Points(u32::try_from(more).unwrap_or(u32::MAX)))),
         }
     }
@@ -70,8 +74,7 @@ impl Against {
 
     fn new(compares: Compares) -> Self {
         let null = match compares {
-            Compares::Odds(thousandths) => f64::from(thousandths) / 1e3,
-            Compares::Points(_) => 1.0,
+            Compares::Rates(_) | Compares::Points(_) => 1.0,
             Compares::Times(..) | Compares::Micros(..) => SLOW_ODDS,
         };
         Self {
@@ -87,19 +90,13 @@ impl Against {
     pub fn add(&mut self, weight: Weight, stable: &Counts, candidate: &Counts, client_errors: bool) {
         let least = stratum_requests(weight);
         match self.compares {
-            Compares::Odds(thousandths) => {
+            Compares::Rates(thousandths) => {
                 let both = failures(stable, candidate, client_errors);
-                self.bet_odds(both, least, f64::from(thousandths) / 1e3);
+                self.bet_rates(both, least, RateLimit::ratio(f64::from(thousandths) / 1e3));
             }
             Compares::Points(more) => {
                 let both = failures(stable, candidate, client_errors);
-                if let Some(both) = self.open.join(both, least) {
-                    let guess = (self.base.failures as f64 + 0.5) / (self.base.requests as f64 + 50.0);
-                    let more = f64::from(more) / 1e6;
-                    self.wealth.bet(|lift| points::ln_factor(&both, guess, more, lifted(guess + more, lift)));
-                    self.base += both.stable;
-                    self.base.forget(GUESSED);
-                }
+                self.bet_rates(both, least, RateLimit::points(f64::from(more) / 1e6));
             }
             Compares::Times(quantile, thousandths) => {
                 self.add_slow(
@@ -113,6 +110,14 @@ impl Against {
                 self.add_slow(quantile, |micros| micros.saturating_add(more), least, [stable, candidate]);
             }
         }
+    }
+
+    fn bet_rates(&mut self, both: Both, least: u64, limit: RateLimit) {
+        let Some(both) = self.open.join(both, least) else { return };
+        let guess = (self.base.failures as f64 + 0.5) / (self.base.requests as f64 + 50.0);
+        self.wealth.bet(|lift| points::ln_factor(&both, guess, limit, lifted(limit.at(guess), lift)));
+        self.base += both.stable;
+        self.base.forget(GUESSED);
     }
 
     fn bet_odds(&mut self, both: Both, least: u64, null: f64) {
