@@ -4,14 +4,14 @@
 //! In a release build each world without a difference is run 1 000 times and held to what is claimed, with three standard deviations of
 //! chance; otherwise a part of them is run.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use config::model::Margin;
-use config::release::outcome::{Class, LATENCY_BUCKETS, latency_bucket};
-use config::release::verdict::{Begun, Cause, Limits, Opening, Strata, Verdict, Watch};
+use config::release::outcome::Class;
+use config::release::verdict::{Cause, Limits, Verdict, Watch};
 use config::value::weight::Weight;
 
+use crate::judged::{ByBeginnings, Judged};
 use crate::load::{Rng, Slots};
 
 const fn runs(whole: u64, part: u64) -> u64 {
@@ -52,107 +52,23 @@ fn lognormal(rng: &mut Rng, median_ms: f64, sigma: f64) -> Duration {
     Duration::from_secs_f64(median_ms / 1e3 * (sigma * normal).exp())
 }
 
-struct Pending {
-    ends: Duration,
-    began: Duration,
-    number: u32,
-    side: usize,
-    class: Class,
-    latency: Option<Duration>,
-}
-
-/// A rollout: its requests, and what the verdict sees of them.
-struct Rollout<'a> {
-    world: &'a World,
-    watch: Watch,
-    strata: Strata,
-    cells: HashMap<u32, [Begun; 2]>,
-    slow: HashMap<u32, Option<[Duration; 2]>>,
-    pending: Vec<Pending>,
-    number: u32,
-    learned: [u64; LATENCY_BUCKETS],
-}
-
-impl<'a> Rollout<'a> {
-    fn new(world: &'a World) -> Self {
-        let mut rollout = Self {
-            world,
-            watch: Watch::new(Margin::default(), false),
-            strata: Strata::default(),
-            cells: HashMap::new(),
-            slow: HashMap::new(),
-            pending: Vec::new(),
-            number: 0,
-            learned: [0; LATENCY_BUCKETS],
-        };
-        rollout.open(Duration::ZERO);
-        rollout
-    }
-
+impl World {
     fn weight(&self, now: Duration) -> Weight {
-        let step = now.as_secs() * self.world.weights.len() as u64 / self.world.seconds;
-        let percent = self.world.weights[(step as usize).min(self.world.weights.len() - 1)];
+        let step = now.as_secs() * self.weights.len() as u64 / self.seconds;
+        let percent = self.weights[(step as usize).min(self.weights.len() - 1)];
         Weight::new(percent * 100).expect("it is a percentage")
     }
 
-    fn open(&mut self, now: Duration) {
-        if !self.strata.may_begin(now) {
-            return;
-        }
-        self.number += 1;
-        let slow = self.watch.slow_limits(now);
-        let slow = slow.map(|slow| slow.map(|time| time.min(self.world.limits.unanswered)));
-        let (number, weight, limits) = (self.number, self.weight(now), self.world.limits);
-        self.strata.begin(Opening { number, weight, limits, slow, is_drawn: true, now }, &self.watch);
-        self.cells.insert(number, Default::default());
-        self.slow.insert(number, slow);
-    }
-
-    fn request(&mut self, now: Duration, side: usize, fate: Fate) {
-        let number = self.number;
-        self.cells.get_mut(&number).expect("it is open")[side].begun += 1;
-        let patience = self.world.patience;
-        let (takes, class, latency) = match fate {
-            Some((takes, fails)) if takes <= patience => {
-                (takes, if fails { Class::ServerError } else { Class::Success }, Some(takes))
+    /// A request that ends by its fate, or when its client has no patience any more.
+    fn request(&self, now: Duration, is_candidate: bool, fate: Fate) -> Judged {
+        let (takes, class) = match fate {
+            Some((takes, fails)) if takes <= self.patience => {
+                (Some(takes), if fails { Class::ServerError } else { Class::Success })
             }
-            _ if patience < Duration::MAX => (patience, Class::ClientGone, None),
-            Some(_) | None => return,
+            _ if self.patience < Duration::MAX => (Some(self.patience), Class::ClientGone),
+            Some(_) | None => (None, Class::Success),
         };
-        self.pending.push(Pending { ends: now + takes, began: now, number, side, class, latency });
-    }
-
-    /// Lets everything end that does by now.
-    fn end(&mut self, now: Duration) {
-        let limits = self.world.limits;
-        let (ended, pending): (Vec<_>, Vec<_>) = self.pending.drain(..).partition(|one| one.ends <= now);
-        self.pending = pending;
-        for Pending { ends, began, number, side, class, latency } in ended {
-            if let (0, Some(latency)) = (side, latency) {
-                self.learned[latency_bucket(latency)] += 1;
-            }
-            let age = ends - began;
-            let Some(cell) = self.cells.get_mut(&number).filter(|_| age <= limits.unanswered) else { continue };
-            let cell = &mut cell[side];
-            cell.classes[class as usize] += 1;
-            let is_quick = self.slow[&number].is_none_or(|slow| age <= slow[side]);
-            if class == Class::ClientGone {
-                cell.gone += u64::from(age >= limits.gone);
-                cell.quick_left_out += u64::from(is_quick);
-            } else {
-                cell.quick += u64::from(is_quick);
-            }
-        }
-    }
-
-    fn look(&mut self, now: Duration) -> Verdict {
-        self.end(now);
-        self.open(now);
-        let cells = &self.cells;
-        self.strata.settle(now, &mut self.watch, |number| cells[&number]);
-        self.strata.early(&mut self.watch, |number| cells[&number]);
-        self.watch.learn_speed(&std::mem::replace(&mut self.learned, [0; LATENCY_BUCKETS]));
-        self.watch.verdict()
+        Judged { is_candidate, began: now, takes, class }
     }
 }
 
@@ -164,22 +80,22 @@ fn run(
     wished: impl Fn(&Watch, &Verdict) -> bool,
 ) -> Option<Duration> {
     let mut rng = Rng(seed << 32);
-    let mut rollout = Rollout::new(world);
-    let mut weight = rollout.weight(Duration::ZERO);
+    let mut weight = world.weight(Duration::ZERO);
+    let mut judge = ByBeginnings::new(Watch::new(Margin::default(), false), world.limits, weight);
     let mut slots = Slots::new(weight);
     let (step, mut of_candidate) = (Duration::from_secs(1) / world.rate as u32, 0);
     let mut look_at = ms(100);
     for n in 0..world.rate * world.seconds {
         let now = step * n as u32;
         while look_at <= now {
-            let verdict = rollout.look(look_at);
-            if wished(&rollout.watch, &verdict) {
+            let verdict = judge.look(look_at, world.weight(look_at));
+            if wished(&judge.watch, &verdict) {
                 return Some(look_at);
             }
             look_at += ms(100);
         }
-        if rollout.weight(now) != weight {
-            weight = rollout.weight(now);
+        if world.weight(now) != weight {
+            weight = world.weight(now);
             slots = Slots::new(weight);
         }
         // Cells of 1/weight are whole for some weights only; for the others each request is drawn.
@@ -188,7 +104,7 @@ fn run(
             if is_exact { slots.next(&mut rng) } else { rng.chance(f64::from(weight.basis_points()) / 1e4) };
         of_candidate += u64::from(is_candidate);
         let fate = fate(&mut rng, is_candidate, of_candidate);
-        rollout.request(now, usize::from(is_candidate), fate);
+        judge.asked(world.request(now, is_candidate, fate));
     }
     None
 }
