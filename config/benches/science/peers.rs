@@ -1,5 +1,7 @@
 //! What other tools would do with the same requests: their rules, as their documentation gives them, on counts by minute.
 
+use config::release::outcome::Class;
+
 use crate::keyless::Asked;
 
 /// Requests and failures of one minute: stable's, then the candidate's.
@@ -24,7 +26,7 @@ pub(crate) fn count(minutes: &mut Vec<Minute>, asked: &Asked) {
     minutes.resize(minutes.len().max(minute + 1), Minute::default());
     let side = &mut minutes[minute][usize::from(asked.is_candidate)];
     side[0] += 1;
-    side[1] += u64::from(asked.failed);
+    side[1] += u64::from(asked.class != Class::Success);
 }
 
 fn is_above(minute: &Minute) -> bool {

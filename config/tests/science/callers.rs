@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use config::model::Margin;
+use config::release::outcome::Class;
 use config::release::verdict::votes::{
     BUCKETS, BucketCounts, BucketSide, CallerStratum, CallersVerdict, CallersVote, VoteAbout,
 };
+use config::release::verdict::{Limits, Verdict, Watch};
+use config::value::weight::Weight;
 
+use crate::judged::{ByBeginnings, Judged};
 use crate::random::{Activity, Random};
 
 /// Requests per second.
@@ -29,6 +33,10 @@ pub(crate) struct Callers {
     pub(crate) about: VoteAbout,
     /// Aliases of a train: alpha is shared by as many.
     pub(crate) members: u32,
+    /// The part of the requests that has no key: they are judged by request, by a quarter of alpha.
+    pub(crate) keyless: f64,
+    /// Judges requests with a key one by one, as if they had none. That is wrong; a suite that does not say so is worth nothing.
+    pub(crate) by_request: bool,
 }
 
 /// What multiplies all chances to fail over time.
@@ -87,6 +95,8 @@ pub(crate) const WORLD: Callers = Callers {
     defect: Defect::None,
     about: VoteAbout::Failures,
     members: 1,
+    keyless: 0.0,
+    by_request: false,
 };
 
 /// One rollout.
@@ -108,6 +118,7 @@ struct World<'a> {
     broken: Vec<bool>,
     begun: Vec<u32>,
     vote: CallersVote,
+    requests: ByBeginnings,
     /// The first bucket that is not the candidate's.
     edge: usize,
     step_began: f64,
@@ -119,6 +130,12 @@ struct World<'a> {
 
 /// Runs a rollout until the vote says worse or the steps are over. `activity` is that of the world's callers.
 pub(crate) fn run(of: &Callers, activity: &Activity, seed: u64) -> Ran {
+    let margin = Margin { alpha: Margin::default().alpha / of.members, ..Margin::default() };
+    run_by(of, activity, seed, CallersVote::new(of.about, margin, 0.5))
+}
+
+/// The same under this vote.
+pub(crate) fn run_by(of: &Callers, activity: &Activity, seed: u64, vote: CallersVote) -> Ran {
     let mut random = Random::new(seed);
     let buckets = buckets(of, &mut random);
     let chances = chances(of, &mut random);
@@ -126,8 +143,9 @@ pub(crate) fn run(of: &Callers, activity: &Activity, seed: u64) -> Ran {
         Defect::Some(part) => part_of(of.callers, part, &mut random),
         _ => vec![false; of.callers],
     };
-    let margin = Margin { alpha: Margin::default().alpha / of.members, ..Margin::default() };
-    let vote = CallersVote::new(of.about, margin, 0.5);
+    let quarter = Margin { alpha: Margin::default().alpha / of.members / 4, ..Margin::default() };
+    let limits = Limits { unanswered: Duration::from_secs(1), gone: Duration::from_millis(64), is_known: true };
+    let requests = ByBeginnings::new(Watch::new(quarter, false), limits, Weight::ZERO);
     let mut world = World {
         of,
         random,
@@ -136,6 +154,7 @@ pub(crate) fn run(of: &Callers, activity: &Activity, seed: u64) -> Ran {
         broken,
         begun: vec![0; BUCKETS],
         vote,
+        requests,
         edge: 0,
         step_began: 0.0,
         step_requests: 0,
@@ -150,8 +169,15 @@ pub(crate) fn run(of: &Callers, activity: &Activity, seed: u64) -> Ran {
         if world.is_over(time) && !world.next_step(time) {
             break;
         }
+        if of.keyless > 0.0 && world.random.chance(of.keyless) {
+            world.keyless(time);
+            if request % 20 == 0 && (world.look(time) || world.look_at_requests(time)) {
+                break;
+            }
+            continue;
+        }
         let caller = world.caller(activity, time);
-        if world.request(caller, time) || (request % 20 == 0 && world.look(time)) {
+        if world.request(caller, time) || (request % 20 == 0 && (world.look(time) || world.look_at_requests(time))) {
             break;
         }
     }
@@ -281,7 +307,12 @@ impl World<'_> {
             let is_candidate = place < self.edge;
             self.step_requests += u64::from(is_candidate);
             self.ran.candidate[0] += u64::from(is_candidate);
-            if !self.fails(caller, is_candidate, time) {
+            let fails = self.fails(caller, is_candidate, time);
+            if self.of.by_request {
+                self.ask(is_candidate, fails, time);
+                return false;
+            }
+            if !fails {
                 return false;
             }
             self.ran.candidate[1] += u64::from(is_candidate);
@@ -298,6 +329,34 @@ impl World<'_> {
         false
     }
 
+    /// One request without a key: its side is drawn.
+    fn keyless(&mut self, time: f64) {
+        let is_candidate = self.random.chance(self.edge as f64 / BUCKETS as f64);
+        self.ran.candidate[0] += u64::from(is_candidate);
+        let fails = self.random.chance(self.chance_of(self.of.base, false, is_candidate, time));
+        self.ran.candidate[1] += u64::from(is_candidate && fails);
+        self.ask(is_candidate, fails, time);
+    }
+
+    fn ask(&mut self, is_candidate: bool, fails: bool, time: f64) {
+        let takes = Some(Duration::from_secs_f64(0.02 * (0.5 * self.random.normal()).exp()));
+        let class = if fails { Class::ServerError } else { Class::Success };
+        self.requests.asked(Judged { is_candidate, began: Duration::from_secs_f64(time), takes, class });
+    }
+
+    fn look_at_requests(&mut self, time: f64) -> bool {
+        if self.of.keyless == 0.0 && !self.of.by_request {
+            return false;
+        }
+        let weight = Weight::new(self.edge as u16).expect("it is a part of all buckets");
+        let verdict = self.requests.look(Duration::from_secs_f64(time), weight);
+        let is_worse = matches!(verdict, Verdict::Worse(_));
+        if is_worse {
+            self.ran.found = Some((time, self.ran.candidate[0]));
+        }
+        is_worse
+    }
+
     /// Whether what fails now is lost; a start that is due is made.
     fn is_lost(&mut self, time: f64) -> bool {
         let Swing::Restarts(every) = self.of.swing else { return false };
@@ -310,20 +369,23 @@ impl World<'_> {
     }
 
     fn fails(&mut self, caller: usize, is_candidate: bool, time: f64) -> bool {
-        let own = self.chances[caller];
+        let chance = self.chance_of(self.chances[caller], self.broken[caller], is_candidate, time);
+        self.random.chance(chance)
+    }
+
+    fn chance_of(&self, own: f64, is_broken: bool, is_candidate: bool, time: f64) -> f64 {
         let base = match self.of.swing {
             Swing::Wave(period) => (own * wave(time, period)).min(1.0),
             Swing::Outages(every) if time % every < 2.0 => 1.0,
             _ => own,
         };
-        let chance = match self.of.defect {
+        match self.of.defect {
             _ if !is_candidate => base,
             Defect::Each(extra, from) if time >= from => base + (1.0 - base) * extra,
-            Defect::Some(_) if self.broken[caller] => 1.0,
+            Defect::Some(_) if is_broken => 1.0,
             Defect::Odds(times) => base * times / (base * times + 1.0 - base),
             _ => base,
-        };
-        self.random.chance(chance)
+        }
     }
 
     fn is_worse(&mut self, time: f64) -> bool {

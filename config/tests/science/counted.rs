@@ -45,3 +45,9 @@ pub(crate) fn share(hits: u64, runs: u64) -> (f64, f64) {
     let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
     ((middle - half).max(0.0), (middle + half).min(1.0))
 }
+
+/// Holds false alarms to what is claimed.
+pub(crate) fn hold(name: &str, claimed: f64, wrong: u64, runs: u64) -> Result<(), String> {
+    let most = most(claimed, runs);
+    if wrong <= most { Ok(()) } else { Err(format!("{name}: {wrong} of {runs}, at most {most} may be")) }
+}

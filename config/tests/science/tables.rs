@@ -7,6 +7,11 @@ use crate::callers::{Callers, Defect, Steps, Swing, WORLD};
 /// What may be called worse in a world without a difference: the vote's half of the plan's 1 %.
 pub(crate) const CLAIMED: f64 = 0.005;
 
+/// The same with requests without a key beside it, which have a quarter of the 1 % of their own.
+pub(crate) fn claimed(world: &Callers) -> f64 {
+    if world.keyless > 0.0 { CLAIMED + 0.0025 } else { CLAIMED }
+}
+
 const ALL_KINDS: &[(f64, f64)] = &[(0.02, 1.0), (0.05, 0.3)];
 const THIRTIES: Steps = Steps::Linear { by: 10, seconds: 30.0 };
 
@@ -37,6 +42,7 @@ pub(crate) const NULLS: &[Callers] = &[
     always("linear: 2 000 callers, 2 % fail always (a client error for ever)", 2_000, &[(0.02, 1.0)]),
     always("linear: 2 000 callers, 5 % fail always", 2_000, &[(0.05, 1.0)]),
     always("linear: 9 000 callers, 1 % fail always, buckets collide", 9_000, &[(0.01, 1.0)]),
+    always("linear: 30 000 callers, 0.3 % fail always, three in each bucket", 30_000, &[(0.003, 1.0)]),
     alone("alone: 100 callers, 5 % fail 30 %", 100, &[(0.05, 0.3)], 300.0),
     alone("alone: 500 callers, 5 % fail 20 %", 500, &[(0.05, 0.2)], 120.0),
     alone("alone: 2 000 callers, 5 % fail 20 %", 2_000, &[(0.05, 0.2)], 120.0),
@@ -48,6 +54,8 @@ pub(crate) const NULLS: &[Callers] = &[
     mixed("the same, who failed asks again up to 3 times", Swing::Retries(3)),
     mixed("the same, a restart every 40 s loses 3 s", Swing::Restarts(40.0)),
     Callers { members: 5, ..mixed("the same, a train of five", Swing::None) },
+    Callers { keyless: 0.5, ..mixed("the same, half of the requests without a key", Swing::None) },
+    Callers { keyless: 0.5, ..mixed("the same, and everything fails for 2 s every 30 s", Swing::Outages(30.0)) },
     Callers { callers: 20, ..alone("20 heavy callers, 20 % fail 50 %", 20, &[(0.2, 0.5)], 300.0) },
     Callers {
         callers: 500,
