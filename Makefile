@@ -42,9 +42,10 @@ fuzz: tools fuzz-tools ## fuzz the codecs, each target for a minute (SECONDS_OF_
 bench: tools ## run the criterion benches
 	cargo bench --locked --workspace
 
-science: tools ## measure what the verdict is worth, in all worlds (an hour at most; writes gateway/manual/science.md)
+science: tools ## measure what the verdict is worth, in all worlds (an hour at most; writes gateway/manual/science.md and the table of the README; ARGS="--runs 250" is a part)
 	mkdir -p gateway/manual
-	cargo bench --locked --workspace --bench science -- --full
+	cargo bench --locked --workspace --bench science -- --full \
+		--made "$$(date +%F), $$(nproc) CPUs, by \`make science$(if $(ARGS), ARGS=\"$(ARGS)\")\`" $(ARGS)
 
 bench-peers: tools peers ## measure weir beside nginx, HAProxy, Envoy and Caddy (about half an hour; ARGS="--quick" is a minute)
 	cargo build --locked --release --bin weir
