@@ -6,7 +6,7 @@ use super::machine::Run;
 use super::{Goal, Moment, Phase, REMIND_EVERY, Rollout, Tone, Waits};
 use crate::model::{Check, OnRestart};
 
-/// The most that two readings of a window's opening differ by without a jump of a clock.
+/// The most that two readings differ by without a jump of a clock.
 const CLOCK_NOISE: Duration = Duration::from_secs(1);
 
 impl Rollout {
@@ -38,6 +38,16 @@ impl Rollout {
 }
 
 impl Run {
+    /// Brings deadlines of a clock that is ahead of this one to this one. Time in which nothing was seen of the rollout, since it has not
+    /// come yet, is no part of a bake.
+    pub(super) fn keep_deadlines(&mut self) {
+        let (seen, time) = (self.rollout.seen, self.time());
+        if time + CLOCK_NOISE < seen {
+            self.rollout.move_clock(seen, time);
+            self.rollout.seen = time;
+        }
+    }
+
     pub(super) fn restarted(&mut self) {
         let (seen, time) = (self.rollout.seen, self.time());
         // Moments are those of a clock that may have jumped since: what counts is how much of each deadline was left. Time that was

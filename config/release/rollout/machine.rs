@@ -18,7 +18,9 @@ impl Rollout {
     pub fn on(&self, event: &Event, now: Now) -> Result<Option<Transition>, Refusal> {
         let mut run = Run { rollout: self.clone(), effects: Vec::new(), now, refused: None };
         if !self.is_over() {
-            run.take(event);
+            run.keep_deadlines();
+            // What was observed names the bake as it is stored.
+            run.take(event, self.bake());
         } else if let Event::Said { word, .. } = event
             && *word != Word::Abort
         {
@@ -44,14 +46,14 @@ pub(super) struct Run {
 }
 
 impl Run {
-    fn take(&mut self, event: &Event) {
+    fn take(&mut self, event: &Event, bake: Option<(usize, Moment)>) {
         match event {
             Event::Tick => self.tick(),
             Event::Thawed => self.thawed(),
             Event::Checkpoint => self.rollout.seen = self.now.time,
             Event::Restarted => self.restarted(),
             Event::Observed(observation) => {
-                if self.rollout.bake() == Some((observation.step, observation.since)) {
+                if bake == Some((observation.step, observation.since)) {
                     self.rollout.evidence.clone_from(&observation.evidence);
                     self.observed(observation);
                 }

@@ -144,6 +144,34 @@ fn whoever_is_to_approve_is_asked_again_after_a_restart_and_nobody_else() {
 }
 
 #[test]
+fn a_stored_moment_that_has_not_come_yet_is_no_part_of_a_bake() {
+    let rollout = begun("{linearStep: {weight: 50, interval: 10m}, guard: false}").rollout;
+    // The clock that it was written by was a day ahead; two minutes of the bake were over.
+    let stored = after(&rollout, &Event::Checkpoint, 2, false);
+    let day = Duration::from_secs(24 * 3600);
+    let at = |minutes: u64| {
+        let time = START + Duration::from_secs(60 * minutes) - day;
+        Now { time, wall: time, frozen: false }
+    };
+    let on = |rollout: &Rollout, event: &Event, minutes| {
+        let transition = rollout.on(event, at(minutes)).unwrap();
+        transition.map_or_else(|| rollout.clone(), |transition| transition.rollout)
+    };
+    let left = |rollout: &Rollout, minutes| rollout.deadline().unwrap() - at(minutes).time;
+    let eight = Duration::from_secs(8 * 60);
+    for early in [None, Some(Event::Checkpoint), Some(said(Word::Approve)), Some(Event::Tick)] {
+        // Somebody may speak before the rollout hears that the gateway has started.
+        let met = early.iter().fold(stored.clone(), |rollout, event| {
+            rollout.on(event, at(5)).map_or(rollout.clone(), |moved| moved.map_or(rollout, |moved| moved.rollout))
+        });
+        let restarted = on(&met, &Event::Restarted, 5);
+        assert_eq!(left(&restarted, 5), eight, "{early:?}");
+    }
+    let advanced = on(&on(&stored, &said(Word::Advance), 5), &Event::Restarted, 6);
+    assert_eq!((advanced.step(), left(&advanced, 6)), (Some(1), Duration::from_secs(10 * 60)), "{advanced:?}");
+}
+
+#[test]
 fn a_rollout_knows_who_approved_which_step_to_its_end() {
     let plan = "{canaryPlans: [{weight: 20, interval: 10m}, {weight: 60, interval: 10m}], \
                 guard: false, gates: [{approval: {timeout: 1h, default: approve}}]}";
