@@ -85,7 +85,7 @@ use rollouts::Rollouts;
 use tokens::{Role, Secret, Tokens};
 use writer::{Command, Wanted, What, Writer};
 
-use asked::effective_revision;
+pub(crate) use asked::effective_revision;
 
 pub use crate::store::Revision;
 pub use asked::{AllowEmpty, Author, Done, Expected, Guard, Outcome, Refused, Wish};

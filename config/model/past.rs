@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Alias;
 use crate::value::bucket::Buckets;
-use crate::value::name::VersionId;
+use crate::value::name::{RolloutId, VersionId};
 use crate::value::weight::Split;
 
 /// The memory of an alias. An episode is a change of its own split: a promotion with all the steps before it,
@@ -15,6 +15,8 @@ pub struct Past {
     pub splits: Vec<EarlierSplit>,
     /// True if the last thing that happened was a rollout that went back: what is there now is what was before it.
     pub is_back: bool,
+    /// The last rollout whose layer was taken off the alias: with it requests saw something else, even if the alias itself is as it was.
+    pub dropped: Option<RolloutId>,
 }
 
 /// A split that an alias had, with the callers of each version.
@@ -41,7 +43,7 @@ impl Past {
     pub fn with(&self, before: &Alias) -> Self {
         let kept = self.splits.len().saturating_sub(Self::KEPT - 1);
         let splits = self.splits[kept..].iter().cloned().chain([EarlierSplit::of(before)]).collect();
-        Self { splits, is_back: false }
+        Self { splits, is_back: false, dropped: self.dropped }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Aliases, and their way back.
 
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
 use config::model::{Alias, Config};
 use config::text::edit::{Edit, FunctionEdit};
 use config::text::format::json as form;
@@ -38,7 +37,7 @@ pub(super) fn operations() -> Vec<Operation> {
         )
         .takes("aliasPatch")
         .answers(answer),
-        Operation::change(Verb::Delete, ONE, "deleteAlias", "Deletes an alias.", run!(delete)),
+        Operation::change(Verb::Delete, ONE, "deleteAlias", "Deletes an alias.", run!(delete)).may_end_rollouts(),
         Operation::change(
             Verb::Post,
             "/v1/functions/{function}/aliases/{alias}/rollback",
@@ -100,7 +99,7 @@ async fn patch(call: Call) -> Answer {
 async fn delete(call: Call) -> Answer {
     let (function, name) = names(&call)?;
     let edits = vec![Edit::Function(function.clone(), FunctionEdit::Alias(name.clone(), None))];
-    call.edit(&text(&function, &name), edits, |_| Ok(StatusCode::NO_CONTENT.into_response())).await
+    call.edit(&text(&function, &name), edits, |shown| Ok(shown.gone())).await
 }
 
 async fn roll_back(call: Call) -> Answer {
@@ -146,12 +145,6 @@ fn fields(shown: &Shown, function: &FunctionName, name: &AliasName) -> Result<Va
     fields["effective"] = layer.map_or_else(|| fields["split"].clone(), |layer| form::split(&layer.split()));
     fields["layer"] = layer.map_or(Value::Null, |layer| form::layer(layer));
     let own = text(function, name);
-    let layer_text = format!("layer/{function}/{name}");
-    let effective = match layer {
-        Some(_) if !model.aliases.contains_key(name) => shown.revision_of(&layer_text),
-        Some(_) => shown.revision_of(&own).max(shown.revision_of(&layer_text)),
-        None => shown.revision_of(&own),
-    };
-    fields["effective_revision"] = effective.into();
+    fields["effective_revision"] = shown.effective_revision_of(&own).into();
     Ok(shown.resource(&own, name.as_str(), fields))
 }

@@ -22,7 +22,7 @@ use super::auth::{Client, NOBODY, reason};
 use super::error::Failure;
 use super::operation::{Answer, Operation};
 use crate::control::authority::Forbidden;
-use crate::control::{AllowEmpty, Author, Done, Expected, Guard, Refused, Revision, Wish};
+use crate::control::{AllowEmpty, Author, Done, Expected, Guard, Refused, Revision, Wish, effective_revision};
 use crate::live::Snapshot;
 
 /// The revision at which an answer holds.
@@ -304,6 +304,22 @@ impl Shown {
     pub(super) fn revision_of(&self, name: &str) -> Revision {
         let known = self.snapshot.revisions.get(name).copied();
         known.filter(|revision| *revision <= self.revision).unwrap_or(self.revision)
+    }
+
+    /// The revision of what requests see of the alias with this text name, by the same rule.
+    pub(super) fn effective_revision_of(&self, name: &str) -> Revision {
+        let known = effective_revision(&self.snapshot.revisions, name);
+        known.filter(|revision| *revision <= self.revision).unwrap_or(self.revision)
+    }
+
+    /// The answer to a deletion: nothing but the rollouts that it ended, if there are any.
+    pub(super) fn gone(&self) -> Response {
+        if self.ended.is_empty() {
+            return StatusCode::NO_CONTENT.into_response();
+        }
+        let mut answer = json!({});
+        self.tell_ended(&mut answer);
+        Json(answer).into_response()
     }
 
     /// 404 for a thing that is not there, or whose text of this name cannot be read.

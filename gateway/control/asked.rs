@@ -51,10 +51,12 @@ impl Expected {
     }
 }
 
-/// The revision of what requests see of an alias with this text: its own, or that of the layer over it.
-pub(super) fn effective_revision(revisions: &OrdMap<Arc<str>, Revision>, text: &str) -> Option<Revision> {
-    let layer = format!("layer/{}", text.strip_prefix("alias/")?);
-    revisions.get(text).copied().max(revisions.get(&*layer).copied())
+/// The revision of what requests see of an alias with this text: its own, that of the layer over it, or of what it remembers, which
+/// changes when a layer is taken off. It never falls back.
+pub(crate) fn effective_revision(revisions: &OrdMap<Arc<str>, Revision>, text: &str) -> Option<Revision> {
+    let alias = text.strip_prefix("alias/")?;
+    let [layer, past] = ["layer", "past"].map(|kind| revisions.get(&*format!("{kind}/{alias}")).copied());
+    revisions.get(text).copied().max(layer).max(past)
 }
 
 /// What is believed of a thing.

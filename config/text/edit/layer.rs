@@ -26,21 +26,33 @@ pub(super) fn set(
 
 /// Drops the layer of a rollout, if it is there. `is_back`: because the rollout went back.
 pub(super) fn remove(function: &mut Function, name: &AliasName, rollout: RolloutId, is_back: bool) {
-    if function.layers.get(name).is_some_and(|layer| layer.rollout == rollout) {
-        function.layers.remove(name);
-    }
+    take_off(function, name, rollout);
     if is_back && function.own(name).is_some() {
-        let past = function.pasts.get(name).map(|past| Past::clone(past)).unwrap_or_default();
+        let past = past(function, name);
         function.pasts.insert(name.clone(), Arc::new(Past { is_back, ..past }));
     }
 }
 
+/// Takes the layer of a rollout off an alias, if it is there, and notes that: what requests see has changed.
+fn take_off(function: &mut Function, name: &AliasName, rollout: RolloutId) -> Option<Arc<Layer>> {
+    let layer = function.layers.get(name).filter(|layer| layer.rollout == rollout).cloned()?;
+    function.layers.remove(name);
+    if function.own(name).is_some() {
+        let past = past(function, name);
+        function.pasts.insert(name.clone(), Arc::new(Past { dropped: Some(rollout), ..past }));
+    }
+    Some(layer)
+}
+
+fn past(function: &Function, name: &AliasName) -> Past {
+    function.pasts.get(name).map(|past| Past::clone(past)).unwrap_or_default()
+}
+
 /// Writes what requests see into the alias, and drops the layer.
 pub(super) fn keep(function: &mut Function, name: &AliasName, rollout: RolloutId) {
-    let layer = function.layers.get(name).filter(|layer| layer.rollout == rollout).cloned();
-    if let (Some(layer), Some(own)) = (layer, function.own(name)) {
+    let own = function.own(name);
+    if let (Some(own), Some(layer)) = (own.clone(), own.and_then(|_| take_off(function, name, rollout))) {
         let seen = layer.over(&own);
-        function.layers.remove(name);
         function.aliases.insert(name.clone(), Arc::new(Alias { shield: own.shield, ..seen }));
         if !layer.is_rebased {
             remember(function, name, Some(own));
@@ -55,10 +67,7 @@ pub(super) fn promote(function: &mut Function, name: &AliasName, rollout: Rollou
     let split = Split::whole(candidate);
     let own = before.as_ref().map_or_else(|| Alias::new(split.clone()), |own| own.shifted(&split));
     function.aliases.insert(name.clone(), Arc::new(Alias { stable: Some(candidate), ..own }));
-    let layer = function.layers.get(name).filter(|layer| layer.rollout == rollout).cloned();
-    if layer.is_some() {
-        function.layers.remove(name);
-    }
+    let layer = take_off(function, name, rollout);
     if !layer.is_some_and(|layer| layer.is_rebased) {
         remember(function, name, before);
     }
@@ -92,7 +101,7 @@ pub fn rollback_of(config: &Config, name: &FunctionName, alias: &AliasName) -> R
     let Some((function, own)) = function.and_then(|function| Some((function, function.own(alias)?))) else {
         return Err(vec![not_found(path, format!("there is no alias `{name}:{alias}`"))]);
     };
-    let mut past = function.pasts.get(alias).map(|past| Past::clone(past)).unwrap_or_default();
+    let mut past = past(function, alias);
     let roll_back =
         |to, past| Edit::Function(name.clone(), FunctionEdit::RollBackAlias(alias.clone(), to, Arc::new(past)));
     if past.is_back {
@@ -101,13 +110,16 @@ pub fn rollback_of(config: &Config, name: &FunctionName, alias: &AliasName) -> R
     }
     let Some(earlier) = past.splits.pop() else {
         let problem = Problem::error(path, format!("`{name}:{alias}` remembers no other split"));
-        return Err(vec![problem.code(Code::NothingEarlier)]);
+        let help =
+            format!("`weir history {name}:{alias}` lists its revisions: `weir rollback {name}:{alias} --to REVISION`");
+        return Err(vec![problem.help(help).code(Code::NothingEarlier)]);
     };
     let is_gone = |version| function.version(version).is_none_or(|version| version.retired);
     if let Some(version) = earlier.split.served().find(|version| is_gone(*version)) {
         let message =
             format!("the split before the last episode is {{{}}}, and version {version} is gone", earlier.split);
-        let help = format!("bring version {version} back, or set the split: `weir shift`");
+        let help =
+            format!("bring version {version} back, or set the split: `weir shift {name}:{alias} VERSION=WEIGHT`");
         return Err(vec![Problem::error(path, message).help(help)]);
     }
     Ok(roll_back(earlier, past))
@@ -130,7 +142,7 @@ pub(super) fn remember(function: &mut Function, name: &AliasName, before: Option
         return;
     };
     if let Some(before) = before.filter(|before| before.split != now.split) {
-        let past = function.pasts.get(name).map(|past| Past::clone(past)).unwrap_or_default();
+        let past = past(function, name);
         function.pasts.insert(name.clone(), Arc::new(past.with(&before)));
     }
 }

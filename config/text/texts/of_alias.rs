@@ -25,6 +25,8 @@ struct StoredLayer {
 struct StoredPast {
     is_back: bool,
     splits: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dropped: Option<String>,
 }
 
 pub(super) fn layer_text(layer: &Layer) -> String {
@@ -42,7 +44,11 @@ pub(super) fn layer_text(layer: &Layer) -> String {
 
 pub(super) fn past_text(past: &Past) -> String {
     let text = |earlier: &EarlierSplit| format_alias(&earlier.restored(&Alias::new(earlier.split.clone())));
-    let stored = StoredPast { is_back: past.is_back, splits: past.splits.iter().map(text).collect() };
+    let stored = StoredPast {
+        is_back: past.is_back,
+        splits: past.splits.iter().map(text).collect(),
+        dropped: past.dropped.map(|rollout| rollout.to_string()),
+    };
     serde_json::to_string(&stored).expect("texts are JSON")
 }
 
@@ -77,7 +83,8 @@ pub(super) fn read_past(path: &str, text: &str, env: Env<'_>) -> Parsed<Past> {
     let aliases = stored.splits.iter().map(|text| parse_alias(path, text, env));
     let aliases = aliases.collect::<Result<Vec<_>, _>>()?;
     let splits = aliases.iter().map(|(alias, _)| EarlierSplit::of(alias)).collect();
-    Ok((Past { splits, is_back: stored.is_back }, Vec::new()))
+    let dropped = stored.dropped.map(|id| id.parse().map_err(|_| damaged(path, "the stored past of the alias")));
+    Ok((Past { splits, is_back: stored.is_back, dropped: dropped.transpose()? }, Vec::new()))
 }
 
 fn damaged(path: &str, what: &str) -> Vec<Problem> {
@@ -110,6 +117,8 @@ mod tests {
             assert_eq!(read_past("", &past_text(&past), &|_| None).unwrap().0, past);
             assert_eq!(past.splits.len(), number + 1);
         }
+        past.dropped = Some(RolloutId(12));
+        assert_eq!(read_past("", &past_text(&past), &|_| None).unwrap().0, past);
         for number in 1..40 {
             past = past.with(&alias(&format!("{{split: {{{number}: 100}}}}")));
         }
@@ -125,6 +134,8 @@ mod tests {
         for text in ["", "{}", id, same] {
             assert_eq!(read_layer(path, text).unwrap_err()[0].path, path, "{text}");
         }
-        assert_eq!(read_past(path, r#"{"is_back":true}"#, &|_| None).unwrap_err()[0].path, path);
+        for text in [r#"{"is_back":true}"#, r#"{"is_back":true,"splits":[],"dropped":"12"}"#] {
+            assert_eq!(read_past(path, text, &|_| None).unwrap_err()[0].path, path, "{text}");
+        }
     }
 }
