@@ -1,7 +1,6 @@
 //! The draft of a function, `$LATEST`.
 
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
 use config::text::edit::{Edit, FunctionEdit};
 use config::text::format::json;
 use config::text::parse;
@@ -83,7 +82,7 @@ async fn delete(call: Call) -> Answer {
     let function: FunctionName = call.name("function")?;
     find(&call.live().config, &function)?;
     let edits = vec![Edit::Function(function.clone(), FunctionEdit::Draft(None))];
-    call.edit(&text(&function), edits, |_| Ok(StatusCode::NO_CONTENT.into_response())).await
+    call.edit(&text(&function), edits, |shown| Ok(shown.gone())).await
 }
 
 fn path(function: &FunctionName) -> String {

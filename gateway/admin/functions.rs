@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
 use config::model::{Config, Function};
 use config::text::edit::{Edit, FunctionEdit};
 use config::text::format::json;
@@ -46,7 +45,8 @@ pub(super) fn operations() -> Vec<Operation> {
             "deleteFunction",
             "Deletes a function that no route, trigger or stage names. Its version numbers are not given out again.",
             run!(delete),
-        ),
+        )
+        .may_end_rollouts(),
     ]
 }
 
@@ -127,8 +127,7 @@ async fn put(call: Call) -> Answer {
 
 async fn delete(call: Call) -> Answer {
     let name: FunctionName = call.name("function")?;
-    call.edit(&text(&name), vec![Edit::DeleteFunction(name.clone())], |_| Ok(StatusCode::NO_CONTENT.into_response()))
-        .await
+    call.edit(&text(&name), vec![Edit::DeleteFunction(name.clone())], |shown| Ok(shown.gone())).await
 }
 
 fn show(shown: &Shown, name: &FunctionName) -> Answer {

@@ -5,7 +5,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
 use config::model::{Config, Domain, Notifier, Plan, Stage};
 use config::text::edit::Edit;
 use config::text::format::json;
@@ -161,7 +160,7 @@ async fn put<K: Kind + Send + Sync>(call: Call) -> Answer {
 async fn delete<K: Kind>(call: Call) -> Answer {
     let name: K::Name = call.name("name")?;
     let edits = vec![K::edit(name.clone(), None)];
-    call.edit(&text::<K>(&name), edits, |_| Ok(StatusCode::NO_CONTENT.into_response())).await
+    call.edit(&text::<K>(&name), edits, |shown| Ok(shown.gone())).await
 }
 
 fn show<K: Kind>(shown: &Shown, name: &K::Name) -> Answer {

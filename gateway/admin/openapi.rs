@@ -114,7 +114,7 @@ fn responses(operation: &Operation) -> Value {
     let mut responses = Map::new();
     for status in operation.statuses {
         let mut response = json!({ "description": reason(*status) });
-        if let Some(content) = answered(operation.answer) {
+        if let Some(content) = answered(operation.answer).filter(|_| *status != 204) {
             response["content"] = content;
         }
         let headers = headers(operation);

@@ -169,6 +169,11 @@ impl Operation {
         Self { statuses, ..self }
     }
 
+    /// A deletion that answers with the rollouts that it ends, if there are any.
+    pub(super) fn may_end_rollouts(self) -> Self {
+        self.statuses(&[200, 204]).answers(Content::Form("deleted"))
+    }
+
     pub(super) fn answers(self, answer: Content) -> Self {
         Self { answer, ..self }
     }

@@ -145,9 +145,10 @@ async fn begin(mut call: Call) -> Answer {
         return Ok(([(REVISION, HeaderValue::from(done.revision))], warned(changes)).into_response());
     }
     let id = RolloutId(done.revision);
-    call.done(done, |_| {
+    call.done(done, |shown| {
         let location = HeaderValue::try_from(format!("{ALL}/{id}")).expect("a path of letters and digits is a header");
-        let rollout = find(&call.server, id)?;
+        let mut rollout = find(&call.server, id)?;
+        shown.tell_ended(&mut rollout);
         Ok((StatusCode::CREATED, [(header::LOCATION, location)], warned(rollout)).into_response())
     })
 }

@@ -3,7 +3,6 @@
 use std::num::NonZeroU32;
 
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::IntoResponse;
 use config::model::Version;
 use config::text::edit::{Edit, FunctionEdit};
 use config::text::format::json;
@@ -137,7 +136,7 @@ async fn patch(call: Call) -> Answer {
 async fn delete(call: Call) -> Answer {
     let (function, number): (FunctionName, NonZeroU32) = (call.name("function")?, call.name("version")?);
     let edits = vec![Edit::Function(function.clone(), FunctionEdit::Version(number, None))];
-    call.edit(&text(&function, number), edits, |_| Ok(StatusCode::NO_CONTENT.into_response())).await
+    call.edit(&text(&function, number), edits, |shown| Ok(shown.gone())).await
 }
 
 fn show(shown: &Shown, function: &FunctionName, number: NonZeroU32) -> Answer {

@@ -140,7 +140,7 @@ impl Change {
             answer["ended_rollouts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if !ended.is_empty() {
             let verb = if self.dry_run { "would end" } else { "ends" };
-            eprintln!("weir: this {verb} {}, because it sets the split of an alias on which it runs", ended.join(", "));
+            eprintln!("weir: this {verb} {}, because of what it does to an alias on which that runs", ended.join(", "));
         }
     }
 

@@ -216,10 +216,10 @@ impl Writer {
                 }
             }
             looked.admit(what, &self.known.stored.config, &draft.config)?;
-            let back = draft.back.clone().map(|edits| (edits, draft.moves.clone()));
+            let back = draft.back.clone().map(|edits| (edits, draft.moves.clone(), draft.ended.clone()));
             if is_unsaved && !*dry_run {
                 // What is live is not what is stored: a change is one against what is live.
-                if let Some(back) = back.filter(|(edits, _)| !edits.is_empty()) {
+                if let Some(back) = back.filter(|(edits, ..)| !edits.is_empty()) {
                     let error = PutError::Unavailable("the rollback before this one is not stored yet".to_owned());
                     return Ok(self.show_unsaved((author, term.as_ref()), back, error).await?);
                 }

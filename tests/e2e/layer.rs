@@ -88,6 +88,57 @@ async fn whatever_sets_the_split_ends_the_rollout_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_and_another_release_say_which_rollout_they_end() {
+    let (weir, _endpoints, id) = released().await;
+    let told = ends(&weir, &["release", "shop:prod", "3", "--plan", LONG, "--supersede"], 0).await;
+    assert!(told.contains(&format!("this ends {id}")), "{told}");
+    ends(&weir, &["alias", "create", "shop:beta", "1"], 0).await;
+    ends(&weir, &["release", "shop:beta", "2", "--plan", LONG], 0).await;
+    let id = newest(&weir).await["id"].as_str().expect("an id").to_owned();
+    let told = ends(&weir, &["alias", "delete", "shop:beta", "--dry-run"], 0).await;
+    assert!(told.contains(&format!("this would end {id}")), "{told}");
+    assert_eq!(newest(&weir).await["over"], false);
+    let told = ends(&weir, &["alias", "delete", "shop:beta"], 0).await;
+    assert!(told.contains(&format!("this ends {id}")) && told.contains("shop:beta is deleted"), "{told}");
+    let mut api = Api::of(&weir).await;
+    api.call("PUT", "/v1/functions/shop/aliases/beta", "{split: {1: 100}}").await;
+    let gone = api.call("DELETE", "/v1/functions/shop/aliases/beta", "").await;
+    assert_eq!((gone.status, &*gone.text()), (204, ""), "nothing runs on it");
+    // A whole function, with the rollout of its alias.
+    let endpoint = newest(&weir).await["id"].clone();
+    api.call("PUT", "/v1/functions/cart/draft", "{endpoints: ['127.0.0.1:1']}").await;
+    api.call("POST", "/v1/functions/cart/versions", "{}").await;
+    api.call("PATCH", "/v1/functions/cart/draft", "{endpoints: ['127.0.0.1:2']}").await;
+    api.call("POST", "/v1/functions/cart/versions", "{}").await;
+    api.call("PUT", "/v1/functions/cart/aliases/prod", "{split: {1: 100}}").await;
+    ends(&weir, &["release", "cart:prod", "2", "--plan", LONG, "--no-preflight"], 0).await;
+    let id = newest(&weir).await["id"].clone();
+    assert_ne!(id, endpoint);
+    let gone = api.call("DELETE", "/v1/functions/cart", "").await;
+    assert_eq!((gone.status, &gone.json()["ended_rollouts"]), (200, &json!([id])), "{}", gone.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_revision_of_what_requests_see_never_falls_back() {
+    let (weir, _endpoints, _) = released().await;
+    let before = alias(&weir).await["effective_revision"].as_u64().expect("a revision");
+    ends(&weir, &["abort", "shop:prod"], 0).await;
+    let back = alias(&weir).await;
+    let after = back["effective_revision"].as_u64().expect("a revision");
+    assert!(after > before, "{after}, and before it {before}");
+    // Set to what it is, which ends a rollout and leaves the alias as it was.
+    ends(&weir, &["release", "shop:prod", "2", "--plan", LONG], 0).await;
+    let before = alias(&weir).await["effective_revision"].as_u64().expect("a revision");
+    ends(&weir, &["shift", "shop:prod", "1"], 0).await;
+    let shown = alias(&weir).await;
+    assert_eq!(shown["revision"], back["revision"], "the alias itself was never touched");
+    assert!(shown["effective_revision"].as_u64().expect("a revision") > before, "{shown}");
+    for (revision, code) in [(before, 5), (shown["effective_revision"].as_u64().expect("a revision"), 0)] {
+        ends(&weir, &["shift", "shop:prod", "3", "--if-revision", &revision.to_string()], code).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_field_ends_nothing_and_a_shield_that_is_set_live_stays() {
     let (weir, _endpoints, _) = released().await;
     let mut api = Api::of(&weir).await;

@@ -200,6 +200,7 @@ fn answers() -> Schemas {
             } }),
         ),
         ("applied", applied),
+        ("deleted", json!({ "type": "object", "properties": { "ended_rollouts": ended_rollouts() } })),
         (
             "drift",
             json!({ "type": "object", "required": ["changes", "layers"], "properties": {
@@ -226,7 +227,7 @@ fn layer() -> Value {
 
 fn ended_rollouts() -> Value {
     json!({ "type": "array", "items": string("Such as `r12`."),
-        "description": "Rollouts that the change ended, because it sets the split of their alias; absent without any." })
+        "description": "Rollouts that the change ended, because it sets the split of an alias of theirs, deletes it, or begins another one on it; absent without any." })
 }
 
 fn journal() -> Schemas {

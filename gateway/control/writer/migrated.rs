@@ -39,9 +39,10 @@ impl Writer {
                 // Another node was first, with the same or with something else.
                 Err(Failed::Conflict) => continue,
                 // Everything can be served all the same; it is stored as soon as that is possible.
-                Err(Failed::Store(error)) => {
-                    self.show_unsaved((&Author::of("start"), None), (edits, Moves::default()), error).await.map(drop)
-                }
+                Err(Failed::Store(error)) => self
+                    .show_unsaved((&Author::of("start"), None), (edits, Moves::default(), Vec::new()), error)
+                    .await
+                    .map(drop),
                 Err(Failed::Refused(refused)) => Err(refused),
             };
         }

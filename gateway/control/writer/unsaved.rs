@@ -49,7 +49,7 @@ impl Writer {
     pub(super) async fn show_unsaved(
         &mut self,
         (author, term): (&Author, Option<&Term>),
-        (back, moves): (Vec<Edit>, Moves),
+        (back, moves, ended): (Vec<Edit>, Moves, Vec<RolloutId>),
         error: PutError,
     ) -> Outcome {
         let stored = self.known.stored.config.clone();
@@ -76,7 +76,7 @@ impl Writer {
         self.known.rollouts.moved(&moves);
         self.announce(moves, began, Duration::ZERO);
         self.ground.aside.write().await;
-        Ok(Done { unsaved: true, ..self.done(before, after, Vec::new()) })
+        Ok(Done { unsaved: true, ..self.done(before, after, ended) })
     }
 
     /// Tries to store what is live and not stored; answers whether nothing is unsaved any more.

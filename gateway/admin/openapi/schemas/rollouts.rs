@@ -178,6 +178,7 @@ fn rollout() -> Value {
         "deadline": null_or("string", "When it must be looked at again, RFC 3339."),
         "left_seconds": null_or("number", "Until then."),
         "ended": null_or("string", "RFC 3339."),
+        "ended_rollouts": super::ended_rollouts(),
         "unstored": { "type": "boolean", "description": "Whether its next step waits for the store to take it." },
         "waits_for": null_or("string", "What it waits for but the end of its bake."),
         "seen": seen,
