@@ -121,7 +121,10 @@ impl From<Refused> for Failure {
         match refused {
             Refused::Problems(problems) => Self::problems(problems),
             Refused::Precondition { .. } => Self::new("PreconditionFailed", message),
-            Refused::NotInJournal { .. } | Refused::NothingEarlier(_) => Self::new("NotFound", message),
+            Refused::NotInJournal { oldest, .. } => {
+                let help = format!("`weir history` lists them; what was before {oldest} is forgotten");
+                Self::new("NotFound", message.clone()).with(vec![Problem::error("to", message).help(help)])
+            }
             Refused::Rollout(_) => Self::new("RolloutState", message),
             Refused::Forbidden(_) => Self::new("Forbidden", message),
             Refused::Unavailable(_) | Refused::TermOver => Self::new("StoreUnavailable", message),

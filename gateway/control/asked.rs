@@ -128,9 +128,6 @@ pub enum Refused {
         /// The newest.
         newest: Revision,
     },
-    /// There is nothing to go back to.
-    #[error("{0}")]
-    NothingEarlier(String),
     /// The word does not fit where the rollout stands.
     #[error("{0}")]
     Rollout(String),

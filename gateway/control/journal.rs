@@ -8,7 +8,7 @@
 
 mod verified;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use config::model::Config;
 use config::text::diff::diff;
 use config::text::texts;
+use imbl::ordmap::DiffItem;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::FormatItem;
@@ -202,13 +203,19 @@ pub(super) fn line(
     revision: Revision,
     now: Duration,
     author: &Author,
-    (before, after): (&Config, &Config),
+    (before, after, changes): (&Config, &Config, &[Change]),
     told: Told,
     previous: &Hash,
 ) -> Arc<str> {
+    let changes = changes.iter().filter_map(|change| Some((change.name.strip_prefix(CONFIG)?, change.text.as_deref())));
+    // What an alias remembers follows from the changes of the alias.
+    let (pasts, changes): (Vec<_>, Vec<_>) = changes.partition(|(name, _)| name.starts_with(PAST));
     let mut what = told.what;
     if what.is_empty() || told.is_edit {
-        what.extend(words(before, after));
+        what.extend(words(before, after, changes.len()));
+    }
+    if what.is_empty() {
+        what.extend(words_of_pasts(&pasts));
     }
     let entry = Entry {
         revision,
@@ -216,7 +223,7 @@ pub(super) fn line(
         who: author.who.clone(),
         why: author.why.clone(),
         what,
-        changes: changed(before, after),
+        changes: changed(before, after, changes),
         news: told.news,
         others: Some(told.others),
         previous: Some(previous.clone()),
@@ -225,10 +232,14 @@ pub(super) fn line(
     serde_json::to_string(&entry).expect("texts and numbers are JSON").into()
 }
 
-fn words(before: &Config, after: &Config) -> Vec<String> {
-    let changes = diff(before, after);
+/// What differs, as far as a line tells it, where so many texts do.
+fn words(before: &Config, after: &Config, texts: usize) -> Vec<String> {
+    let few = first_differences(before, after);
+    let changes = diff(before, few.as_ref().unwrap_or(after));
     let mut words: Vec<String> = changes.iter().take(TOLD).map(ToString::to_string).collect();
-    if changes.len() > TOLD {
+    if few.is_some() {
+        words.push(format!("and more: {texts} texts differ in all"));
+    } else if changes.len() > TOLD {
         words.push(format!("and {} more", changes.len() - TOLD));
     }
     // A thing that was replaced is told as one that was added.
@@ -237,15 +248,43 @@ fn words(before: &Config, after: &Config) -> Vec<String> {
     words
 }
 
-fn changed(before: &Config, after: &Config) -> Vec<Changed> {
-    let mut was: BTreeMap<String, Option<String>> = texts::changes(after, before).into_iter().collect();
-    // What an alias remembers follows from the changes of the alias.
-    let is = texts::changes(before, after).into_iter().filter(|(name, _)| !name.starts_with(PAST));
-    is.map(|(name, after)| {
-        let before = was.remove(&name).flatten();
-        Changed { name, before, after }
-    })
-    .collect()
+/// `after` without most of the functions that differ, where more of them do than are told: to put differences into words costs more than
+/// all else that a line needs.
+fn first_differences(before: &Config, after: &Config) -> Option<Config> {
+    let names = before.functions.diff(&after.functions).map(|item| match item {
+        DiffItem::Add(name, _) | DiffItem::Remove(name, _) | DiffItem::Update { new: (name, _), .. } => name,
+    });
+    let names: Vec<_> = names.take(TOLD + 1).collect();
+    if names.len() <= TOLD {
+        return None;
+    }
+    let (mut functions, mut numbers) = (before.functions.clone(), before.numbers.clone());
+    for name in names {
+        match after.functions.get(name) {
+            Some(function) => drop(functions.insert(name.clone(), Arc::clone(function))),
+            None => drop(functions.remove(name)),
+        }
+        if let Some(number) = after.numbers.get(name) {
+            numbers.insert(name.clone(), *number);
+        }
+    }
+    Some(Config { functions, numbers, ..after.clone() })
+}
+
+/// What a rollback does where there is nothing to undo.
+fn words_of_pasts(pasts: &[(&str, Option<&str>)]) -> Vec<String> {
+    let pasts = pasts.iter().filter_map(|(name, _)| name.strip_prefix(PAST)?.split_once('/'));
+    let words = |(function, alias)| format!("{function}:{alias} is back already: the next rollback goes further back");
+    pasts.take(TOLD).map(words).collect()
+}
+
+fn changed(before: &Config, after: &Config, changes: Vec<(&str, Option<&str>)>) -> Vec<Changed> {
+    let mut was: HashMap<String, Option<String>> = texts::changes(after, before).into_iter().collect();
+    let changes = changes.into_iter().map(|(name, after)| {
+        let before = was.remove(name).flatten();
+        Changed { name: name.to_owned(), before, after: after.map(str::to_owned) }
+    });
+    changes.collect()
 }
 
 pub(super) fn rfc3339(unix: Duration) -> String {

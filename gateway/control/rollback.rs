@@ -9,6 +9,7 @@ use config::model::Config;
 use config::release::rollout::{Member, Rollout, RolloutId};
 use config::text::edit::{Edit, FunctionEdit, rollback_of};
 use config::text::parse::parse_alias;
+use config::text::problem::{Code, Problem};
 use config::text::texts;
 use config::value::name::{AliasName, FunctionName};
 
@@ -94,7 +95,10 @@ impl Past<'_> {
         match before.remove(&name) {
             None => Ok(Vec::new()),
             Some(None) => {
-                Err(Refused::NothingEarlier(format!("there was no alias `{function}:{alias}` at revision {to}")))
+                let message = format!("there was no alias `{function}:{alias}` at revision {to}");
+                let help = format!("`weir history {function}:{alias}` lists the revisions since it is there");
+                let problem = Problem::error(format!("functions.{function}.aliases.{alias}"), message);
+                Err(Refused::Problems(vec![problem.help(help).code(Code::NothingEarlier)]))
             }
             Some(Some(text)) => Ok(vec![self.restored(function, alias, &text)?]),
         }

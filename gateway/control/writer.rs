@@ -385,7 +385,7 @@ impl Writer {
         let others = journal::others(&draft.changes);
         let told = Told { what: draft.told(), is_edit: draft.is_edit, news: draft.moves.news(), others };
         let line = {
-            let sides = (&known.config, &draft.config);
+            let sides = (&known.config, &draft.config, &*draft.changes);
             journal::line(revision, clock::unix(), author, sides, told, &previous)
         };
         let head = Hash::of(&line);

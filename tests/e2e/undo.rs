@@ -23,7 +23,12 @@ async fn a_rollback_after_a_promotion_gives_everything_to_the_version_before() {
     ends(&weir, &["rollback", "shop:prod"], 0).await;
     shares(&weir, [100, 0, 0]).await;
     let told = ends(&weir, &["rollback", "shop:prod"], 1).await;
-    assert!(told.contains("no other split"), "{told}");
+    assert!(told.contains("no other split") && told.contains("`weir history shop:prod` lists"), "{told}");
+    let told = ends(&weir, &["rollback", "shop:prod", "--to", "4711"], 1).await;
+    assert!(
+        told.contains("revision 4711 is not in the journal") && told.contains("`weir history` lists them"),
+        "{told}"
+    );
     shares(&weir, [100, 0, 0]).await;
 }
 
@@ -37,8 +42,10 @@ async fn a_rollback_in_the_middle_of_a_release_ends_it() {
     let rollout = newest(&weir).await;
     assert_eq!(rollout["state"], "aborted", "{rollout}");
     assert!(rollout["why"].as_str().is_some_and(|why| why.contains("too many complaints")), "{rollout}");
-    // It is so already.
-    ends(&weir, &["rollback", "shop:prod"], 0).await;
+    let told = ends(&weir, &["rollback", "shop:prod"], 0).await;
+    assert!(told.contains("shop:prod is 1: 100 already"), "{told}");
+    let line = weir.json(&["history", "--limit", "1"]).await[0].clone();
+    assert_eq!(line["what"], json!(["shop:prod is back already: the next rollback goes further back"]), "{line}");
     shares(&weir, [100, 0, 0]).await;
     // A split that was set by hand in the middle of a release is an episode of its own.
     ends(&weir, &["release", "shop:prod", "3", "--plan", LONG], 0).await;
