@@ -65,6 +65,7 @@ use std::time::Duration;
 use config::model::{Config, Retention};
 use config::release::rollout::{Ask, Event, RolloutId, Speaker, Word};
 use config::text::edit::rollback_of;
+use config::value::name::NotifierName;
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -131,6 +132,8 @@ pub struct Ground {
     pub authority: Arc<Authority>,
     /// How much of the journal is kept.
     pub retention: Retention,
+    /// The notifiers that are told the newest hash of the journal.
+    pub journal_notify: Arc<[NotifierName]>,
     /// The number of newest versions of a function that are kept when one is published, beside those that something names; `None`: all.
     pub keep_versions: Option<usize>,
     /// Threads that serve requests: each counts outcomes for itself.

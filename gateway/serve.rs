@@ -244,6 +244,7 @@ impl Started {
             environment: Arc::clone(&environment),
             authority: Arc::clone(&authority),
             retention: process.journal,
+            journal_notify: process.journal_notify.as_slice().into(),
             keep_versions: process.keep_versions,
             workers: workers::counting(process),
             wake: Arc::new(Wake::new(clock::now())),

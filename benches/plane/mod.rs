@@ -59,6 +59,7 @@ pub(crate) fn start(
         authority: Arc::default(),
         environment,
         retention: Process::default().journal,
+        journal_notify: Default::default(),
         keep_versions: None,
         workers: 2,
         wake: Arc::new(Wake::new(clock::now())),

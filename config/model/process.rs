@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{Certificate, Dialects};
+use crate::value::name::NotifierName;
 use crate::value::pattern::{CallPattern, VariablePattern};
 
 /// What needs a restart to change.
@@ -20,6 +21,8 @@ pub struct Process {
     pub store: PathBuf,
     /// How much of the journal is kept. YAML: `journal: {age: 90d, entries: 100000, size: 1GiB}`.
     pub journal: Retention,
+    /// The notifiers that are told the newest hash of the journal. YAML: `journal: {notify: [audit]}`.
+    pub journal_notify: Vec<NotifierName>,
     /// The number of newest versions of a function that are kept when one is published, beside those that something names; `None` keeps
     /// all.
     /// YAML: `versions: {keep: 50}`.
@@ -208,6 +211,7 @@ impl Default for Process {
             admin: AdminListener::at(SocketAddr::from(([127, 0, 0, 1], 9900))),
             store: PathBuf::from("weir-state.db"),
             journal: Retention { age: Duration::from_secs(90 * 24 * 3600), entries: 100_000, bytes: 1 << 30 },
+            journal_notify: Vec::new(),
             keep_versions: None,
             workers: 0,
             lane: LaneChoice::default(),

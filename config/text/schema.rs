@@ -83,6 +83,7 @@ fn config() -> Value {
                 "age": duration("Lines older than this may go; default 90d, at least 1h."),
                 "entries": { "type": "integer", "minimum": 1, "description": "Lines beyond so many may go, the oldest first; default 100000." },
                 "size": described("Lines beyond so many bytes may go, the oldest first; default 1GiB, at least 1MiB.", json!({ "$ref": "#/$defs/size" })),
+                "notify": plan::notify("Who of `notifiers` is told the newest hash of the journal."),
             }))),
             "versions": described("How many versions are kept. A change needs a restart.", object(&[], json!({
                 "keep": integer(1, 1_000_000, "When a version is published, older ones of its function go that are not among so many newest ones and that nothing names; default: none."),

@@ -82,27 +82,32 @@ impl Node {
         let live = Arc::new(Live::default());
         let labels = Labels { listeners: &["".into()], refused: &[], unresolved: &[], handshakes: &[] };
         let metrics = Arc::new(Metrics::new(&labels));
-        let calls = Calls::new(&metrics, &Dial::default());
-        calls.admin_url.set(None).unwrap();
-        let ground = Ground {
-            store,
-            live: Arc::clone(&live),
-            certificates: Arc::new(LiveCertificates::default()),
-            calls,
-            aside,
-            folder: Default::default(),
-            lease,
-            metrics: Arc::clone(&metrics),
-            environment: Arc::new(environment),
-            authority: Arc::new(Authority::new(&process(), Dial::new(&process()))),
-            retention,
-            keep_versions: None,
-            workers: 1,
-            wake: Arc::new(Wake::new(crate::clock::now())),
-        };
+        let ground = Ground { retention, aside, lease, ..Self::ground(store, &live, &metrics) };
         let upstreams = Upstreams::new(Handle::current(), Arc::new(Deaf), Arc::new(Deaf));
         let control = Control::start(ground, upstreams).await.unwrap();
         Self { live, metrics, control }
+    }
+
+    fn ground(store: Arc<dyn Store>, live: &Arc<Live>, metrics: &Arc<Metrics>) -> Ground {
+        let calls = Calls::new(metrics, &Dial::default());
+        calls.admin_url.set(None).unwrap();
+        Ground {
+            store,
+            live: Arc::clone(live),
+            certificates: Arc::new(LiveCertificates::default()),
+            calls,
+            aside: Aside::default(),
+            folder: Default::default(),
+            lease: Lease::default(),
+            metrics: Arc::clone(metrics),
+            environment: Arc::new(environment),
+            authority: Arc::new(Authority::new(&process(), Dial::new(&process()))),
+            retention: Process::default().journal,
+            journal_notify: Arc::default(),
+            keep_versions: None,
+            workers: 1,
+            wake: Arc::new(Wake::new(crate::clock::now())),
+        }
     }
 
     pub(crate) async fn file(&self, text: &str) -> Outcome {

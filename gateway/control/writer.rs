@@ -1,5 +1,6 @@
 //! The only one who writes to the store on this node.
 
+mod announced;
 mod command;
 mod draft;
 mod known;
@@ -61,6 +62,8 @@ pub(super) struct Writer {
     /// True if the store took nothing the last time.
     is_paused: bool,
     journal: retention::Kept,
+    /// The revision of the hash of the journal that was announced last, and when.
+    announced: Option<(Revision, Instant)>,
     clock: Steady,
     rollouts: watch::Sender<Rollouts>,
     moved: mpsc::UnboundedSender<Moved>,
@@ -105,6 +108,7 @@ impl Writer {
             unsaved: None,
             is_paused: false,
             journal,
+            announced: None,
             clock,
             rollouts,
             moved,
@@ -150,6 +154,7 @@ impl Writer {
                 }
                 _ = look.tick() => {
                     self.forget().await;
+                    self.announce_late();
                     continue;
                 }
                 update = self.next_update() => {
@@ -419,14 +424,6 @@ impl Writer {
             self.announce(draft.moves, began, stored);
         }
         live.map_err(Failed::Refused)
-    }
-
-    /// Writes the newest hash of the journal where it can be compared with later: whoever changes the store cannot change that.
-    fn announce_head(&self) {
-        if let Some(head) = &self.known.head {
-            let revision = self.known.stored.revision;
-            tracing::info!("the journal stands at revision {revision} with hash {}", head.as_str());
-        }
     }
 
     /// Tells what rollouts did, and how they stand. It was `decided` then, took so long to be `stored`, and is live now.

@@ -155,3 +155,23 @@ async fn an_old_callback_says_what_became_of_its_question() {
     assert_eq!(nobody.call("POST", &new, "{decision: approve}").await.status, 204);
     becomes(&weir, "baking").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notifier_keeps_the_newest_hash_of_the_journal() {
+    let told = Endpoint::start("told").await;
+    let audit = format!(
+        "notifiers: {{audit: {{webhook: {{url: 'http://{}/told'}}}}}}\njournal: {{notify: [audit]}}\n",
+        told.address
+    );
+    let (weir, _endpoints) = with(&audit).await;
+    ends(&weir, &["shift", "shop:prod", "2"], 0).await;
+    let line = weir.json(&["history", "--limit", "1"]).await[0].clone();
+    // Each start tells it, and every 100 revisions.
+    let _weir = Weir::again(weir.stopped().await).await;
+    let find = async || {
+        let notices = told.seen().into_iter().filter_map(|seen| serde_json::from_slice::<Value>(&seen.body.bytes).ok());
+        notices.map(|notice| notice["facts"].clone()).find(|facts| facts["revision"] == line["revision"])
+    };
+    let facts = eventually("the notifier is told", find).await;
+    assert_eq!((&facts["kind"], &facts["hash"]), (&"journal".into(), &line["hash"]), "{facts}");
+}

@@ -173,6 +173,7 @@ fn process(d: &mut Draw) -> Process {
         process.limits.head_timeout = d.duration(100);
         let age = Duration::from_secs(3600) + d.duration(0);
         process.journal = Retention { age, entries: 1 + d.below(9), bytes: 1 << (20 + d.below(20)) };
+        process.journal_notify = if d.coin() { vec!["audit".parse().unwrap()] } else { Vec::new() };
         process.keep_versions = d.maybe(|d| 1 + d.below(60) as usize);
         process.drain = Drain { delay: d.duration(0), deadline: d.duration(0) };
     }

@@ -41,6 +41,7 @@ pub(super) fn process(entries: &mut Entries, process: &Process) {
         .put_unless("age", &process.journal.age, &default.journal.age, show)
         .put_unless("entries", &process.journal.entries, &default.journal.entries, Tree::raw)
         .put_unless("size", &process.journal.bytes, &default.journal.bytes, |bytes| Tree::Text(show_size(*bytes)))
+        .put_full("notify", Tree::list(process.journal_notify.iter().map(Tree::text)))
         .flow();
     entries.put_full("journal", journal);
     entries.put_unless("versions", &process.keep_versions, &None, |keep| {

@@ -221,7 +221,7 @@ fn finish_step(
 }
 
 /// `[oncall, team]`, or `oncall`.
-fn notify(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Vec<NotifierName>> {
+pub(super) fn notify(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Vec<NotifierName>> {
     let name = |place: &Place<'_>, r: &mut Reading<'_>| place.parse::<NotifierName>(r, "the name of a notifier");
     if place.is_scalar() {
         return name(place, r).map(|name| vec![name]);

@@ -9,9 +9,11 @@ use crate::model::{
 };
 use crate::text::parse::domain::certificate;
 use crate::text::parse::place::{Fields, Place, Reading, quoted};
+use crate::text::parse::plan::notify;
 use crate::text::parse::scalar::{duration, integer, networks, size, switch};
 use crate::text::parse::upstream::file;
 use crate::text::parse::{authority, dialects};
+use crate::value::name::NotifierName;
 
 /// `listeners`, `admin`, `environment`, `calls`, `dialects`, `store`, `journal`, `versions`, `workers`, `lane`, `limits` and `drain`, from
 /// the fields of the file.
@@ -19,6 +21,7 @@ pub(super) fn process(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> Process {
     let default = Process::default();
     let listeners = fields.read(r, "listeners", listeners).unwrap_or(default.listeners);
     let (admin, admin_url) = fields.read(r, "admin", admin).unwrap_or((default.admin, None));
+    let (journal, journal_notify) = fields.read(r, "journal", journal).unwrap_or((default.journal, Vec::new()));
     Process {
         listeners,
         admin,
@@ -27,7 +30,8 @@ pub(super) fn process(fields: &mut Fields<'_>, r: &mut Reading<'_>) -> Process {
         calls: fields.read(r, "calls", authority::calls),
         dialects: fields.read(r, "dialects", dialects::dialects),
         store: fields.read(r, "store", store).unwrap_or(default.store),
-        journal: fields.read(r, "journal", journal).unwrap_or(default.journal),
+        journal,
+        journal_notify,
         keep_versions: fields.read(r, "versions", keep_versions).flatten(),
         workers: fields.read(r, "workers", |place, r| count(place, r, 0..=1024)).unwrap_or(default.workers),
         lane: fields.read(r, "lane", lane).unwrap_or(default.lane),
@@ -180,15 +184,16 @@ fn keep_versions(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Option<usize>
     Some(keep)
 }
 
-/// `{age: 90d, entries: 100000, size: 1GiB}`
-fn journal(place: &Place<'_>, r: &mut Reading<'_>) -> Option<Retention> {
+/// `{age: 90d, entries: 100000, size: 1GiB, notify: [audit]}`
+fn journal(place: &Place<'_>, r: &mut Reading<'_>) -> Option<(Retention, Vec<NotifierName>)> {
     let default = Process::default().journal;
     let mut fields = place.fields(r, "a mapping such as `{age: 90d, entries: 100000, size: 1GiB}`")?;
     let age = fields.read(r, "age", |place, r| duration(place, r, Duration::from_secs(3600))).unwrap_or(default.age);
     let entries = fields.read(r, "entries", |place, r| integer(place, r, 1..=u64::MAX)).unwrap_or(default.entries);
     let bytes = fields.read(r, "size", |place, r| size(place, r, 1 << 20..=1 << 50)).unwrap_or(default.bytes);
+    let notify = fields.read(r, "notify", notify).unwrap_or_default();
     fields.finish(r);
-    Some(Retention { age, entries, bytes })
+    Some((Retention { age, entries, bytes }, notify))
 }
 
 /// `stdout`, `off`, a file, or `{to: FILE, redact_query: true}`.

@@ -31,7 +31,6 @@ fn plan() -> Value {
             "gates": { "$ref": "#/$defs/gates", "description": "What must hold at this step." },
         }),
     );
-    let name = json!({ "$ref": "#/$defs/name" });
     let mut full = object(
         &[],
         json!({
@@ -45,10 +44,7 @@ fn plan() -> Value {
             "gates": { "$ref": "#/$defs/gates", "description": "What must hold at every step that is held." },
             "guard": { "$ref": "#/$defs/guard" },
             "hooks": { "$ref": "#/$defs/hooks" },
-            "notify": {
-                "description": "Who of `notifiers` is told.",
-                "anyOf": [name, { "type": "array", "minItems": 1, "uniqueItems": true, "items": name }]
-            },
+            "notify": notify("Who of `notifiers` is told."),
             "on_restart": choice(&["resume", "extend", "hold"], "What becomes of the time in which no gateway ran; default extend: it does not count."),
         }),
     );
@@ -56,6 +52,15 @@ fn plan() -> Value {
     json!({
         "description": "A recipe of a release: a predefined name, or exactly one constructor and what goes with it.",
         "anyOf": [{ "$ref": "#/$defs/predefinedPlan" }, full]
+    })
+}
+
+/// The names of notifiers, or of one.
+pub(super) fn notify(description: &str) -> Value {
+    let name = json!({ "$ref": "#/$defs/name" });
+    json!({
+        "description": description,
+        "anyOf": [name, { "type": "array", "minItems": 1, "uniqueItems": true, "items": name }]
     })
 }
 
