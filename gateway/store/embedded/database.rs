@@ -1,7 +1,7 @@
 //! One SQLite file: what it may be, what is written to it, and what is true after a failure.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,11 @@ const APPLICATION: i64 = 0x5765_6972;
 const SCHEMA: i64 = 1;
 /// Bytes that have to fit for a store that was full to be tried again.
 const PROBE: usize = 256 << 10;
+/// Said of a store on a file system that takes no writes, for whatever reason it was mounted so.
+const READ_ONLY: &str =
+    "is on a file system that is mounted read-only; mount it for writing, or name another file in `store: {path: …}`";
+/// Said of a store that this user may read alone.
+const NOT_WRITABLE: &str = "cannot be written; let this user write the file and its directory";
 /// `head` has one row. It is no `max(revision)` of the journal, because that may be trimmed to nothing.
 const TABLES: &str = "
     CREATE TABLE head (revision INTEGER NOT NULL) STRICT;
@@ -58,7 +63,7 @@ impl Database {
         let mut connection = Connection::open_with_flags(path, flags).map_err(damaged)?;
         let new = identify(&connection).map_err(damaged)?.map_err(|why| refuse(path, why))?;
         if connection.is_readonly("main").map_err(damaged)? {
-            return Err(refuse(path, "cannot be written; let this user write the file and its directory"));
+            return Err(refuse(path, if is_read_only(path) { READ_ONLY } else { NOT_WRITABLE }));
         }
         if new {
             found(&mut connection).map_err(damaged)?;
@@ -186,7 +191,11 @@ impl Database {
         let written = probe(&path);
         // It is not there, or was of no use.
         let _ = std::fs::remove_file(&path);
-        written.map_err(|error| refuse(&self.path, format!("has no room for changes: {error}; free some space there")))
+        written.map_err(|error| match error.kind() {
+            ErrorKind::ReadOnlyFilesystem => refuse(&self.path, READ_ONLY),
+            ErrorKind::PermissionDenied => refuse(&self.path, NOT_WRITABLE),
+            _ => refuse(&self.path, format!("has no room for changes: {error}; free some space there")),
+        })
     }
 
     /// Runs `body` as one transaction, which is durable when this succeeds.
@@ -226,7 +235,8 @@ impl Drop for Database {
 /// Makes an empty file if there is none. An existing one is not opened: to close it again would drop SQLite's locks.
 fn create(path: &Path) -> Result<(), StoreError> {
     match files::open_to_write(path, OpenOptions::new().write(true).create_new(true)) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => Err(refuse(path, READ_ONLY)),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             Err(refuse(path, format!("cannot be created: {error}; its directory must be there and writable")))
         }
         Err(_) => check_existing(path),
@@ -252,10 +262,19 @@ fn check_existing(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Tells if nothing can be written beside the store because its file system is mounted read-only.
+fn is_read_only(path: &Path) -> bool {
+    let path = path.with_extension("probe");
+    let written = probe(&path);
+    // It is not there, or was of no use.
+    let _ = std::fs::remove_file(&path);
+    written.is_err_and(|error| error.kind() == ErrorKind::ReadOnlyFilesystem)
+}
+
 /// Writes a new file, whatever is there, to the disk.
 fn probe(path: &Path) -> std::io::Result<()> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
@@ -353,6 +372,10 @@ fn explain(path: &Path, error: &rusqlite::Error) -> String {
             "is in use by another process; stop that one, or give another path".into()
         }
         Some(ErrorCode::DiskFull) => "is on a full disk; free some space there".into(),
+        // SQLite has no word for it: a write fails there as on a failing disk.
+        Some(
+            ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly,
+        ) if is_read_only(path) => READ_ONLY.into(),
         Some(ErrorCode::SystemIoFailure) => {
             format!("is on a failing disk: {error} (SQLite's code {code}); the system's log may say more")
         }

@@ -59,6 +59,22 @@ fn a_full_disk_refuses_edits_until_there_is_space() {
     );
 }
 
+#[test]
+fn a_store_that_is_mounted_read_only_is_named_as_such() {
+    child::run(open_read_only);
+    child::require("unshare", "util-linux");
+    let directory = tempfile::tempdir().unwrap();
+    let mount = "mount -t tmpfs none \"$1\" && shift && exec \"$@\"";
+    let line = ["unshare", "-rm", "sh", "-c", mount, "sh", directory.path().to_str().unwrap()];
+    let path = directory.path().join("weir.db");
+    let output =
+        child::command(&line, "faults::a_store_that_is_mounted_read_only_is_named_as_such", &path).output().unwrap();
+    assert!(
+        succeeded(&output).lines().any(|line| line == "done"),
+        "the child did not run; this test needs user namespaces (unshare -rm) to mount a file system of its own"
+    );
+}
+
 /// What a child printed that edited while a system call failed.
 struct Run {
     lines: Vec<String>,
@@ -192,6 +208,22 @@ async fn fill_and_free(path: &Path) {
     drop(store);
     let store = Embedded::open(path).unwrap();
     assert_eq!(store.load("").await.unwrap().texts.len() as u64, full + 1);
+    println!("done");
+}
+
+/// The process whose file system takes no writes any more.
+async fn open_read_only(path: &Path) {
+    let store = Embedded::open(path).unwrap();
+    edit(&store, 0).await.unwrap();
+    drop(store);
+    let folder = path.parent().unwrap();
+    let mounted = std::process::Command::new("mount").args(["-o", "remount,ro"]).arg(folder).status().unwrap();
+    assert!(mounted.success());
+    for path in [path.to_owned(), folder.join("another.db")] {
+        let why = Embedded::open(&path).unwrap_err().to_string();
+        assert!(why.contains("is on a file system that is mounted read-only"), "{why}");
+        assert!(!why.contains("disk"), "{why}");
+    }
     println!("done");
 }
 
