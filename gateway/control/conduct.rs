@@ -25,7 +25,7 @@ use tokio::sync::{SetOnce, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time;
 
-use super::guardian::{Guardian, LOOK_EVERY, Noticed, Shown, Sights, watches};
+use super::guardian::{Guardian, LOOK_EVERY, Noticed, Shown, Sights, leads_back, watches};
 use super::rollouts::Rollouts;
 use super::writer::{Command, Moved, Wanted, What};
 use super::{Author, Control, Ground, Refused};
@@ -285,11 +285,10 @@ impl Conductor {
 
     /// The event that the clock brings a rollout which no gate watches.
     fn event(&self, rollout: &Rollout, now: Moment, frozen: bool) -> Option<Event> {
-        let is_due = rollout.deadline().is_some_and(|deadline| now >= deadline);
-        // Under a freeze a deadline that only leads on is no event.
-        let leads_back = rollout.held.is_some() || matches!(rollout.phase, Phase::Asking { .. });
-        let is_due = is_due || !leads_back && self.asks_again(rollout);
-        (is_due && (leads_back || !frozen)).then_some(Event::Tick).or_else(|| checkpoint(rollout, now))
+        let is_due = rollout.deadline().is_some_and(|deadline| now >= deadline) || self.asks_again(rollout);
+        // A deadline that leads back is the guardian's; under a freeze one that leads on is no event.
+        let leads_on = !leads_back(rollout) && !frozen;
+        (is_due && leads_on).then_some(Event::Tick).or_else(|| checkpoint(rollout, now))
     }
 
     /// True if the wall clock is looked at again for a rollout that waits for a window: it may have jumped.

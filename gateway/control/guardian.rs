@@ -10,6 +10,7 @@
 //! all the same; when it has answered, what is stored counts alone ([`Shown`]).
 
 mod mistake;
+mod overdue;
 mod servers;
 mod sight;
 mod swap;
@@ -37,6 +38,7 @@ use crate::metrics::Judged;
 use mistake::{caught, go_back};
 use swap::Swap;
 
+pub(super) use overdue::{leads_back, watches};
 pub use sight::{Sight, Sights};
 
 /// The longest time between two looks at the cells of a rollout that gates watch.
@@ -246,7 +248,7 @@ impl Guarding {
         self.due.is_empty()
             && self.sights.is_empty()
             && self.shared.borrow().is_empty()
-            && !self.rollouts.borrow().running().any(|rollout| watches(rollout))
+            && !self.rollouts.borrow().running().any(|rollout| watches(rollout) || leads_back(rollout))
     }
 
     fn carry_out(&mut self, order: Order) {
@@ -341,8 +343,9 @@ impl Guarding {
                 sights.retain(|id, _| is_watched(id));
                 sights.len() != known
             });
-            self.due =
-                rollouts.running().filter(|rollout| watches(rollout)).map(|rollout| (rollout.id, None)).collect();
+            let now = self.clock.time();
+            let is_due = |rollout: &&Arc<Rollout>| watches(rollout) || overdue::event(rollout, now).is_some();
+            self.due = rollouts.running().filter(is_due).map(|rollout| (rollout.id, None)).collect();
         }
         // Failures come first, and must not keep the others waiting.
         let first = self.due.len().min(IN_A_ROW / 2);
@@ -368,9 +371,13 @@ impl Guarding {
         let frozen = rollouts.now(now).frozen;
         for (id, because) in some {
             let is_waiting = self.waiting.get(id).is_some_and(|until| until.is_none_or(|moment| now < moment));
-            let Some(rollout) = rollouts.all.get(id).filter(|rollout| watches(rollout) && !is_waiting) else {
+            let Some(rollout) = rollouts.all.get(id).filter(|_| !is_waiting) else { continue };
+            if !watches(rollout) {
+                if let Some(event) = overdue::event(rollout, now).filter(|_| !self.lost.contains(id)) {
+                    self.notice(*id, event, clock::now());
+                }
                 continue;
-            };
+            }
             let event = match rollouts.why_stuck(*id) {
                 Some(why) => Some(go_back(why)),
                 None => caught(|| self.event(rollout, now, frozen)).unwrap_or_else(|panic| {
@@ -430,7 +437,7 @@ impl Guarding {
                 Bake::Time(_) => is_due.then_some(Event::Observed(seen)),
             },
             _ if is_due
-                || settled(&seen)
+                || overdue::settled(&seen)
                     && rollout.lacks(seen.step, &seen).is_none()
                     && self.sights.get_mut(&rollout.id)?.is_news(&seen) =>
             {
@@ -488,14 +495,4 @@ impl Guarding {
             is_changed
         });
     }
-}
-
-/// Tells if gates watch the traffic.
-pub(super) fn watches(rollout: &Rollout) -> bool {
-    matches!(rollout.phase, Phase::Baking { .. } | Phase::Deciding { .. })
-}
-
-/// Tells if every gate that measures has its answer.
-fn settled(seen: &Observation) -> bool {
-    seen.answers.iter().all(|answer| !matches!(answer, Answer::None(_)))
 }

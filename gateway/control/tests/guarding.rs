@@ -1,13 +1,15 @@
 //! Going back while the store is slow: live first, stored next.
 
 use config::release::outcome::Class;
-use config::release::rollout::{Ask, Event, RolloutId, Word};
+use config::release::rollout::{Ask, Event, Goal, Held, Phase, Point, Rollout, RolloutId, Word};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::durable::Failing;
 use super::releases::{PATIENCE, ann, ask};
 use super::*;
-use crate::control::{Expected, Guard, RollBack};
+use crate::clock::Steady;
+use crate::control::{Expected, Guard, RollBack, guardian};
 
 const CANARY: &str = "canaryStep: {weight: 20, interval: 10m}";
 
@@ -90,6 +92,32 @@ async fn whatever_is_published_meanwhile_goes_live_without_the_candidate() {
     node.becomes("1: 80, 2: 20").await;
     node.say(id, Word::Abort).await.unwrap();
     assert_eq!(node.split(), "1: 100");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_hook_and_a_pause_lead_back_whatever_the_conductor_does() {
+    let (store, node, id) = releasing(Aside::default()).await;
+    let clock = Steady::start();
+    let mut running = node.control.rollouts().borrow().clone();
+    let mut rollout = Rollout::clone(&running.all[&id]);
+    let (goal, until) = (Goal::Promote, clock.time() - Duration::from_secs(1));
+    let asking = Phase::Asking { point: Point::After, goal, index: 0, run: 1, previous: None, until };
+    let held = Held { by: "ann".to_owned(), since: until, until };
+    for (phase, held) in [(asking, None), (Phase::Ready { goal, asked: true, until }, Some(held))] {
+        (rollout.phase, rollout.held) = (phase, held);
+        running.all.insert(id, Arc::new(rollout.clone()));
+        let (_told, rollouts) = watch::channel(running.clone());
+        // Nobody conducts beside it.
+        let ground = Node::ground(Arc::clone(&store) as Arc<dyn Store>, &node.live, &node.metrics);
+        let (guardian, mut noticed) = guardian::start(ground, rollouts, watch::Sender::default(), clock).unwrap();
+        assert_eq!(node.split(), "1: 80, 2: 20");
+        guardian.watch(true);
+        let seen = timeout(PATIENCE, noticed.recv()).await.expect("in time").expect("it is there");
+        assert_eq!((seen.id, seen.event), (id, Event::Tick));
+        assert_eq!(node.split(), "1: 100", "nobody has stored it");
+        drop(seen.taken.expect("the candidate is out"));
+        node.becomes("1: 80, 2: 20").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
