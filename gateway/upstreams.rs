@@ -12,6 +12,7 @@
 //! - `load`: requests in flight and penalties, as picks compare them
 //! - `budget`: the retry budget of a version
 //! - `health`: active checks
+//! - `rest`: upstreams that nothing asks for
 //! - `probe`: probes of ejected endpoints that no request has probed
 //! - `names`: lookups of names of endpoints
 //! - `trust`: certificate authorities, and the keys of connections
@@ -24,6 +25,7 @@ mod member;
 mod names;
 mod pick;
 mod probe;
+mod rest;
 mod state;
 mod trust;
 
@@ -87,6 +89,8 @@ pub struct Wanted {
     pub spec: Arc<Rendered>,
     /// The authorities of its own file, as far as they are known.
     pub authorities: Option<Arc<Authorities>>,
+    /// True if it is neither checked nor looked up until a request comes.
+    pub rests: bool,
 }
 
 /// The file of certificate authorities that an upstream names.
@@ -112,7 +116,12 @@ struct Shared {
     resolver: Arc<Resolver>,
     checker: Arc<dyn Checker>,
     dial: Dial,
+    /// The time without a request after which an upstream that may rest does so again.
+    rest_after: Duration,
 }
+
+/// See [`Shared::rest_after`].
+const REST_AFTER: Duration = Duration::from_secs(300);
 
 impl Upstreams {
     /// None yet. `runtime` is the control plane's: lookups and checks run there.
@@ -130,6 +139,7 @@ impl Upstreams {
             resolver: Arc::new(Resolver::new(lookup)),
             checker,
             dial: Dial::default(),
+            rest_after: REST_AFTER,
         };
         Self { shared: Arc::new(shared), states: HashMap::new(), authority_files: BTreeMap::new() }
     }
@@ -149,7 +159,7 @@ impl Upstreams {
         wanted.into_iter().map(|wanted| self.start(wanted)).collect()
     }
 
-    fn start(&mut self, Wanted { key, mut spec, authorities }: Wanted) -> Arc<UpstreamState> {
+    fn start(&mut self, Wanted { key, mut spec, authorities, rests }: Wanted) -> Arc<UpstreamState> {
         match authority_file(&spec) {
             Some(path) => self.authority_files.insert(key.clone(), path.to_owned()),
             None => self.authority_files.remove(&key),
@@ -162,9 +172,10 @@ impl Upstreams {
         let same =
             |old: &UpstreamState| is_alike(old.spec(), &spec) && old.common.trust.group_key() == trust.group_key();
         if let Some(old) = old.filter(|old| same(old)) {
+            old.set_resting(rests);
             return Arc::clone(old);
         }
-        let state = UpstreamState::start(&self.shared, key.clone(), spec, trust, old.map(|old| &**old));
+        let state = UpstreamState::start(&self.shared, key.clone(), (spec, trust), rests, old.map(|old| &**old));
         self.states.insert(key, Arc::clone(&state));
         state
     }

@@ -1,5 +1,6 @@
 //! Functions, versions and aliases.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -246,9 +247,21 @@ impl Function {
     /// 50: it may still be called by its number.
     #[must_use]
     pub fn rests(&self, id: VersionId) -> bool {
+        self.rests_beside(id, || self.named_versions())
+    }
+
+    /// The same where it is known which versions aliases name.
+    #[must_use]
+    pub fn rests_beside<N: Borrow<BTreeSet<VersionId>>>(&self, id: VersionId, named: impl FnOnce() -> N) -> bool {
         let VersionId::Number(number) = id else { return false };
-        let is_old = || !self.versions.keys().rev().take(MOST_AWAKE).any(|newer| *newer == number);
-        self.versions.len() > MOST_AWAKE && is_old() && !self.named_versions().contains(&id)
+        let is_old = || self.versions.keys().rev().nth(MOST_AWAKE - 1).is_some_and(|oldest| number < *oldest);
+        self.has_resting() && is_old() && !named().borrow().contains(&id)
+    }
+
+    /// True if it has so many versions that some may rest.
+    #[must_use]
+    pub fn has_resting(&self) -> bool {
+        self.versions.len() > MOST_AWAKE
     }
 
     /// The versions that aliases name, by themselves, by a layer, or in an episode that they remember.

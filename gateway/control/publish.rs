@@ -243,6 +243,7 @@ impl Publisher {
         removed(&changes.aliases).for_each(|index| next.aliases.clear(index.get()));
         removed(&changes.upstreams).for_each(|index| next.upstreams.clear(index.get()));
         self.forget(&before, &next, &changes);
+        rest_others(&before, &next, &changes);
         next
     }
 
@@ -255,6 +256,7 @@ impl Publisher {
                 key: upstream(index).key.clone(),
                 spec: Arc::clone(rendered),
                 authorities: authority_file(rendered).and_then(|path| self.keepers.authorities.authorities(path)),
+                rests: rests(next, &upstream(index).key),
             }),
             Answers::Response(_) => None,
         });
@@ -325,6 +327,34 @@ impl Publisher {
                 if let Some(function) = function {
                     self.ground.metrics.rest(name, |version| function.rests(version));
                 }
+            }
+        }
+    }
+}
+
+/// Tells if a version rests, as its function has it.
+fn rests(next: &Snapshot, key: &UpstreamKey) -> bool {
+    let function = next.table.config().functions.get(&key.function);
+    function.is_some_and(|function| function.rests(key.version))
+}
+
+/// Says of the versions that changed functions have as before whether they rest now.
+fn rest_others(before: &Snapshot, next: &Snapshot, changes: &Changes) {
+    for index in present(&changes.functions) {
+        let function = next.table.function(index).expect("a changed function is in its table");
+        let (model, earlier) = (&function.model, before.table.config().functions.get(&function.name));
+        let Some(earlier) = earlier.filter(|earlier| model.has_resting() || earlier.has_resting()) else { continue };
+        let named = model.named_versions();
+        let touched: Vec<VersionId> = if earlier.shares_versions(model) {
+            named.symmetric_difference(&earlier.named_versions()).copied().collect()
+        } else {
+            model.versions.keys().map(|number| VersionId::Number(*number)).collect()
+        };
+        for version in touched {
+            let rests = model.rests_beside(version, || &named);
+            for upstream in function.upstreams(version) {
+                let state = next.upstreams.get(upstream.get()).and_then(|destination| destination.state.as_ref());
+                state.inspect(|state| state.set_resting(rests));
             }
         }
     }

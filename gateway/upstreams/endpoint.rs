@@ -156,6 +156,13 @@ impl Endpoint {
         self.up.store(true, Relaxed);
     }
 
+    /// Forgets what checks and requests said.
+    pub(super) fn forget(&self) {
+        self.unchecked();
+        self.failures.store(0, Relaxed);
+        self.ejected_until.store(0, Relaxed);
+    }
+
     // --- passive -------------------------------------------------------------------------------------------------
 
     /// True while it is not ejected; needs no clock.

@@ -171,7 +171,12 @@ pub(super) async fn keep(upstream: Weak<UpstreamState>, index: usize) {
         return;
     };
     let Lookup { every, silence, .. } = resolver.lookup;
-    let tell = |outcome| upstream.upgrade().map(|state| state.answered(index, outcome));
+    let tell = |outcome| {
+        upstream.upgrade().map(|state| {
+            state.answered(index, outcome);
+            state
+        })
+    };
     loop {
         let mut lookup = pin!(resolver.look_up(name.clone()));
         let outcome = match timeout(silence, &mut lookup).await {
@@ -183,8 +188,11 @@ pub(super) async fn keep(upstream: Weak<UpstreamState>, index: usize) {
                 lookup.await
             }
         };
-        if tell(outcome).is_none() {
-            return;
+        // One that rests has an address for the first request that comes, and looks again by then.
+        let is_known = outcome.is_ok();
+        match tell(outcome) {
+            Some(state) if !(is_known && state.rest.is_asleep()) => {}
+            _ => return,
         }
         let pause = every.mul_f64(rand::rng().random_range(0.9..1.1));
         tokio::time::sleep(pause).await;

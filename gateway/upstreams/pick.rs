@@ -48,6 +48,7 @@ impl UpstreamState {
     /// that all are down, or no name has an address.
     #[must_use]
     pub fn pick(&self, tried: &Tried, repeatable: bool, rng: &mut impl Rng) -> Option<Pick> {
+        self.called();
         let members = self.members.load();
         let prober = if repeatable { Prober::Repeatable } else { Prober::Any };
         match &***members {

@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use super::endpoint::Endpoint;
 use super::load::Pace;
 use super::member::Member;
+use super::rest::Rest;
 use super::{Event, Rendered, Reporter, RetryBudget, Shared, Trust, UpstreamKey, health, names, probe};
 
 /// One upstream at run time: its endpoints, their health, its retry budget.
@@ -27,6 +28,7 @@ pub struct UpstreamState {
     changes: AtomicU64,
     /// True while a task probes ejected endpoints.
     pub(super) probing: AtomicBool,
+    pub(super) rest: Rest,
     control: Mutex<Control>,
 }
 
@@ -55,17 +57,17 @@ impl LastingState {
 }
 
 /// State that only the control plane touches.
-struct Control {
+pub(super) struct Control {
     /// For each endpoint of the spec its addresses: the IP address itself, or the last good answer.
     addresses: Vec<Vec<SocketAddr>>,
     /// The error of the last lookup of each, when it failed.
     errors: Vec<Option<String>>,
     /// Lookups of names.
-    tasks: Vec<AbortHandle>,
+    pub(super) tasks: Vec<AbortHandle>,
     /// Checks, by the endpoint's id.
-    checks: HashMap<u64, AbortHandle>,
+    pub(super) checks: HashMap<u64, AbortHandle>,
     /// A newer state, or none, has taken over: nothing may change any more.
-    retired: bool,
+    pub(super) retired: bool,
 }
 
 impl UpstreamState {
@@ -155,8 +157,8 @@ impl UpstreamState {
     pub(super) fn start(
         shared: &Arc<Shared>,
         key: UpstreamKey,
-        spec: Arc<Rendered>,
-        trust: Trust,
+        (spec, trust): (Arc<Rendered>, Trust),
+        rests: bool,
         old: Option<&Self>,
     ) -> Arc<Self> {
         let percent = spec.retries.budget;
@@ -183,6 +185,7 @@ impl UpstreamState {
             up: AtomicBool::new(false),
             changes: AtomicU64::new(0),
             probing: AtomicBool::new(false),
+            rest: Rest::new(rests),
             control: Mutex::new(control),
         });
         let known = old.map(|old| old.members.load_full());
@@ -195,17 +198,23 @@ impl UpstreamState {
         let mut control = self.control();
         self.rebuild(&mut control, known);
         let Common { spec, lasting, .. } = &*self.common;
-        if spec.health.is_none() {
+        if spec.health.is_none() || self.rest.is_asleep() {
             self.members.load().iter().for_each(|member| member.endpoint.unchecked());
         }
         lasting.current.store(Arc::new(Arc::downgrade(self)));
         self.refresh();
-        for index in names::of(spec) {
+        self.look_up(&mut control);
+        drop(control);
+        self.probe_ejected();
+    }
+
+    /// Has the names of endpoints looked up again and again.
+    pub(super) fn look_up(self: &Arc<Self>, control: &mut Control) {
+        control.tasks.drain(..).for_each(|task| task.abort());
+        for index in names::of(self.spec()) {
             let task = self.shared.runtime.spawn(names::keep(Arc::downgrade(self), index));
             control.tasks.push(task.abort_handle());
         }
-        drop(control);
-        self.probe_ejected();
     }
 
     /// Stops the tasks; from here on nothing but requests changes an endpoint. Returns the addresses of each endpoint.
@@ -250,8 +259,8 @@ impl UpstreamState {
     }
 
     /// Gives each of the endpoints a task that checks it, and ends those of endpoints that are gone.
-    fn check(self: &Arc<Self>, control: &mut Control, members: &[Arc<Member>]) {
-        if self.spec().health.is_none() {
+    pub(super) fn check(self: &Arc<Self>, control: &mut Control, members: &[Arc<Member>]) {
+        if self.spec().health.is_none() || self.rest.is_asleep() {
             return;
         }
         let mut before = std::mem::take(&mut control.checks);
@@ -337,7 +346,7 @@ impl UpstreamState {
     pub(super) fn checked(&self, member: &Member, result: Result<(), String>) {
         let Some(health) = &self.spec().health else { return };
         let control = self.control();
-        if control.retired {
+        if control.retired || self.rest.is_asleep() {
             return;
         }
         let endpoint = member.endpoint.address;
@@ -354,7 +363,7 @@ impl UpstreamState {
     }
 
     /// Every change under the lock leaves it consistent, so a poisoned one is as good as any.
-    fn control(&self) -> MutexGuard<'_, Control> {
+    pub(super) fn control(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -21,6 +21,7 @@ use super::*;
 use crate::proxy::LaneChecker;
 
 mod names;
+mod rest;
 
 // --- shared by the tests of the other files --------------------------------------------------------------------------
 
@@ -67,7 +68,7 @@ pub(crate) fn upstreams() -> (Upstreams, Arc<Notes>) {
 
 pub(crate) fn reconcile(upstreams: &mut Upstreams, key: UpstreamKey, spec: Rendered) -> Arc<UpstreamState> {
     let authorities = authority_file(&spec).and_then(|path| read_authorities(path).ok());
-    upstreams.reconcile(vec![Wanted { key, spec: Arc::new(spec), authorities }]).remove(0)
+    upstreams.reconcile(vec![Wanted { key, spec: Arc::new(spec), authorities, rests: false }]).remove(0)
 }
 
 /// Waits for a condition; the test fails when it does not come true in ten seconds.
@@ -307,7 +308,7 @@ async fn a_hanging_endpoint_delays_no_check_of_another() {
     let wanted = sibling.into_iter().chain(others);
     let wanted = wanted.map(|(key, spec)| {
         let spec = Arc::new(Rendered { health: health.clone(), ..spec });
-        Wanted { key, spec, authorities: None }
+        Wanted { key, spec, authorities: None, rests: false }
     });
     let state = upstreams.reconcile(wanted.collect()).remove(0);
     until("it is checked", || server.asked() > 0).await;
@@ -405,7 +406,7 @@ async fn an_upstream_whose_authorities_are_not_known_has_no_endpoint() {
     assert!(state.endpoints().is_empty() && !state.healthy() && !state.is_up());
     assert_eq!(upstreams.with_authorities().count(), 1);
     let der = rcgen::generate_simple_self_signed(["authority.test".to_owned()]).unwrap().cert.der().clone();
-    let wanted = Wanted { key: key(1), spec: Arc::new(spec), authorities: Some([der].into()) };
+    let wanted = Wanted { key: key(1), spec: Arc::new(spec), authorities: Some([der].into()), rests: false };
     let known = upstreams.reconcile(vec![wanted]).remove(0);
     assert!(known.endpoints().len() == 1 && known.healthy());
     upstreams.forget(&key(1));

@@ -34,6 +34,7 @@ mod process;
 mod release;
 mod reload;
 mod remote;
+mod rest;
 mod rollouts;
 mod scenarios;
 mod secrets;
