@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use config::model::Config;
 use config::text::problem::Problem;
 use config::text::texts;
 use serde::{Deserialize, Serialize};
@@ -134,11 +135,15 @@ impl Export {
     }
 }
 
-/// Fills an empty store with what [`export`] wrote; answers the revision that it is at.
+/// Fills an empty store with what [`export`] wrote; answers the revision that it is at, and the configuration that is live there.
 ///
 /// # Errors
 /// When the store holds something, or the text is no whole export that this version can read. Nothing is stored then.
-pub async fn import(store: &dyn Store, text: &str, environment: &Environment) -> Result<Revision, ImportError> {
+pub async fn import(
+    store: &dyn Store,
+    text: &str,
+    environment: &Environment,
+) -> Result<(Revision, Config), ImportError> {
     let damaged = |why: String| ImportError::Damaged(why);
     let (body, last) = text.trim_end().rsplit_once('\n').ok_or_else(|| damaged("it ends early".to_owned()))?;
     let body = format!("{body}\n");
@@ -163,10 +168,10 @@ pub async fn import(store: &dyn Store, text: &str, environment: &Environment) ->
         }
     }
     // A gateway that begins with an import is whole; a store of its own it would serve as far as that can be read.
-    texts::from_texts(below(CONFIG, &image), &**environment).map_err(ImportError::Problems)?;
+    let config = texts::from_texts(below(CONFIG, &image), &**environment).map_err(ImportError::Problems)?;
     let revision = image.revision;
     match store.restore(image, journal).await {
-        Ok(()) => Ok(revision),
+        Ok(()) => Ok((revision, config)),
         Err(PutError::Conflict { current }) => Err(ImportError::NotEmpty { revision: current }),
         Err(error) => Err(ImportError::Store(error)),
     }

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use config::model::Config;
 use config::text::parse::parse_process;
 use config::text::problem;
 
 use super::{Failure, environment};
 use crate::cli::Exit;
+use crate::control::named_files::{self, Folder};
 use crate::control::{Environment, Revision, backup};
 use crate::files;
 use crate::store::embedded::Embedded;
@@ -30,9 +32,10 @@ pub fn import(path: &Path, text: &str) -> Exit {
         }
     };
     match fill(&store, text) {
-        Ok(revision) => {
+        Ok((revision, config)) => {
             let whole = std::path::absolute(&store).unwrap_or_else(|_| store.clone());
             println!("imported revision {revision} into {}", whole.display());
+            tell_unusable(&config, path);
             Exit::Ok
         }
         Err(failure) => {
@@ -42,7 +45,25 @@ pub fn import(path: &Path, text: &str) -> Exit {
     }
 }
 
-fn fill(store: &Path, text: &str) -> Result<Revision, Failure> {
+/// Names the files that the configuration names and that cannot be used where a gateway with the file at `path` will read them: each
+/// takes down what names it alone, so the import is whole all the same.
+fn tell_unusable(config: &Config, path: &Path) {
+    let folder = Folder::of(path);
+    let problems = named_files::check(config, &folder);
+    for problem in &problems {
+        eprintln!("weir: {}: {}", problem.path, problem.message);
+    }
+    if !problems.is_empty() {
+        eprintln!(
+            "weir: what names these files is not served in TLS, or has no endpoint, until they are there; relative names are taken in {}, \
+             the folder of {}",
+            folder.file(Path::new("")).display(),
+            path.display()
+        );
+    }
+}
+
+fn fill(store: &Path, text: &str) -> Result<(Revision, Config), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let environment: Environment = Arc::new(environment);
     let store = Embedded::open(store)?;

@@ -4,7 +4,8 @@ use crate::kit::api::Api;
 use crate::kit::client::{Client, get};
 use crate::kit::endpoint::{Answer, Endpoint};
 use crate::kit::eventually;
-use crate::kit::weir::{PROCESS, Weir, folder, run};
+use crate::kit::tls::Certificate;
+use crate::kit::weir::{PROCESS, PROCESS_TLS, Weir, folder, run};
 use crate::{HOST, shop};
 
 const ALIAS: &str = "/v1/functions/shop/aliases/prod";
@@ -204,6 +205,37 @@ async fn an_import_brings_everything_to_another_machine() {
     assert!(code == Some(0) && stdout.contains("wall"), "{stdout}");
     let (code, _, stderr) = weir.cli_with(&["status"], &[("WEIR_TOKEN", viewer.trim())]).await;
     assert_eq!(code, Some(0), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_takes_relative_names_in_the_folder_of_its_configuration() {
+    let (left, certificate) = (folder(), Certificate::new(HOST));
+    certificate.write(left.path(), "shop");
+    let endpoint = Endpoint::start("v1").await;
+    let live = format!(
+        "functions:\n  shop: {{versions: {{1: 'http://{}'}}, aliases: {{prod: 1}}}}\n\
+         domains:\n  {HOST}: {{certificate: {{cert: shop.crt, key: shop.key}}, routes: [{{path: /*, to: 'shop:prod'}}]}}\n",
+        endpoint.address
+    );
+    let weir = Weir::start_in(left, PROCESS_TLS, &live).await;
+    weir.told(&["export", "--everything", "--output", "dump"]).await;
+    let left = weir.stopped().await;
+    let dump = left.path().join("dump");
+    for is_there in [false, true] {
+        let moved = folder();
+        std::fs::create_dir(moved.path().join("etc")).unwrap();
+        if is_there {
+            certificate.write(&moved.path().join("etc"), "shop");
+        }
+        std::fs::write(moved.path().join("etc/weir.yaml"), format!("{PROCESS_TLS}{live}")).unwrap();
+        let arguments = ["import", "--config", "etc/weir.yaml", dump.to_str().unwrap()];
+        let (code, stdout, stderr) = run(moved.path(), &arguments).await;
+        assert_eq!(code, Some(0), "it is whole all the same: {stderr}");
+        assert!(stdout.contains("imported revision"), "{stdout}");
+        let whole = moved.path().join("etc/shop.crt").display().to_string();
+        assert_eq!(stderr.contains(&whole), !is_there, "{stderr}");
+        assert_eq!(stderr.contains("relative names are taken in"), !is_there, "{stderr}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -275,7 +275,7 @@ async fn an_export_brings_everything_back_into_an_empty_store_and_nothing_that_w
         let refused = backup::import(&*store, &damaged, &environment).await.unwrap_err();
         assert!(matches!(refused, ImportError::Damaged(_)), "{refused}");
     }
-    assert_eq!(backup::import(&*store, &everything, &environment).await.unwrap(), 3);
+    assert_eq!(backup::import(&*store, &everything, &environment).await.unwrap().0, 3);
     let again = backup::import(&*store, &everything, &environment).await.unwrap_err();
     assert!(matches!(again, ImportError::NotEmpty { revision: 3 }), "{again}");
     let other = Node::on(store).await;
