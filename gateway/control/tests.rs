@@ -5,6 +5,7 @@ mod fleet;
 mod guarding;
 mod past;
 mod releases;
+mod trains;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -26,6 +26,8 @@ pub(super) struct Failing {
     next: Mutex<Vec<Fault>>,
     /// True if it does not tell who leads.
     pub(super) cut: AtomicBool,
+    /// The number of transactions that came.
+    pub(super) puts: watch::Sender<usize>,
     /// How many transactions came under a term, and how many of them were too late.
     pub(super) under_terms: watch::Sender<usize>,
     pub(super) fenced: watch::Sender<usize>,
@@ -37,6 +39,8 @@ pub(super) enum Fault {
     Full,
     /// It is written, and nobody knows.
     Doubt,
+    /// Nothing is written, and nobody knows.
+    Lost,
 }
 
 impl Failing {
@@ -64,6 +68,7 @@ impl Store for Failing {
         changes: Vec<Change>,
         entry: Arc<str>,
     ) -> Result<Revision, PutError> {
+        self.puts.send_modify(|count| *count += 1);
         self.under_terms.send_modify(|count| *count += usize::from(term.is_some()));
         let _disk = self.disk.lock().await;
         let fault = self.next.lock().unwrap().pop();
@@ -74,6 +79,7 @@ impl Store for Failing {
                 put
             }
             Some(Fault::Full) => Err(PutError::Unavailable("no space left on the device".into())),
+            Some(Fault::Lost) => Err(PutError::Unknown("an fsync failed".into())),
             Some(Fault::Doubt) => {
                 self.inner.put_if(revision, term, changes, entry).await?;
                 Err(PutError::Unknown("an fsync failed".into()))

@@ -26,7 +26,7 @@ async fn two() -> ([Arc<Failing>; 2], [Node; 2]) {
     ([one, two], [a, b])
 }
 
-async fn named(name: &str, store: &Arc<Failing>) -> Node {
+pub(super) async fn named(name: &str, store: &Arc<Failing>) -> Node {
     started(name, Arc::clone(store) as Arc<dyn Store>).await
 }
 
