@@ -248,8 +248,7 @@ fn words(before: &Config, after: &Config, texts: usize) -> Vec<String> {
     words
 }
 
-/// `after` without most of the functions that differ, where more of them do than are told: to put differences into words costs more than
-/// all else that a line needs.
+/// `after` without most of the functions that differ, where more of them do than are told: the others need not be put into words.
 fn first_differences(before: &Config, after: &Config) -> Option<Config> {
     let names = before.functions.diff(&after.functions).map(|item| match item {
         DiffItem::Add(name, _) | DiffItem::Remove(name, _) | DiffItem::Update { new: (name, _), .. } => name,
