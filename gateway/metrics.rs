@@ -159,7 +159,8 @@ pub const TEXT: &str = "text";
 pub const FILE_TEXT: &str = "file_text";
 
 /// Kinds of `weir_unusable`.
-pub const UNUSABLE_KINDS: &[&str] = &[ACCESS_KEY, AUTHORITY, CERTIFICATE, FILE_TEXT, GUARDIAN, REFERENCE, ROLLOUT, TEXT];
+pub const UNUSABLE_KINDS: &[&str] =
+    &[ACCESS_KEY, AUTHORITY, CERTIFICATE, FILE_TEXT, GUARDIAN, REFERENCE, ROLLOUT, TEXT];
 
 /// The closed lists that other modules own: what may be a label value.
 #[derive(Debug, Clone, Copy)]

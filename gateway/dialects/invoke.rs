@@ -294,7 +294,7 @@ impl Exchange<'_> {
     }
 
     /// The gateway itself answers.
-    fn fixed(&self, resolved: Box<Resolved>) -> Came {
+    fn fixed(&self, resolved: Resolved) -> Came {
         let version = resolved.served.destination.version();
         let Answers::Response(response) = resolved.served.destination.upstream.answers.clone() else {
             return Came::Failed { version, failure: AttemptFailure::Internal };
@@ -338,7 +338,7 @@ impl Exchange<'_> {
     }
 
     /// Sends the event to an endpoint: to another one only if the first could not be connected to.
-    async fn forward(&self, mut resolved: Box<Resolved>) -> Result<Came, DialectFailure> {
+    async fn forward(&self, mut resolved: Resolved) -> Result<Came, DialectFailure> {
         let head = self.outgoing.head(self.host);
         loop {
             let has_body = !self.outgoing.body.is_empty();
@@ -352,7 +352,7 @@ impl Exchange<'_> {
                 Ok(Sent { status, headers, body }) => {
                     let mut answered = Answered::by_endpoint(&self.desk.worker, &self.received, status, &headers);
                     let gone = || (Body::Gone, true);
-                    attempt.answered((&self.received, &mut *resolved), &head, status, gone);
+                    attempt.answered((&self.received, &mut resolved), &head, status, gone);
                     attempt.completed();
                     let ending = self.ending(EndReason::Answered, None, Some(status), body.len());
                     self.record(Reached::Version(resolved), Some(&mut attempt), Some(&mut answered), &ending);
@@ -362,7 +362,7 @@ impl Exchange<'_> {
                     let is_sent = failure != AttemptFailure::Connect;
                     let left = || if is_sent { (Body::Gone, true) } else { (Body::Replayable, false) };
                     let told = (failure, &reason as &dyn fmt::Display);
-                    let next = attempt.failed((&self.received, &mut *resolved), &head, told, left);
+                    let next = attempt.failed((&self.received, &mut resolved), &head, told, left);
                     if next == Next::Again && !is_sent {
                         continue;
                     }

@@ -249,7 +249,7 @@ pub(super) fn said(refused: Refused) -> DialectFailure {
     let kind = match refused {
         Refused::Problems(problems) => return of_problems(&problems),
         Refused::Precondition { .. } => FailureKind::Precondition,
-        Refused::NotInJournal { .. } | Refused::NothingEarlier(_) | Refused::Rollout(_) => FailureKind::WrongParameter,
+        Refused::NotInJournal { .. } | Refused::Rollout(_) => FailureKind::WrongParameter,
         Refused::Forbidden(_) => FailureKind::Forbidden,
         Refused::Unavailable(_) | Refused::TermOver | Refused::Unknown(_) | Refused::Stopping => {
             FailureKind::Unavailable

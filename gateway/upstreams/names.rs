@@ -171,12 +171,7 @@ pub(super) async fn keep(upstream: Weak<UpstreamState>, index: usize) {
         return;
     };
     let Lookup { every, silence, .. } = resolver.lookup;
-    let tell = |outcome| {
-        upstream.upgrade().map(|state| {
-            state.answered(index, outcome);
-            state
-        })
-    };
+    let tell = |outcome| upstream.upgrade().inspect(|state| state.answered(index, outcome));
     loop {
         let mut lookup = pin!(resolver.look_up(name.clone()));
         let outcome = match timeout(silence, &mut lookup).await {

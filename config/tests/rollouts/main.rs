@@ -145,7 +145,7 @@ fn whoever_is_to_approve_is_asked_again_after_a_restart_and_nobody_else() {
 
 #[test]
 fn a_stored_moment_that_has_not_come_yet_is_no_part_of_a_bake() {
-    let rollout = begun("{linearStep: {weight: 50, interval: 10m}, guard: false}").rollout;
+    let rollout = begun("{linearStep: {weight: 40, interval: 10m}, guard: false}").rollout;
     // The clock that it was written by was a day ahead; two minutes of the bake were over.
     let stored = after(&rollout, &Event::Checkpoint, 2, false);
     let day = Duration::from_secs(24 * 3600);

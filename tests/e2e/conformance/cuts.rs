@@ -95,13 +95,19 @@ impl Exchange {
         for at in 0..self.reply.len() {
             let (first, rest) = self.reply.split_at(at);
             let name = |what: &str| format!("{}: the endpoint {what} byte {at}", self.name);
-            let mut case = self.case(name("pauses at"), self.requests.len());
-            case.endpoint = vec![reply_then(first, Then::Pause(rest.into()))];
-            cases.push(case.steps(vec![Step::Send(self.requests.concat().into())]));
+            if at > 0 {
+                let mut case = self.case(name("pauses at"), self.requests.len());
+                case.endpoint = vec![reply_then(first, Then::Pause(rest.into()))];
+                cases.push(case.steps(vec![Step::Send(self.requests.concat().into())]));
+            }
             for (what, then) in [("ends at", Then::Close), ("resets at", Then::Reset)] {
                 let mut case = self.case(name(what), 1).ends(ClientEnd::Any).pool(Pool::Dropped);
                 case.endpoint = vec![reply_then(first, then)];
                 case.expected.interims = None;
+                if at == 0 {
+                    // It ends behind the head of the request, whose body may have come with it or not.
+                    case.expected.received = Received::InStep;
+                }
                 let case = case.answers(vec![answered(502).or_cut()]);
                 cases.push(case.steps(vec![Step::Send(self.requests[0].into())]));
             }
