@@ -6,8 +6,8 @@ use config::dialect::failure::{DialectFailure, FailureKind};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::canonical::{body_hash, encoded_query, hmac, parts, sha256, signed_headers};
-use super::{Check, KeyRing, Presented, SignedRequest, from_hex, in_time, known, malformed};
+use super::canonical::{body_hash, encoded_query, hmac, part, sha256, signed_headers};
+use super::{Check, KeyRing, Presented, SignedRequest, from_hex, in_time, known};
 
 /// The names of the headers that were signed.
 pub(super) struct Signed(String);
@@ -21,9 +21,7 @@ pub(super) fn present(
     ring: &KeyRing,
     now: Duration,
 ) -> Result<Presented, DialectFailure> {
-    let parts = parts(text);
-    let part = |name| parts.get(name).copied().ok_or_else(|| malformed(&format!("it has no `{name}`")));
-    let key = known(ring, part("Credential")?)?;
+    let key = known(ring, part(text, "Credential")?)?;
     let date =
         request.headers.get("x-acs-date").and_then(|date| OffsetDateTime::parse(date.to_str().ok()?, &Rfc3339).ok());
     in_time(date.and_then(|date| u64::try_from(date.unix_timestamp()).ok()), now, "x-acs-date")?;
@@ -34,8 +32,8 @@ pub(super) fn present(
         key,
         region: None,
         service: None,
-        signature: from_hex(part("Signature")?)?,
-        check: Check::Acs3(Signed(part("SignedHeaders")?.to_owned())),
+        signature: from_hex(part(text, "Signature")?)?,
+        check: Check::Acs3(Signed(part(text, "SignedHeaders")?.to_owned())),
     })
 }
 

@@ -6,10 +6,10 @@ use config::dialect::failure::DialectFailure;
 use time::PrimitiveDateTime;
 use time::macros::format_description;
 
-use super::canonical::{body_hash, encoded_again, hmac, parts, sha256, signed_headers, sorted_query};
+use super::canonical::{body_hash, derived_key, encoded_again, hmac, part, sha256, signed_headers, sorted_query};
 use super::{Check, KeyRing, Presented, SignedRequest, from_hex, in_time, known, malformed};
 
-/// What a request was signed with and for.
+/// The scope of a signature: its time, and the region and service that it is for.
 pub(super) struct Scope {
     /// `YYYYMMDDTHHMMSSZ`
     time: String,
@@ -24,9 +24,7 @@ pub(super) fn present(
     ring: &KeyRing,
     now: Duration,
 ) -> Result<Presented, DialectFailure> {
-    let parts = parts(text);
-    let part = |name| parts.get(name).copied().ok_or_else(|| malformed(&format!("it has no `{name}`")));
-    let credential: Vec<&str> = part("Credential")?.split('/').collect();
+    let credential: Vec<&str> = part(text, "Credential")?.split('/').collect();
     let [id, date, region, service, "aws4_request"] = credential[..] else {
         return Err(malformed("`Credential` is ID/DATE/REGION/SERVICE/aws4_request"));
     };
@@ -36,13 +34,13 @@ pub(super) fn present(
     if time.get(..8) != Some(date) {
         return Err(malformed("the date of `Credential` is not that of `x-amz-date`"));
     }
-    let signed = part("SignedHeaders")?.to_owned();
+    let signed = part(text, "SignedHeaders")?.to_owned();
     let scope = Scope { time: time.to_owned(), region: region.to_owned(), service: service.to_owned(), signed };
     Ok(Presented {
         key,
         region: Some(region.to_owned()),
         service: Some(service.to_owned()),
-        signature: from_hex(part("Signature")?)?,
+        signature: from_hex(part(text, "Signature")?)?,
         check: Check::Aws(scope),
     })
 }
@@ -71,9 +69,7 @@ pub(super) fn signature(
     let date = time.get(..8).unwrap_or_default();
     let named = format!("{date}/{region}/{service}/aws4_request");
     let text = ["AWS4-HMAC-SHA256", time, &named, &sha256(canonical.as_bytes())].join("\n");
-    let key = [date, region, service, "aws4_request"]
-        .iter()
-        .fold(format!("AWS4{secret}").into_bytes(), |key, part| hmac(&key, part.as_bytes()));
+    let key = derived_key(format!("AWS4{secret}"), &[date, region, service, "aws4_request"]);
     Ok(hmac(&key, text.as_bytes()))
 }
 

@@ -1,13 +1,13 @@
 //! What the schemes share: HMACs, the lists in `Authorization`, headers, queries and hashes of bodies in canonical form.
 
-use std::collections::BTreeMap;
-
 use axum::http::HeaderMap;
 use config::dialect::failure::{DialectFailure, FailureKind};
 use hmac::{Hmac, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+use super::malformed;
 
 /// Everything but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -26,9 +26,20 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// The `name=value` pairs of `Authorization`, between commas with or without spaces.
-pub(super) fn parts(text: &str) -> BTreeMap<&str, &str> {
-    text.split(',').filter_map(|part| part.trim().split_once('=')).collect()
+/// A part of `Authorization`, of its `name=value` pairs between commas with or without spaces.
+///
+/// # Errors
+/// There is none of this name.
+pub(super) fn part<'a>(text: &'a str, name: &str) -> Result<&'a str, DialectFailure> {
+    let mut pairs = text.split(',').filter_map(|part| part.trim().split_once('='));
+    // The last one counts.
+    let found = pairs.rfind(|(key, _)| *key == name);
+    found.map(|(_, value)| value).ok_or_else(|| malformed(&format!("it has no `{name}`")))
+}
+
+/// The key of a day and a service: one HMAC after the other, from the prefixed secret on.
+pub(super) fn derived_key(secret: String, scope: &[&str]) -> Vec<u8> {
+    scope.iter().fold(secret.into_bytes(), |key, part| hmac(&key, part.as_bytes()))
 }
 
 /// The path with each of its bytes encoded once more.

@@ -6,10 +6,10 @@ use config::dialect::failure::{DialectFailure, FailureKind};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::canonical::{hmac, parts, sha256, signed_headers};
+use super::canonical::{derived_key, hmac, part, sha256, signed_headers};
 use super::{Check, KeyRing, Presented, SignedRequest, from_hex, in_time, known, malformed};
 
-/// What a request was signed with and for.
+/// The scope of a signature: its time, and the service that it is for.
 pub(super) struct Scope {
     timestamp: String,
     date: String,
@@ -23,9 +23,7 @@ pub(super) fn present(
     ring: &KeyRing,
     now: Duration,
 ) -> Result<Presented, DialectFailure> {
-    let parts = parts(text);
-    let part = |name| parts.get(name).copied().ok_or_else(|| malformed(&format!("it has no `{name}`")));
-    let credential: Vec<&str> = part("Credential")?.split('/').collect();
+    let credential: Vec<&str> = part(text, "Credential")?.split('/').collect();
     let [id, date, service, "tc3_request"] = credential[..] else {
         return Err(malformed("`Credential` is ID/DATE/SERVICE/tc3_request"));
     };
@@ -43,13 +41,13 @@ pub(super) fn present(
         timestamp: timestamp.to_owned(),
         date: date.to_owned(),
         service: service.to_owned(),
-        signed: part("SignedHeaders")?.to_owned(),
+        signed: part(text, "SignedHeaders")?.to_owned(),
     };
     Ok(Presented {
         key,
         region: None,
         service: Some(service.to_owned()),
-        signature: from_hex(part("Signature")?)?,
+        signature: from_hex(part(text, "Signature")?)?,
         check: Check::Tc3(scope),
     })
 }
@@ -82,9 +80,7 @@ pub(super) fn signature(
     .join("\n");
     let text = ["TC3-HMAC-SHA256", timestamp, &format!("{date}/{service}/tc3_request"), &sha256(canonical.as_bytes())]
         .join("\n");
-    let key = [date, service, "tc3_request"]
-        .iter()
-        .fold(format!("TC3{secret}").into_bytes(), |key, part| hmac(&key, part.as_bytes()));
+    let key = derived_key(format!("TC3{secret}"), &[date, service, "tc3_request"]);
     Ok(hmac(&key, text.as_bytes()))
 }
 
