@@ -104,7 +104,7 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // An error means that the gateway has ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

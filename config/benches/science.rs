@@ -44,7 +44,7 @@ use gates::{Failures, GateWorld, LIMIT, bake};
 use random::Activity;
 use tables::{CLAIMED, NULLS, OTHERS, POWERS, claimed, power};
 
-/// How many rollouts each part has.
+/// The number of rollouts of each part.
 struct Suite {
     nulls: u64,
     powers: u64,

@@ -33,7 +33,7 @@ impl ArnPlace<'_> {
     /// Reads the name of a function: `shop`, `shop:prod`, `000000000000:function:shop:prod`, or the whole ARN.
     ///
     /// # Errors
-    /// Why nothing here can have this name.
+    /// The name is one that no function here can have; the failure says why.
     pub fn read(&self, text: &str) -> Result<NamedFunction, DialectFailure> {
         let missing =
             |why: &str| DialectFailure::new(FailureKind::NoFunction, format!("Function not found: {text}; {why}"));

@@ -4,10 +4,10 @@ use crate::dialect::failure::{DialectFailure, FailureKind};
 use crate::model::Field;
 use crate::value::line::is_line;
 
-/// What a description says about the one that is there: absent it stays, empty it goes.
+/// Reads a description as a change of the one that is there: an absent one keeps it, an empty one removes it.
 ///
 /// # Errors
-/// It is no line.
+/// The text is not one line of at most 1024 characters.
 pub fn read_description(text: Option<&str>) -> Result<Field<String>, DialectFailure> {
     match text {
         None => Ok(Field::Keep),

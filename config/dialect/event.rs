@@ -60,7 +60,7 @@ impl ProxiedRequest {
     /// The request in an event; `None` if it is no event of API Gateway of version 2.0.
     ///
     /// # Errors
-    /// It is one, and holds what cannot be sent.
+    /// The payload is such an event, and holds what cannot be sent.
     pub fn read(payload: &[u8]) -> Result<Option<Self>, DialectFailure> {
         let Ok(event) = serde_json::from_slice::<Event>(payload) else { return Ok(None) };
         if event.version != "2.0" {
@@ -143,7 +143,7 @@ pub fn packed_answer(status: u16, headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
 /// The fields of a routing key: `{"User": "Bob"}`, an object of texts and numbers.
 ///
 /// # Errors
-/// It is too long, or something else.
+/// The text is too long, or no such object.
 pub fn routing_key(text: &str) -> Result<Vec<(String, String)>, DialectFailure> {
     let wrong = |what: &str| DialectFailure::new(FailureKind::WrongParameter, format!("the routing key {what}"));
     if text.len() > MOST_ROUTING_KEY {
